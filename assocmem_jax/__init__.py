@@ -1,0 +1,51 @@
+"""A differentiable simulator of how associative memories learn. See the README for a tour.
+
+Names are loaded on first use (SPEC 1): importing this package does not import JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "tasks": ("AssociationTask", "cross_entropy", "embeddings", "laws", "two_tokens"),
+    "models": ("AbstractModel", "LinearMemory", "MarginSystem", "NormalizedMemory", "ParticleSystem"),
+    "observe": (
+        "MaxMargin", "edge_of_stability", "error", "gammas", "gradient", "gradient_norm", "hessian",
+        "hessian_operator", "lanczos_top", "loss", "margins", "max_margin", "max_margin_components",
+        "pairwise_margins", "particles", "plane", "probabilities", "sharpness", "weight_gradient",
+        "weight_norm", "weights",
+    ),
+    "dynamics": (
+        "Descent", "GradientFlow", "SimulationError", "Status", "StochasticFlow", "Trajectory",
+        "Until", "loss_below", "margin_above", "perfect_accuracy", "simulate",
+    ),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULES = ("plot", "theory")
+
+__all__ = ["__version__", *_HOME, *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:  # the same names, for type checkers
+    from . import plot as plot
+    from . import theory as theory
+    from .dynamics import *  # noqa: F403
+    from .models import *  # noqa: F403
+    from .observe import *  # noqa: F403
+    from .tasks import *  # noqa: F403

@@ -1,0 +1,13 @@
+"""How it learns: strategy objects that own their horizon, and the one door that runs them."""
+
+from .descent import Descent as Descent
+from .events import Until as Until
+from .events import loss_below as loss_below
+from .events import margin_above as margin_above
+from .events import perfect_accuracy as perfect_accuracy
+from .flow import GradientFlow as GradientFlow
+from .simulate import simulate as simulate
+from .stochastic import StochasticFlow as StochasticFlow
+from .trajectory import SimulationError as SimulationError
+from .trajectory import Status as Status
+from .trajectory import Trajectory as Trajectory

@@ -1,0 +1,195 @@
+"""Gradient descent, stochastic descent and practical descent: GD (5), (7) and section 2."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .. import checks
+from ..models import AbstractModel
+from ..tasks import AssociationTask
+
+# Beyond this many plain float32 updates, rounding biases the path by more than 1e-3.
+FLOAT32_UPDATES = 100_000
+
+
+class Descent(eqx.Module):
+    """W_{t+1} = W_t + optimizer(∇L(W_t)), GD (5); with ``batch_size``, of a minibatch, GD (7).
+
+    - ``optimizer``: any optax transformation, or, with ``learning_rate``, a function of the rate
+      such as ``optax.sgd``. In the second form the rate is data: it may be traced or batched, and a
+      new value does not recompile.
+    - ``steps``: updates to make.
+    - ``batch_size``: pairs drawn from p(x) p(y|x) for each update, with the key
+      ``fold_in(key, step)``; ``None`` descends the population loss.
+    - ``compensated``: Kahan summation of the updates, so that float32 does not stall at large
+      margins; ``None`` turns it on in float32 beyond 10⁵ updates.
+
+    The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
+    SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and
+    sign descent it is Σ η_s too; momentum β ends at the flow-limit rate η/(1−β) a step. Where an
+    optimizer cannot be run on a lone unit gradient, steps are counted.
+    """
+
+    optimizer: optax.GradientTransformation | Callable = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    batch_size: int | None = eqx.field(static=True)
+    learning_rate: Float[Array, ""] | None
+    compensated: bool | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        optimizer: optax.GradientTransformation | Callable,
+        steps: int,
+        batch_size: int | None = None,
+        *,
+        learning_rate: float | Float[Array, ""] | None = None,
+        compensated: bool | None = None,
+    ):
+        transformation = isinstance(optimizer, optax.GradientTransformation)
+        if not transformation and not callable(optimizer):
+            checks.refuse("optimizer", "an optax transformation, or a function of learning_rate",
+                          repr(optimizer), "for example optax.sgd(0.1)")
+        if transformation and learning_rate is not None:
+            checks.refuse("learning_rate", "None with a ready optimizer", learning_rate,
+                          "pass Descent(optax.sgd, steps, learning_rate=…)")
+        if not transformation and learning_rate is None:
+            checks.refuse("learning_rate", "given when optimizer is a function of it", None)
+        if learning_rate is not None:
+            checks.positive("learning_rate", learning_rate)
+            (learning_rate,) = checks.floats(learning_rate)
+        self.optimizer = optimizer
+        self.steps = checks.count("steps", steps, 0)
+        self.batch_size = None if batch_size is None else checks.count("batch_size", batch_size)
+        self.learning_rate = learning_rate
+        self.compensated = compensated
+
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation."""
+        optimizer: Any = self.optimizer
+        if self.learning_rate is not None:
+            optimizer = optimizer(self.learning_rate)
+        return optax.with_extra_args_support(optimizer)
+
+    def marks(self, every: int | None, at) -> np.ndarray:
+        return step_marks(self.steps, every, at)
+
+    def prepare(self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params,
+                key: PRNGKeyArray | None):
+        """(advance, initial inner state) for ``marching.march``."""
+        optimizer = self.transformation()
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        compensated = self.compensated
+        if compensated is None:
+            compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES
+        if not compensated and dtype == jnp.float32 and self.steps > FLOAT32_UPDATES:
+            checks.refuse("compensated", f"on for more than {FLOAT32_UPDATES} float32 updates",
+                          False, "plain float32 stalls near margin 15; use float64 or leave it None")
+        if self.batch_size is None:
+            losses = lambda params, step: task.loss(combine(params))  # noqa: E731
+        else:
+            if key is None:
+                checks.refuse("key", "given for a stochastic dynamics", None,
+                              "pass simulate(…, key=jax.random.key(0))")
+            draw = task.sampler(self.batch_size)
+            losses = lambda params, step: task.sampled_loss(  # noqa: E731
+                combine(params), draw(jr.fold_in(key, step)))
+        model = combine(params)
+        if not model.weight_space:
+            params = _refuse_nonlinear(optimizer, params)
+        tick, clock = _clock(optimizer, dtype)
+
+        def advance(params, inner, step, time):
+            state, carry, clock = inner
+            value, gradient = jax.value_and_grad(losses)(params, step)
+            gradient = model.tangent(task, gradient)
+            extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
+            updates, state = optimizer.update(gradient, state, params, **extra)
+            if compensated:
+                params, carry = _kahan(params, updates, carry)
+            else:
+                params = optax.apply_updates(params, updates)
+            elapsed, clock = tick(clock)
+            return params, (state, carry, clock), time + elapsed
+
+        carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
+        return advance, (optimizer.init(params), carry, clock)
+
+
+def step_marks(steps: int, every: int | None, at) -> np.ndarray:
+    """Steps to observe at: 0, every, 2·every, …, steps; or those given, 0 and the last included."""
+    if at is not None:
+        if every is not None:
+            checks.refuse("every", "None where at is given", every)
+        marks = np.asarray(at)
+        if marks.ndim != 1 or not np.issubdtype(marks.dtype, np.integer):
+            checks.refuse("at", "a vector of steps (whole numbers)", repr(at))
+        if len(marks) and (marks.min() < 0 or marks.max() > steps):
+            checks.refuse("at", f"steps from 0 to {steps}", f"{marks.min()} to {marks.max()}")
+        return np.unique(np.concatenate([[0], marks, [steps]]))
+    every = 1 if every is None else checks.count("every", every)
+    return np.unique(np.append(np.arange(0, steps, every), steps))
+
+
+def _kahan(params, updates, carry):
+    def add(p, u, c):
+        y = u.astype(p.dtype) - c
+        total = p + y
+        return total, (total - p) - y
+
+    pairs = jax.tree.map(add, params, updates, carry)
+    leaf = lambda x: isinstance(x, tuple)  # noqa: E731
+    return (jax.tree.map(lambda x: x[0], pairs, is_leaf=leaf),
+            jax.tree.map(lambda x: x[1], pairs, is_leaf=leaf))
+
+
+def _clock(optimizer, dtype):
+    """A step of the clock: minus the update of a lone parameter at 0 under a gradient of 1."""
+    zero, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
+
+    def tick(state):
+        extra = {"value": zero, "grad": unit, "value_fn": lambda p: p}
+        update, state = optimizer.update(unit, state, zero, **extra)
+        return -update.astype(dtype), state
+
+    try:
+        state = optimizer.init(zero)
+        jax.eval_shape(tick, state)
+    except Exception:
+        return lambda state: (unit, state), None
+    return tick, state
+
+
+def _refuse_nonlinear(optimizer, params):
+    """Scores follow W only under optimizers linear in the gradients: try it on three of them."""
+
+    def drift(flat):
+        state, total = optimizer.init(flat[0] * 0), []
+        for g in flat:
+            update, state = optimizer.update(g, state, flat[0] * 0, value=0.0, grad=g,
+                                             value_fn=lambda p: jnp.sum(p))
+            total.append(update)
+        return jnp.stack(total)
+
+    rng = np.random.default_rng(0)
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+    a, b = (jnp.asarray(rng.normal(size=(3, 4)), dtype) for _ in range(2))
+    both, apart = drift(a + 3 * b), drift(a) + 3 * drift(b)
+    tolerance = 1e3 * jnp.finfo(dtype).eps * (1e-300 + jnp.max(jnp.abs(apart)))
+    nonlinear = jnp.max(jnp.abs(both - apart)) > tolerance
+    message = (
+        "optimizer must be linear in the gradients for a system of scores or margins (SGD, momentum, "
+        "schedules, weight decay), got one that is not (Adam and sign descent act on the entries of "
+        "W, which scores do not determine); use LinearMemory"
+    )
+    if checks.concrete(nonlinear):
+        if bool(nonlinear):
+            raise ValueError(message)
+        return params
+    return eqx.error_if(params, nonlinear, message)

@@ -1,0 +1,67 @@
+"""Conditions to wait for during a run."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import checks
+from ..observe import quality
+
+
+class Until(eqx.Module):
+    """Wait for ``condition(task, model) > 0``.
+
+    The trajectory reports the first time it held (``first_hit``) and the time from which it held
+    without a break until the run ended (``stable_hit``); both are infinite if there is none.
+
+    - ``condition``: a scalar function, positive when reached, continuous for a flow.
+    - ``hold``: the run stops, with status HIT, once the condition has held at this many
+      consecutive states (1: at its first hit; a flow stops at the crossing itself, located within
+      its tolerance, and accepts 1 or None only). ``None``: never stop, report both times.
+    """
+
+    condition: Callable
+    hold: int | None = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        if self.hold is not None:
+            checks.count("hold", self.hold, 1, "hold=None never stops")
+
+
+class _MarginAbove(eqx.Module):
+    level: Float[Array, ""] | float
+    token: int | None = eqx.field(static=True)
+
+    def __call__(self, task, model):
+        margins = quality.margins(task, model)
+        return (jnp.min(margins) if self.token is None else margins[self.token]) - self.level
+
+
+class _LossBelow(eqx.Module):
+    level: Float[Array, ""] | float
+
+    def __call__(self, task, model):
+        return self.level - task.loss(model)
+
+
+def perfect_accuracy(hold: int | None = 1) -> Until:
+    """All margins (22) positive: zero error."""
+    return Until(_MarginAbove(0.0, None), hold)
+
+
+def margin_above(
+    level: float | Float[Array, ""], token: int | None = None, hold: int | None = 1
+) -> Until:
+    """The smallest margin (22), or that of one token, above a level."""
+    checks.finite("level", level)
+    if token is not None:
+        checks.count("token", token, 0)
+    return Until(_MarginAbove(level, token), hold)
+
+
+def loss_below(level: float | Float[Array, ""], hold: int | None = 1) -> Until:
+    """Population loss below a level, in nats."""
+    checks.positive("level", level)
+    return Until(_LossBelow(level), hold)

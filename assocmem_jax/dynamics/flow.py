@@ -1,0 +1,216 @@
+"""Gradient flow, GD (4): dW = −∇L(W) dt, integrated by diffrax in logarithmic time."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float
+
+from .. import checks
+from ..models import AbstractModel
+from ..tasks import AssociationTask
+from .events import Until
+from .trajectory import Status
+
+# Solver steps before an explicit solver is taken to face a stiff problem.
+EXPLICIT_STEPS = 1024
+
+
+class GradientFlow(eqx.Module):
+    """dW = −∇L(W) dt, GD (4), to time ``t1``.
+
+    - ``t1``: horizon, in the time of the flow (one unit is the learning rate of that many descent
+      steps). ``times`` of the trajectory: as asked by ``simulate(at=…)``, else 0 and 200 more, even
+      in log(1 + t).
+    - ``log_time``: integrate in s = log(1 + t), where margins that grow like log t are straight
+      lines; t = 1e12 takes about as many steps as t = 1e2 twice.
+    - ``rtol``, ``atol``: local error per step. Unless given, 1e-10 and 1e-13 in float64, 1e-5 and
+      1e-7 in float32. The global error is of the order of rtol (measured in tests/test_flow.py).
+    - ``solver``: any diffrax solver, Dopri8 unless given. With ``step``, it makes equal steps of
+      that length (in s, or in t without ``log_time``) instead of adapting.
+    - ``stiff``: continue with an implicit solver (Kvaerno5) from where the explicit one has used
+      up 1,024 steps. ``None``: when needed, outside transformations; ``True``: always compile both
+      (under ``jit``, ``vmap`` and ``grad`` the need is not known beforehand); ``False``: never.
+    - ``max_steps``: most solver steps in all; beyond, the status is STEP_LIMIT.
+    - ``adjoint``: how diffrax differentiates; reverse mode by recursive checkpointing unless given
+      (``diffrax.ForwardMode()`` for ``jax.jvp``).
+    """
+
+    t1: Float[Array, ""]
+    rtol: float | None = eqx.field(static=True)
+    atol: float | None = eqx.field(static=True)
+    solver: diffrax.AbstractSolver
+    step: float | None = eqx.field(static=True)
+    log_time: bool = eqx.field(static=True)
+    stiff: bool | None = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+    adjoint: diffrax.AbstractAdjoint
+
+    def __init__(
+        self,
+        t1: float | Float[Array, ""],
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+        solver: diffrax.AbstractSolver | None = None,
+        step: float | None = None,
+        log_time: bool = True,
+        stiff: bool | None = None,
+        max_steps: int = 65_536,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ):
+        checks.positive("t1", t1, "the flow starts at t = 0")
+        (self.t1,) = checks.floats(t1)
+        for name, value in (("rtol", rtol), ("atol", atol), ("step", step)):
+            if value is not None:
+                checks.positive(name, value)
+        if step is not None and (rtol is not None or atol is not None):
+            checks.refuse("step", "None where rtol or atol is given", step,
+                          "a fixed step has no tolerance")
+        if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+            checks.refuse("solver", "a diffrax solver", repr(solver), "for example diffrax.Tsit5()")
+        self.rtol, self.atol, self.step = rtol, atol, step
+        self.solver = diffrax.Dopri8() if solver is None else solver
+        self.log_time, self.stiff = bool(log_time), stiff
+        self.max_steps = checks.count("max_steps", max_steps)
+        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+
+    def clock(self, t):
+        """Integration variable s of a time t."""
+        return jnp.log1p(t) if self.log_time else t
+
+    def time(self, s):
+        """Time t of an integration variable s."""
+        return jnp.expm1(s) if self.log_time else s
+
+    def default_times(self, dtype) -> Array:
+        """0 and 200 more times to t1, even in s."""
+        grid = self.time(jnp.linspace(0, 1, 201, dtype=dtype) * self.clock(self.t1.astype(dtype)))
+        return grid.at[-1].set(self.t1.astype(dtype))
+
+    def tolerances(self, dtype) -> tuple[float, float]:
+        eps = float(jnp.finfo(dtype).eps)
+        rtol = (1e-10 if eps < 1e-10 else 1e-5) if self.rtol is None else self.rtol
+        atol = rtol * (1e-3 if eps < 1e-10 else 1e-2) if self.atol is None else self.atol
+        if rtol < 10 * eps:
+            checks.refuse("rtol", f"at least {10 * eps:.2g} in {jnp.dtype(dtype).name}", rtol,
+                          "use float64: jax.config.update('jax_enable_x64', True)")
+        return rtol, atol
+
+
+class Solved(NamedTuple):
+    params: Any
+    clock: Array  # s reached
+    saved: Any
+    status: Array
+    num_steps: Array
+
+
+def integrate(
+    flow: GradientFlow,
+    task: AssociationTask,
+    combine: Callable[[Any], AbstractModel],
+    params,
+    times: Array,
+    observe: Callable[[Any], Any],
+    until: tuple[Until, Callable[[Any], Array]] | None,
+    stiff: bool,
+) -> Solved:
+    """Solve to flow.t1, saving observables at ``times``; past the end they repeat the end's."""
+    dtype = times.dtype
+    start, end = jnp.zeros((), dtype), flow.clock(flow.t1.astype(dtype))
+    # Rounding must not put a requested time past the horizon.
+    grid = jnp.minimum(flow.clock(times), end)
+    model = combine(params)
+
+    def field(s, params, args):
+        gradient = model.tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
+        speed = -(1 + flow.time(s)) if flow.log_time else -1.0
+        return jax.tree.map(lambda g: speed * g, gradient)
+
+    event = None
+    if until is not None and until[0].hold is not None:
+        condition = until[1]
+        event = diffrax.Event(
+            lambda t, y, args, **_: condition(y), optx.Bisection(rtol=1e-14, atol=1e-14), direction=True
+        )
+    if flow.step is None:
+        rtol, atol = flow.tolerances(dtype)
+        controller: Any = diffrax.PIDController(rtol=rtol, atol=atol)
+    else:
+        controller = diffrax.ConstantStepSize()
+
+    def solve(solver, s0, params, grid, max_steps):
+        save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)),
+                diffrax.SubSaveAt(t1=True)]
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(field), solver, s0, end, flow.step, params,
+            saveat=diffrax.SaveAt(subs=save), stepsize_controller=controller,
+            max_steps=max_steps, throw=False, event=event, adjoint=flow.adjoint,
+        )
+        last = jax.tree.map(lambda a: a[0], found.ys[1])
+        status = _status(found.result)
+        return Solved(last, found.ts[1][0], found.ys[0], status, found.stats["num_steps"])
+
+    switch = stiff and flow.step is None and flow.max_steps > EXPLICIT_STEPS
+    first = solve(flow.solver, start, params, grid,
+                  min(flow.max_steps, EXPLICIT_STEPS) if switch or flow.step is None and flow.stiff is not False
+                  else flow.max_steps)
+    result = first
+    if switch:
+        unfinished = first.status == int(Status.STEP_LIMIT)
+        # Lanes that are done get an empty interval, so that they cost nothing.
+        s0 = jnp.where(unfinished, first.clock, end)
+        late = jnp.maximum(grid, s0)
+        second = solve(diffrax.Kvaerno5(), s0, first.params, late, flow.max_steps - EXPLICIT_STEPS)
+        before = grid <= first.clock
+        pick = lambda a, b: jnp.where(_rows(before | ~unfinished, a), a, b)  # noqa: E731
+        choose = lambda a, b: jnp.where(unfinished, b, a)  # noqa: E731
+        result = Solved(
+            jax.tree.map(choose, first.params, second.params),
+            choose(first.clock, second.clock),
+            jax.tree.map(pick, first.saved, second.saved),
+            choose(first.status, second.status),
+            first.num_steps + jnp.where(unfinished, second.num_steps, 0),
+        )
+    reached = grid <= result.clock
+    final = observe(result.params)
+    saved = jax.tree.map(lambda a, last: jnp.where(_rows(reached, a), a, last), result.saved, final)
+    return result._replace(saved=saved)
+
+
+def _rows(mask: Array, like: Array) -> Array:
+    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))
+
+
+def _status(result) -> Array:
+    codes = jnp.asarray(int(Status.NON_FINITE), jnp.int8)
+    for name, status in (
+        ("successful", Status.OK), ("event_occurred", Status.HIT),
+        ("max_steps_reached", Status.STEP_LIMIT),
+    ):
+        met = result == getattr(diffrax.RESULTS, name)
+        codes = jnp.where(met, int(status), codes).astype(jnp.int8)
+    return codes
+
+
+def flow_times(flow: GradientFlow, at, dtype) -> Array:
+    """Times to observe at: those given, with 0 and t1 included, or the default grid."""
+    if at is None:
+        return flow.default_times(dtype)
+    (at,) = checks.floats(at)
+    if at.ndim != 1:
+        checks.refuse("at", "a vector of times", f"shape {at.shape}")
+    if checks.concrete(at, flow.t1):
+        checks.finite("at", at)
+        known = np.asarray(at)
+        if len(known) and (known.min() < 0 or known.max() > float(flow.t1) * (1 + 1e-12)):
+            checks.refuse("at", f"times from 0 to {float(flow.t1):g}", f"{known.min():g} to {known.max():g}")
+        return jnp.asarray(np.unique(np.concatenate([[0.0], known, [float(flow.t1)]])), dtype)
+    ends = [jnp.zeros(1, dtype), at.astype(dtype), flow.t1.astype(dtype)[None]]
+    return jnp.sort(jnp.concatenate(ends))

@@ -1,0 +1,198 @@
+"""The one door."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .. import checks
+from ..models import AbstractModel
+from ..observe import quality
+from ..observe.gradient import trainable_mask
+from ..tasks import AssociationTask
+from .descent import Descent
+from .events import Until
+from .flow import GradientFlow, flow_times, integrate
+from .marching import march, start
+from .stochastic import StochasticFlow
+from .trajectory import REMEDY, Provenance, SimulationError, Status, Trajectory
+
+DEFAULT_OBSERVABLES = {"loss": quality.loss, "error": quality.error}
+
+
+def simulate(
+    task: AssociationTask,
+    model: AbstractModel,
+    dynamics: GradientFlow | Descent | StochasticFlow,
+    *,
+    observe: Mapping[str, Callable] | None = None,
+    every: int | None = None,
+    at: Any = None,
+    until: Until | None = None,
+    key: PRNGKeyArray | None = None,
+    trainable: Callable | None = None,
+    throw: bool = True,
+) -> Trajectory:
+    """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
+
+    - ``observe``: name → function ``(task, model) -> array``; loss and error unless given. Weights
+      are kept only if asked for: ``dict(W=am.weights)``.
+    - ``every`` (steps, for descent and stochastic flow) or ``at`` (steps; times for a flow): when to
+      observe. The initial and the final state are always included. Even spacing is differentiable
+      in reverse mode; uneven steps in forward mode only.
+    - ``until``: a condition to wait for; see ``Until``.
+    - ``key``: a typed key (``jax.random.key``), for stochastic dynamics. Step t uses
+      ``fold_in(key, t)``: a run needs no generator state.
+    - ``trainable``: narrows what is trained, for example ``lambda m: m.weight``.
+    - ``throw``: outside transformations, raise ``SimulationError`` (it carries the trajectory) if the
+      run did not reach its horizon. With ``False``, and always under transformations, the status
+      tells.
+
+    Works under ``jit``, ``vmap`` and ``grad``. The same program is not compiled twice: reuse observe
+    functions and optimizers (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
+    """
+    if not isinstance(dynamics, GradientFlow | Descent | StochasticFlow):
+        checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", repr(dynamics))
+    observe = dict(DEFAULT_OBSERVABLES if observe is None else observe)
+    for name, function in observe.items():
+        if not callable(function):
+            checks.refuse(f"observe[{name!r}]", "a function (task, model) -> array", repr(function))
+    if until is not None and not isinstance(until, Until):
+        checks.refuse("until", "an Until", repr(until), "for example am.perfect_accuracy()")
+    if key is not None and not (
+        isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    ):
+        checks.refuse("key", "a typed key", repr(key), "jax.random.key(0)")
+    _check_fit(task, model)
+    marks: Any
+    if isinstance(dynamics, GradientFlow):
+        if every is not None:
+            checks.refuse("every", "None for a flow, which has no steps", every, "pass at=times")
+        if until is not None and until.hold not in (1, None):
+            checks.refuse("until.hold", "1 or None for a flow", until.hold)
+        marks = flow_times(dynamics, at, task.probabilities.dtype)
+    else:
+        marks = _Static(dynamics.marks(every, at))
+    mask = trainable_mask(model, trainable)
+    trained, frozen = eqx.partition(model, mask)
+    if not jax.tree.leaves(trained):
+        checks.refuse("trainable", "at least one array of the model", "none")
+    began = time.perf_counter()
+    known = checks.concrete(task, model, dynamics, key, until, marks)
+    stiff = isinstance(dynamics, GradientFlow) and dynamics.stiff is True
+    arguments = (task, trained, frozen, dynamics, observe, marks, until, key)
+    result = _run(*arguments, stiff)
+    if (
+        known and isinstance(dynamics, GradientFlow) and dynamics.stiff is None
+        and dynamics.step is None and int(result.status) == int(Status.STEP_LIMIT)
+    ):
+        result = _run(*arguments, True)
+    if not known:
+        return result
+    status = Status(int(result.status))  # waits for the device
+    result = _label(result, began)
+    if throw and status not in (Status.OK, Status.HIT):
+        where = float(result.times[-1])
+        raise SimulationError(
+            f"status {status.name} at t = {where:.6g} after {int(result.num_steps)} steps: the run "
+            f"{REMEDY[status]}; simulate(…, throw=False) returns what was computed", result)
+    return result
+
+
+class _Static:
+    """A constant array that is part of the program, not of its data."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    def __eq__(self, other):
+        return isinstance(other, _Static) and np.array_equal(self.array, other.array)
+
+    def __hash__(self):
+        return hash(self.array.tobytes())
+
+
+@eqx.filter_jit
+def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> Trajectory:
+    combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
+
+    def look(part):
+        model = combine(part)
+        return {name: jnp.asarray(f(task, model)) for name, f in observe.items()}
+
+    waiting = None
+    if until is not None:
+        waiting = (until, lambda part: until.condition(task, combine(part)))
+    dtype = jnp.result_type(*jax.tree.leaves(trained))
+    none = jnp.asarray(-1, jnp.int32)
+    if isinstance(dynamics, GradientFlow):
+        times = marks.astype(dtype)
+        solved = integrate(dynamics, task, combine, trained, times, look, waiting, stiff)
+        end = jnp.minimum(dynamics.time(solved.clock), dynamics.t1.astype(dtype))
+        first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, stiff)
+        return Trajectory(
+            times=jnp.minimum(times, end), steps=jnp.full(times.shape, -1, jnp.int32),
+            observed=solved.saved, model=combine(solved.params), status=solved.status,
+            first_hit=first, stable_hit=stable, first_step=none, stable_step=none,
+            num_steps=jnp.asarray(solved.num_steps, jnp.int32),
+        )
+    advance, inner = dynamics.prepare(task, combine, trained, key)
+    lane = start(trained, inner, dtype)
+    lane, observed, times, steps = march(advance, lane, marks.array, look, waiting)
+    return Trajectory(
+        times=times, steps=steps, observed=observed, model=combine(lane.params), status=lane.status,
+        first_hit=lane.first_hit, stable_hit=lane.since, first_step=lane.first_step,
+        stable_step=lane.since_step, num_steps=lane.step,
+    )
+
+
+def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, stiff):
+    """(first, stable) hit times of a flow."""
+    never = jnp.asarray(jnp.inf, times.dtype)
+    if waiting is None:
+        return never, never
+    until, condition = waiting
+    if until.hold is not None:
+        hit = jnp.where(solved.status == int(Status.HIT), end, never)
+        return hit, hit
+    # Watching only: sign changes on a fine grid, then linear in s between its points.
+    grid = dynamics.default_times(times.dtype)
+    fine = jnp.sort(jnp.concatenate([grid, times]))
+    watched = integrate(dynamics, task, combine, trained, fine, condition, None, stiff).saved
+    s, holds = dynamics.clock(fine), watched > 0
+    rise = holds[1:] & ~holds[:-1]
+    slope = jnp.where(rise, watched[1:] - watched[:-1], 1)
+    cross = dynamics.time(s[:-1] + (s[1:] - s[:-1]) * jnp.where(rise, -watched[:-1] / slope, 0))
+    cross = jnp.where(rise, cross, never)
+    first = jnp.where(holds[0], 0.0, jnp.min(cross))
+    last = jnp.max(jnp.where(rise, cross, -1.0))
+    stable = jnp.where(holds[-1], jnp.where(jnp.any(rise), last, 0.0), never)
+    return first, stable
+
+
+def _check_fit(task: AssociationTask, model: AbstractModel) -> None:
+    shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
+    if shape != (task.num_tokens, task.num_classes):
+        checks.refuse("model", f"for {task.num_tokens} tokens and {task.num_classes} classes",
+                      f"scores of shape {shape}", "build it from this task")
+
+
+def _label(result: Trajectory, began: float) -> Trajectory:
+    import importlib.metadata as metadata
+
+    versions = {name: metadata.version(name) for name in ("jax", "equinox", "diffrax", "optax")}
+    leaf = jax.tree.leaves(result.observed or result.times)[0]
+    (device,) = list(leaf.devices())[:1]
+    entries = Provenance(
+        versions=versions, device=str(device.device_kind), dtype=str(result.times.dtype),
+        wall_time=time.perf_counter() - began,
+    )
+    return Trajectory(**{
+        name: entries if name == "provenance" else getattr(result, name)
+        for name in result.__dataclass_fields__
+    })

@@ -1,0 +1,150 @@
+"""Stochastic gradient flow, GD (6): dW = −∇L(W) dt + σ_t dE_t."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .. import checks
+from ..models import AbstractModel
+from ..tasks import AssociationTask
+from .descent import step_marks
+
+
+class _Increments(diffrax.AbstractPath):
+    """The Brownian increment of one step, drawn beforehand."""
+
+    t0: Any
+    t1: Any
+    increment: Any
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        return self.increment if use_levy else self.increment.W
+
+
+class _Noise(diffrax.AbstractTerm):
+    """σ(t) dE_t for noise of the same shape as the state."""
+
+    sigma: Callable
+    path: _Increments
+
+    def vf(self, t, y, args):
+        return jnp.asarray(self.sigma(t))
+
+    def contr(self, t0, t1, **kwargs):
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf, control):
+        return jax.tree.map(lambda c: vf * c, control)
+
+
+class StochasticFlow(eqx.Module):
+    """dW = −∇L(W) dt + σ_t dE_t with E_t a Brownian motion on all entries of W, GD (6).
+
+    - ``sigma``: σ ≥ 0, a number or a function of time. It is a standard deviation per √time (GD
+      calls it the variance; science.md row 2).
+    - ``t1``: horizon. ``steps``: equal steps to it.
+    - ``solver``: a diffrax SDE solver; Euler–Maruyama (strong order 1 here, as the noise is
+      additive) unless given. ``diffrax.ShARK()`` has strong order 1.5.
+    - ``refine``: draw the noise of each step as the sum of this many finer ones. Runs whose
+      ``steps × refine`` agree follow the same Brownian path: halve the step and compare.
+
+    Noise is keyed by the integer step, ``fold_in(key, step · refine + j)``: no increment repeats
+    however long the run (diffrax 0.7.2's UnsafeBrownianPath repeats its noise at long times).
+    """
+
+    sigma: Float[Array, ""] | Callable
+    t1: Float[Array, ""]
+    steps: int = eqx.field(static=True)
+    solver: diffrax.AbstractSolver
+    refine: int = eqx.field(static=True)
+
+    def __init__(self, sigma, t1, steps: int, *, solver: diffrax.AbstractSolver | None = None,
+                 refine: int = 1):
+        if not callable(sigma):
+            checks.finite("sigma", sigma)
+            checks.within("sigma", sigma, 0, np.inf, "it is a standard deviation")
+            (sigma,) = checks.floats(sigma)
+        checks.positive("t1", t1)
+        (self.t1,) = checks.floats(t1)
+        self.sigma = sigma
+        self.steps = checks.count("steps", steps)
+        self.refine = checks.count("refine", refine)
+        if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+            checks.refuse("solver", "a diffrax solver", repr(solver))
+        self.solver = diffrax.Euler() if solver is None else solver
+
+    def marks(self, every: int | None, at) -> np.ndarray:
+        return step_marks(self.steps, every, at)
+
+    def prepare(self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params,
+                key: PRNGKeyArray | None):
+        """(advance, initial inner state) for ``marching.march``."""
+        if key is None:
+            checks.refuse("key", "given for a stochastic dynamics", None,
+                          "pass simulate(…, key=jax.random.key(0))")
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        t1 = self.t1.astype(dtype)
+        model = combine(params)
+        trained = jax.tree.map(lambda p: p is not None, params, is_leaf=lambda p: p is None)
+        area = issubclass(_levy_area(self.solver), diffrax.AbstractSpaceTimeLevyArea)
+        sigma = self.sigma if callable(self.sigma) else lambda t: self.sigma.astype(dtype)  # pyright: ignore[reportAttributeAccessIssue]
+
+        def noise(key):
+            return eqx.filter(model.noise(task, key), trained)
+
+        def increment(step, dt):
+            h = dt / self.refine
+
+            def piece(total, j):
+                w_key, h_key = jr.split(jr.fold_in(key, step * self.refine + j))
+                w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))
+                levy = jax.tree.map(lambda n: jnp.sqrt(h / 12) * n, noise(h_key)) if area else None
+                return _join(total, (j * h, w, levy), h), None
+
+            zero = jax.tree.map(jnp.zeros_like, params)
+            (_, w, levy), _ = jax.lax.scan(
+                piece, (jnp.zeros((), dtype), zero, zero if area else None),
+                jnp.arange(self.refine))
+            if area:
+                return diffrax.SpaceTimeLevyArea(dt=dt, W=w, H=levy)
+            return diffrax.BrownianIncrement(dt=dt, W=w)
+
+        def drift(t, params, args):
+            gradient = jax.grad(lambda p: task.loss(combine(p)))(params)
+            return jax.tree.map(jnp.negative, model.tangent(task, gradient))
+
+        def advance(params, inner, step, time):
+            # From the integer clock, so that rounding does not add up.
+            end = t1 * ((step + 1).astype(dtype) / self.steps)
+            dt = t1 / self.steps
+            path = _Increments(t0=time, t1=end, increment=increment(step, dt))
+            terms = diffrax.MultiTerm(diffrax.ODETerm(drift), _Noise(sigma, path))
+            state = self.solver.init(terms, time, time + dt, params, None)
+            moved, *_ = self.solver.step(terms, time, time + dt, params, None, state, made_jump=False)
+            return moved, inner, end
+
+        return advance, None
+
+
+def _levy_area(solver) -> type:
+    return getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
+
+
+def _join(left, right, h):
+    """Chen's relation: (W, H) over two adjacent intervals, the second of length h."""
+    length, w1, h1 = left
+    _, w2, h2 = right
+    w = jax.tree.map(jnp.add, w1, w2)
+    total = length + h
+    levy = None
+    if h1 is not None:
+        levy = jax.tree.map(
+            lambda a, b, u, v: (length * (a - v / 2) + h * (b + u / 2)) / total, h1, h2, w1, w2)
+    return total, w, levy

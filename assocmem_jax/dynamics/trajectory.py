@@ -1,0 +1,163 @@
+"""What was observed: the result of every dynamics."""
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .. import checks
+
+
+class Status(enum.IntEnum):
+    """How a run ended."""
+
+    OK = 0
+    HIT = 1
+    STEP_LIMIT = 2
+    DIVERGED = 3
+    NON_FINITE = 4
+
+
+REMEDY = {
+    Status.OK: "reached its horizon",
+    Status.HIT: "stopped where `until` asked",
+    Status.STEP_LIMIT: (
+        "used all its solver steps before the horizon: (a) the problem is stiff (a finite minimiser, "
+        "or nearly collinear inputs): GradientFlow(stiff=True); (b) the tolerance is below what the "
+        "dtype can hold: raise rtol or use float64; (c) raise max_steps"
+    ),
+    Status.DIVERGED: (
+        "grew beyond the square root of the largest float: lower the learning rate or weight decay"
+    ),
+    Status.NON_FINITE: (
+        "met NaN or infinity; the last finite state is kept: (a) look at the inputs; (b) lower the "
+        "learning rate; (c) layer norm with W e_x = 0 has no gradient"
+    ),
+}
+
+
+class Provenance(Mapping):
+    """Where a result comes from. All are equal to each other: it is a label, not part of the value,
+    so that trajectories of separate runs can be combined leaf by leaf."""
+
+    def __init__(self, **entries: Any):
+        self._entries = entries
+
+    def __getitem__(self, key):
+        return self._entries[key]
+
+    def __iter__(self):
+        return iter(self._entries)
+
+    def __len__(self):
+        return len(self._entries)
+
+    def __eq__(self, other):
+        return isinstance(other, Provenance)
+
+    def __hash__(self):
+        return 0
+
+    def __repr__(self):
+        return f"Provenance({self._entries})"
+
+
+class SimulationError(RuntimeError):
+    """A run that did not reach its horizon; ``trajectory`` holds all that was computed."""
+
+    def __init__(self, message: str, trajectory: "Trajectory"):
+        super().__init__(message)
+        self.trajectory = trajectory
+
+
+class Trajectory(eqx.Module):
+    """A run. Leading axis of ``times``, ``steps`` and every observable: when, initial state first.
+
+    - ``times``: the clock shared by descent (Σ learning rates; see ``Descent``) and flow.
+    - ``steps``: update steps made so far (descent, stochastic flow); for a flow, −1.
+    - ``observed``: name → array, as asked for.
+    - ``model``: the final model.
+    - ``status``: a ``Status`` code. After a run that ended early, entries past its end repeat the
+      final state (times too), so that no array holds an invented value.
+    - ``first_hit``, ``stable_hit``: times of ``until``, infinite if not reached; ``first_step``,
+      ``stable_step``: the same in steps, −1 if not reached (and for flows).
+    - ``num_steps``: update or solver steps made.
+    - ``provenance``: versions, device, dtype, wall time (empty under a transformation).
+
+    Under ``vmap`` every array has the batch axis in front.
+    """
+
+    times: Float[Array, "*batch t"]
+    steps: Int[Array, "*batch t"]
+    observed: dict[str, Any]
+    model: Any
+    status: Int[Array, "*batch"]
+    first_hit: Float[Array, "*batch"]
+    stable_hit: Float[Array, "*batch"]
+    first_step: Int[Array, "*batch"]
+    stable_step: Int[Array, "*batch"]
+    num_steps: Int[Array, "*batch"]
+    provenance: Provenance = eqx.field(static=True, default_factory=Provenance)
+
+    def __repr__(self):
+        lines = [f"Trajectory  {self.nbytes / 1e6:.3g} MB"]
+        if checks.concrete(self.status):
+            codes, counts = np.unique(np.asarray(self.status), return_counts=True)
+            ends = ", ".join(
+                Status(c).name + (f" × {k}" if self.status.ndim else "") for c, k in zip(codes, counts)
+            )
+            lines[0] += f"  status {ends}"
+        entries = {"times": self.times} | self.observed
+        width = max(map(len, entries))
+        lines += [
+            f"  {name:<{width}}  {leaf.dtype}{list(leaf.shape)}"
+            for name, value in entries.items()
+            for leaf in jax.tree.leaves(value)
+        ]
+        return "\n".join(lines)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by all arrays."""
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self) if hasattr(leaf, "nbytes"))
+
+    def to_xarray(self):
+        """The observables as an ``xarray.Dataset`` over time; axes are named by ``am.AXES``."""
+        import xarray as xr
+
+        if self.times.ndim != 1:
+            checks.refuse("trajectory", "a single run", f"a batch {self.times.shape[:-1]}",
+                          "index it first: jax.tree.map(lambda a: a[i], trajectory)")
+        data = {}
+        for name, value in self.observed.items():
+            value = np.asarray(value)
+            axes = AXES.get(name, ())
+            if len(axes) != value.ndim - 1:
+                axes = tuple(f"{name}_{i}" for i in range(value.ndim - 1))
+            data[name] = (("time", *axes), value, {"units": UNITS.get(name, "1")})
+        coords = {"time": ("time", np.asarray(self.times), {"units": "learning rate × step"}),
+                  "step": ("time", np.asarray(self.steps))}
+        attrs = {
+            "status": Status(int(self.status)).name, "first_hit": float(self.first_hit),
+            "stable_hit": float(self.stable_hit), "num_steps": int(self.num_steps),
+            **{f"provenance_{k}": v for k, v in self.provenance.items()},
+        }
+        return xr.Dataset(data, coords, attrs)
+
+
+AXES = {
+    "margins": ("token",), "pairwise_margins": ("token", "class"), "particles": ("token", "class"),
+    "probabilities": ("token", "class"), "gammas": ("gamma",), "plane": ("gamma",),
+    "weights": ("row", "column"), "components": ("component",),
+}
+UNITS = {"loss": "nats"}
+
+
+def ended(status: Array, reached: Array) -> Array:
+    """OK where the horizon was reached, else the status given."""
+    return jnp.where(reached, int(Status.OK), status).astype(jnp.int8)

@@ -1,0 +1,41 @@
+"""What a dynamics needs to know of a model."""
+
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..tasks import AssociationTask
+
+
+class AbstractModel(eqx.Module):
+    """A model: scores, and how its coordinates move when the weights W follow a gradient.
+
+    ``weight_space`` is whether the coordinates are the weights themselves. Where they are scores
+    (GD Theorem 1), only optimizers that are linear in the gradients act on them as on W.
+    """
+
+    weight_space: ClassVar[bool] = True
+
+    @abstractmethod
+    def scores(
+        self, task: AssociationTask, tokens: Int[Array, " b"] | None = None
+    ) -> Float[Array, "b m"]:
+        """Logits, one row a token: all N tokens, or those named."""
+
+    @abstractmethod
+    def trainable(self) -> tuple[Array, ...]:
+        """The leaves that training moves, unless ``simulate`` is told otherwise."""
+
+    @abstractmethod
+    def tangent(self, task: AssociationTask, gradient: Self) -> Self:
+        """How the coordinates move when W moves by its gradient.
+
+        ``gradient`` is ∂L/∂(coordinates), shaped as the model with ``None`` on frozen leaves. For
+        weights it is returned as it is; for scores it is multiplied by the tangent kernel.
+        """
+
+    @abstractmethod
+    def noise(self, task: AssociationTask, key: PRNGKeyArray) -> Self:
+        """Standard normal noise on W, carried to the coordinates (for GD (6))."""

@@ -1,0 +1,237 @@
+"""The Hessian of the loss in W, GD (26), and its largest eigenvalue, the sharpness."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from .. import checks
+from ..models import AbstractModel, LinearMemory, MarginSystem, ParticleSystem
+from ..tasks import AssociationTask
+from ..tasks.embeddings import gram
+from .gradient import trainable_mask
+from .quality import probabilities, weights
+
+# Above this many unknowns on its smaller side, sharpness is iterated, not diagonalised.
+DENSE_LIMIT = 128
+
+
+def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"]:
+    """∇²L(W) of a linear memory, dense: Σ_x p(x) Cov_{p_W(·|x)}(u) ⊗ e_x e_xᵀ, GD (26).
+
+    Row a·d + b stands for W_ab. The footnote of GD appendix A slips an index (science.md row 24).
+    """
+    weight = weights(task, model)
+    if not isinstance(model, LinearMemory):
+        checks.refuse("model", "a LinearMemory (GD (26))", type(model).__name__,
+                      "use hessian_operator")
+    spread = _spread(task, model)  # (N, M, k): √π_z (u_z − ū_x)
+    factor = jnp.einsum("n,nza,nb->nzab", jnp.sqrt(task.probabilities), spread, task.inputs)
+    factor = factor.reshape(-1, weight.size)
+    return factor.T @ factor
+
+
+def _spread(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m k"]:
+    p = probabilities(task, model)
+    mean = p @ task.outputs
+    return jnp.sqrt(p)[:, :, None] * (task.outputs - mean[:, None, :])
+
+
+def hessian_operator(task: AssociationTask, model: AbstractModel) -> Callable:
+    """V ↦ ∇²L(W)[V], on the trained leaves, at the cost of a few gradients.
+
+    For a linear memory in closed form: Uᵀ D E, D_zx = p(x) π_z (s_z − Σ π s), s = U V e_x. For any
+    other model, by forward over reverse differentiation.
+    """
+    trained, frozen = eqx.partition(model, trainable_mask(model))
+    if isinstance(model, LinearMemory):
+        p, law = probabilities(task, model), task.probabilities[:, None]
+
+        def closed(direction):
+            s = task.inputs @ direction.weight.T @ task.outputs.T
+            pull = law * p * (s - jnp.sum(p * s, axis=1, keepdims=True))
+            return eqx.tree_at(lambda m: m.weight, direction, task.outputs.T @ pull.T @ task.inputs)
+
+        return closed
+    slope = jax.grad(lambda part: task.loss(eqx.combine(part, frozen)))
+    return lambda direction: jax.jvp(slope, (trained,), (direction,))[1]
+
+
+def sharpness(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+    """λ_max of ∇²L in W: GD section 5.1. Descent is stable iff η < 2/λ (science.md row 25).
+
+    For linear memories, and for their particle and margin systems, the Hessian is B Bᵀ with columns
+    √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and BᵀB, found
+    densely up to 128 unknowns and by guarded Lanczos beyond. Other models: Lanczos on
+    ``hessian_operator``. Differentiable (Hellmann–Feynman) where λ_max is simple.
+    """
+    if isinstance(model, MarginSystem):
+        # BᵀB for two classes: √(p_x σσ(m_x)) K_xx' √(p_x' σσ(m_x')).
+        m = model.margins
+        root = jnp.sqrt(task.probabilities * jax.nn.sigmoid(m) * jax.nn.sigmoid(-m))
+        return _top_dense(root[:, None] * model.kernel * root)
+    if isinstance(model, LinearMemory | ParticleSystem):
+        classes = task.num_tokens * task.num_classes
+        held = model.weight.size if isinstance(model, LinearMemory) else classes
+        if held < classes and held <= DENSE_LIMIT:
+            return _top_dense(hessian(task, model))
+        if classes <= DENSE_LIMIT:
+            return _top_dense(_gram_side(task, model))
+        if isinstance(model, ParticleSystem):
+            return _top_iterated(lambda v: _gram_product(task, model, v), (classes,), model.values)
+    operator = hessian_operator(task, model)
+    trained = eqx.filter(model, trainable_mask(model))
+    flat, unravel = jax.flatten_util.ravel_pytree(trained)
+    return _top_iterated(
+        lambda v: jax.flatten_util.ravel_pytree(operator(unravel(v)))[0], flat.shape, flat
+    )
+
+
+def _gram_side(task: AssociationTask, model: LinearMemory | ParticleSystem) -> Array:
+    """BᵀB, (NM × NM)."""
+    n, m = task.num_tokens, task.num_classes
+    p = probabilities(task, model)
+    alpha = model.alpha if isinstance(model, ParticleSystem) else gram(task.inputs)
+    beta = model.beta if isinstance(model, ParticleSystem) else gram(task.outputs)
+    centred = jnp.eye(m) - p[:, None, :]  # (N, M, M): rows e_z − π_x
+    inner = jnp.einsum("xza,ab,ywb->xzyw", centred, beta, centred)
+    root = jnp.sqrt(task.probabilities[:, None] * p)
+    both = root[:, :, None, None] * alpha[:, None, :, None] * inner * root[None, None]
+    return both.reshape(n * m, n * m)
+
+
+def _gram_product(task: AssociationTask, model: ParticleSystem, v: Array) -> Array:
+    """BᵀB v without forming it."""
+    p = probabilities(task, model)
+    root = jnp.sqrt(task.probabilities[:, None] * p)
+    scaled = root * v.reshape(p.shape)
+    scaled = scaled - p * jnp.sum(scaled, axis=1, keepdims=True)
+    s = model.alpha @ scaled @ model.beta
+    return (root * (s - jnp.sum(p * s, axis=1, keepdims=True))).reshape(-1)
+
+
+def _top_dense(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+    # Hellmann–Feynman: the derivative of λ is vᵀ dH v at the fixed eigenvector.
+    _, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(matrix))
+    v = vectors[:, -1]
+    return v @ matrix @ v
+
+
+def _top_iterated(matvec: Callable, shape: tuple[int, ...], like: Array) -> Float[Array, ""]:
+    found = lanczos_top(lambda v: jax.lax.stop_gradient(matvec(v)), shape[0], like.dtype)
+    v = jax.lax.stop_gradient(found.vector)
+    return v @ matvec(v)
+
+
+class Top(NamedTuple):
+    """Largest eigenvalue, its unit vector, and ‖Av − λv‖, which bounds the error of λ."""
+
+    value: Float[Array, ""]
+    vector: Float[Array, " n"]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def lanczos_top(
+    matvec: Callable,
+    size: int,
+    dtype,
+    *,
+    key: PRNGKeyArray | None = None,
+    rtol: float | None = None,
+    max_iterations: int = 256,
+) -> Top:
+    """Largest eigenvalue of a symmetric operator by Lanczos with full reorthogonalisation, guarded.
+
+    - Breakdown (β ≤ 10 ε √n ‖A‖) restarts from a random direction orthogonal to the basis: on
+      one-hot tokens the Krylov space is a few directions wide and unguarded libraries return 62.85
+      or NaN for 0.0625 (dependencies.md 6).
+    - Stops when the residual bound |β s_last| ≤ rtol · |λ| and no restart is pending; ``rtol`` is
+      1e-10 in float64, 1e-5 in float32. A memory of ``max_iterations`` vectors is held.
+
+    An eigenvalue whose eigenvectors are all orthogonal to the random start, to within rounding,
+    cannot be seen by any Krylov method.
+    """
+    size = checks.count("size", size)
+    eps = float(jnp.finfo(dtype).eps)
+    rtol = (1e-10 if eps < 1e-10 else 1e-5) if rtol is None else rtol
+    steps = min(size, checks.count("max_iterations", max_iterations))
+    key = jr.key(0) if key is None else key
+    rows = jnp.arange(steps)
+
+    def orthonormal(v, basis, k):
+        basis = jnp.where((rows < k)[:, None], basis, 0)
+        for _ in range(2):  # twice is enough (Kahan–Parlett)
+            v = v - basis.T @ (basis @ v)
+        return v
+
+    def tridiagonal(alpha, beta, k):
+        used = rows < k
+        # Unused rows must not win: a diagonal below every Gershgorin disc of the used ones.
+        floor = -1 - 2 * jnp.max(jnp.where(used, jnp.abs(alpha), 0)) - 4 * jnp.max(jnp.abs(beta))
+        off = jnp.where(rows[:-1] < k - 1, beta[:-1], 0)
+        return jnp.diag(jnp.where(used, alpha, floor)) + jnp.diag(off, 1) + jnp.diag(off, -1)
+
+    def ritz(alpha, beta, k):
+        values, vectors = jnp.linalg.eigh(tridiagonal(alpha, beta, k))
+        return values[-1], vectors[:, -1]
+
+    def proceed(state):
+        k, *_, done = state
+        return (k < steps) & ~done
+
+    def step(state):
+        k, q, basis, alpha, beta, scale, restarted, _ = state
+        basis = basis.at[k].set(q)
+        w = matvec(q)
+        a = jnp.dot(q, w)
+        scale = jnp.maximum(scale, jnp.linalg.norm(w))
+        w = orthonormal(w, basis, k + 1)
+        b = jnp.linalg.norm(w)
+        broken = b <= 10 * eps * jnp.sqrt(size) * scale
+        fresh = jr.normal(jr.fold_in(key, k + 1), (size,), dtype)
+        fresh = orthonormal(fresh, basis, k + 1)
+        q = jnp.where(broken, fresh, w) / jnp.where(broken, jnp.linalg.norm(fresh), b)
+        alpha, beta = alpha.at[k].set(a), beta.at[k].set(jnp.where(broken, 0, b))
+        # Diagonalise T only now and then: its cost would otherwise rule.
+        due = (k + 1 == steps) | ((k + 1) % 8 == 0) | broken
+
+        def test(_):
+            value, s = ritz(alpha, beta, k + 1)
+            return jnp.abs(b * s[k]) <= rtol * jnp.abs(value)
+
+        # One random restart after a breakdown, from outside the invariant space: then b = 0 proves
+        # nothing yet; the second time it is believed.
+        settled = jax.lax.cond(due, test, lambda _: jnp.asarray(False), None)
+        done = jnp.where(broken, restarted, settled)
+        return k + 1, q, basis, alpha, beta, scale, restarted | broken, done
+
+    first = jr.normal(jr.fold_in(key, 0), (size,), dtype)
+    zero = jnp.zeros((), dtype)
+    state = (
+        jnp.asarray(0), first / jnp.linalg.norm(first), jnp.zeros((steps, size), dtype),
+        jnp.zeros(steps, dtype), jnp.zeros(steps, dtype), zero, jnp.asarray(False), jnp.asarray(False),
+    )
+    k, _, basis, alpha, beta, scale, *_ = jax.lax.while_loop(proceed, step, state)
+    _, s = ritz(alpha, beta, k)
+    v = jnp.where(rows < k, s, 0) @ basis
+    v = v / jnp.linalg.norm(v)
+    av = matvec(v)
+    value = jnp.dot(v, av)
+    residual = jnp.linalg.norm(av - value * v)
+    limit = jnp.maximum(10 * rtol * jnp.abs(value), 10 * eps * jnp.sqrt(size) * scale)
+    return Top(value, v, residual, residual <= jnp.maximum(limit, jnp.sqrt(rtol) * jnp.abs(value)))
+
+
+def edge_of_stability(learning_rate: float | Float[Array, ""]) -> Callable:
+    """The observable ηλ/2: above one, descent of rate η leaves any minimiser (science.md row 25)."""
+    checks.positive("learning_rate", learning_rate)
+    return eqx.Partial(_edge, learning_rate)
+
+
+def _edge(learning_rate, task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+    return learning_rate * sharpness(task, model) / 2

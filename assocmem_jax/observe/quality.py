@@ -1,0 +1,83 @@
+"""What the model predicts: loss, error, margins, probabilities, and the papers' coordinates."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import checks
+from ..models import AbstractModel
+from ..tasks import AssociationTask
+
+
+def loss(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+    """Population cross-entropy L(W) in nats, GD (2)–(3)."""
+    return task.loss(model)
+
+
+def particles(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+    """Scores w_xj = u_jᵀ W e_x, GD (10)."""
+    return model.scores(task)
+
+
+def probabilities(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+    """p_W(y|x) = softmax of the scores, GD (8)."""
+    return jax.nn.softmax(model.scores(task), axis=-1)
+
+
+def pairwise_margins(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+    """m_i(x) = w_{x f*(x)} − w_{x i}, GD (13); column f*(x) is 0. Soft labels: f* = argmax p(y|x)."""
+    scores = model.scores(task)
+    return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
+
+
+def margins(task: AssociationTask, model: AbstractModel) -> Float[Array, " n"]:
+    """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0."""
+    return _lead(model.scores(task), task.labels)
+
+
+def _lead(scores: Array, labels: Array) -> Array:
+    own = jnp.take_along_axis(scores, labels[:, None], axis=1)
+    label = jnp.arange(scores.shape[1]) == labels[:, None]
+    return jnp.min(jnp.where(label, jnp.inf, own - scores), axis=1)
+
+
+def error(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+    """0-1 loss: Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}.
+
+    A tie counts as an error, so that zero error is exactly "all margins (22) positive"; at W = 0
+    the error is 1 (an argmax that takes the lowest index would read chance or better there).
+    """
+    scores = model.scores(task)
+    top = jnp.argmax(scores, axis=1)
+    sure = (_lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
+    right = jnp.sum(jnp.where(sure, task.conditional, 0), axis=1)
+    # As a sum over the wrong, so that zero error reads exactly 0.
+    return jnp.dot(task.probabilities, 1 - right)
+
+
+def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
+    """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
+
+    m₁ = γ₁+γ₂ and m₂ = γ₂−γ₁; γ₂ is the max-margin direction. GD (21) and the captions print
+    another sign and factor (science.md row 23): see ``plane``.
+    """
+    if task.num_tokens != 2 or task.num_classes != 2:
+        checks.refuse("task", "of two tokens and two classes (GD (18))",
+                      f"{task.num_tokens} tokens, {task.num_classes} classes", "use am.plane or am.margins")
+    m1, m2 = margins(task, model)
+    return jnp.stack([(m1 - m2) / 2, (m1 + m2) / 2])
+
+
+def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
+    """γ_i = (u₂−u₁)ᵀ W f_i on the standard basis (f_i), GD (21): all of W that two classes see."""
+    weight = weights(task, model)
+    if task.num_classes != 2:
+        checks.refuse("task", "of two classes (GD (21))", f"{task.num_classes} classes")
+    return (task.outputs[1] - task.outputs[0]) @ weight
+
+
+def weights(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
+    """W itself: observe it to keep the weights."""
+    if not model.weight_space:
+        checks.refuse("model", "one that holds W", type(model).__name__, "use LinearMemory")
+    return model.weight  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,7 @@
+"""Laws of data: what is learned."""
+
+from . import embeddings as embeddings
+from . import laws as laws
+from .association import AssociationTask as AssociationTask
+from .association import cross_entropy as cross_entropy
+from .association import two_tokens as two_tokens

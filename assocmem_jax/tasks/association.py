@@ -1,0 +1,225 @@
+"""The association task of GD section 1 and Birth Lemma 1: tokens x ~ p, answers y ~ p(y|x)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .. import checks
+from . import embeddings, laws
+
+Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
+
+
+class ScoresTokens(Protocol):
+    """What a task asks of a model: a score for every class, for all tokens or for those named."""
+
+    def scores(self, task: "AssociationTask", tokens: Int[Array, " b"] | None = None) -> Array: ...
+
+
+def _rivals(scores: Float[Array, "*n m"]) -> Float[Array, "*n m"]:
+    """log Σ_{z≠y} e^{s_z}, for every y, without cancellation.
+
+    For all but the top class it is L + log(1 − p_y) with p_y ≤ ½; for the top class, where 1 − p_y
+    may be far below one rounding error, the others are summed themselves.
+    """
+    total = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
+    top = jnp.arange(scores.shape[-1]) == jnp.argmax(scores, axis=-1, keepdims=True)
+    others = jax.nn.logsumexp(jnp.where(top, -jnp.inf, scores), axis=-1, keepdims=True)
+    log_p = jnp.where(top, -1.0, scores - total)  # the double where: log1p(-1) has no derivative
+    return jnp.where(top, others, total + jnp.log1p(-jnp.exp(log_p)))
+
+
+def cross_entropy(
+    scores: Float[Array, "*n m"], targets: Int[Array, "*n"] | Float[Array, "*n m"]
+) -> Float[Array, "*n"]:
+    """ℓ = −Σ_y q_y log softmax(s)_y, GD (3), for labels (q one-hot) or a conditional q.
+
+    Written as softplus(log Σ_{z≠y} e^{s_z} − s_y), so that it and its derivatives keep full relative
+    precision however large the margin: it does not read 0 at margin 17 in float32.
+    """
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        label = jnp.arange(scores.shape[-1]) == targets[..., None]
+        own = jnp.take_along_axis(scores, targets[..., None], axis=-1)
+        others = jnp.where(label, -jnp.inf, scores)
+        return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))
+    return jnp.sum(targets * jax.nn.softplus(_rivals(scores) - scores), axis=-1)
+
+
+def score_gradient(
+    scores: Float[Array, "*n m"], targets: Int[Array, "*n"] | Float[Array, "*n m"]
+) -> Float[Array, "*n m"]:
+    """∂ℓ/∂s = softmax(s) − q, GD (9), in closed form: p_z(1−q_z) − q_z(1−p_z).
+
+    The two products keep 1 − p_z exact where it is far below one rounding error.
+    """
+    odds = scores - _rivals(scores)
+    p, complement = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        return jnp.where(jnp.arange(scores.shape[-1]) == targets[..., None], -complement, p)
+    return p * (1 - targets) - targets * complement
+
+
+class AssociationTask(eqx.Module):
+    """Tokens x ∈ [N] with law p(x) and embedding e_x; answers y ∈ [M] with embedding u_y.
+
+    - ``probabilities``: p(x), shape (N,), summing to one.
+    - ``targets``: f*(x) as integers in [0, M), shape (N,); or a full conditional p(y|x), shape
+      (N, M), rows summing to one (soft labels, Birth Lemma 1).
+    - ``inputs``: E, rows e_x, shape (N, d). ``outputs``: U, rows u_y, shape (M, k); k = d in the
+      papers, but a rectangular W costs nothing.
+
+    The model's logits are u_yᵀ W e_x (GD (10); GD (8) and its appendix A print the transpose).
+    Embeddings belong to the task: they are frozen. Values are checked when they are known, and
+    refused with ``ValueError``; shapes are always checked.
+    """
+
+    probabilities: Float[Array, " n"]
+    targets: Int[Array, " n"] | Float[Array, "n m"]
+    inputs: Float[Array, "n d"]
+    outputs: Float[Array, "m k"]
+
+    def __init__(self, probabilities, targets, inputs, outputs):
+        targets = jnp.asarray(targets)
+        soft = targets.ndim == 2
+        if soft:
+            p, inputs, outputs, targets = checks.floats(probabilities, inputs, outputs, targets)
+        else:
+            p, inputs, outputs = checks.floats(probabilities, inputs, outputs)
+        checks.shaped("probabilities", p, "a vector p(x), one entry a token", 1)
+        checks.shaped("inputs", inputs, "a matrix, one row a token", 2)
+        checks.shaped("outputs", outputs, "a matrix, one row a class", 2)
+        n, m = p.shape[0], outputs.shape[0]
+        if inputs.shape[0] != n:
+            checks.refuse("inputs", f"of {n} rows, one for each probability", f"{inputs.shape[0]} rows")
+        if n < 1 or inputs.shape[1] < 1 or outputs.shape[1] < 1:
+            checks.refuse("inputs and outputs", "of at least one row and one dimension",
+                          f"shapes {inputs.shape} and {outputs.shape}")
+        if m < 2:
+            checks.refuse("outputs", "of at least two rows (classes)", f"{m}")
+        for name, value in (("probabilities", p), ("inputs", inputs), ("outputs", outputs)):
+            checks.finite(name, value)
+        _check_law("probabilities", p)
+        if soft:
+            if targets.shape != (n, m):
+                checks.refuse("targets", f"p(y|x) of shape ({n}, {m})", f"shape {targets.shape}")
+            checks.finite("targets", targets)
+            _check_law("targets", targets, "each row of targets")
+        else:
+            if targets.shape != (n,):
+                checks.refuse("targets", f"of shape ({n},), or ({n}, {m}) for p(y|x)",
+                              f"shape {targets.shape}")
+            if not jnp.issubdtype(targets.dtype, jnp.integer):
+                checks.refuse("targets", "whole numbers (or a matrix p(y|x))", targets.dtype)
+            if checks.concrete(targets):
+                known = np.asarray(targets)
+                if known.min() < 0 or known.max() >= m:
+                    bad = int(np.argmax((known < 0) | (known >= m)))
+                    checks.refuse("targets", f"labels from 0 to {m - 1}",
+                                  f"{known[bad]} at token {bad}")
+        self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.inputs.shape[0]
+
+    @property
+    def num_classes(self) -> int:
+        """M."""
+        return self.outputs.shape[0]
+
+    @property
+    def soft(self) -> bool:
+        """Whether answers are drawn from p(y|x) rather than given by f*."""
+        return self.targets.ndim == 2
+
+    @property
+    def labels(self) -> Int[Array, " n"]:
+        """f*(x); for soft labels, the most probable answer."""
+        return jnp.argmax(self.targets, axis=1) if self.soft else self.targets
+
+    @property
+    def conditional(self) -> Float[Array, "n m"]:
+        """p(y|x) as a matrix, whichever way the task was given."""
+        if self.soft:
+            return self.targets
+        return jax.nn.one_hot(self.targets, self.num_classes, dtype=self.probabilities.dtype)
+
+    def loss(self, model: ScoresTokens) -> Float[Array, ""]:
+        """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2), in nats."""
+        return jnp.dot(self.probabilities, cross_entropy(model.scores(self), self.targets))
+
+    def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
+        """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.
+
+        Inverse CDF. Its tables are built once, here. In float32 a uniform has only 2²³ levels and a
+        CDF near one a spacing of 6e-8; so tokens are ordered from rare to frequent and the uniform
+        is made of 32 random bits, which keeps rare tokens at their rate.
+        """
+        batch_size = checks.count("batch_size", batch_size)
+        order = jnp.argsort(self.probabilities)
+        cdf = jnp.cumsum(self.probabilities[order])
+        dtype = cdf.dtype
+        row_cdf = jnp.cumsum(self.targets, axis=1) if self.soft else None
+
+        def uniforms(key):
+            if dtype == jnp.float64:
+                return jr.uniform(key, (batch_size,), dtype)
+            bits = jr.bits(key, (batch_size,), jnp.uint32)
+            return (bits.astype(dtype) + jnp.asarray(0.5, dtype)) * jnp.asarray(2.0**-32, dtype)
+
+        def draw(key: PRNGKeyArray) -> Batch:
+            token_key, label_key = jr.split(key)
+            place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")
+            tokens = order[jnp.minimum(place, cdf.shape[0] - 1)]
+            if row_cdf is None:
+                return tokens, self.targets[tokens]
+            rows = row_cdf[tokens]
+            label = jnp.sum(rows <= (uniforms(label_key) * rows[:, -1])[:, None], axis=1)
+            return tokens, jnp.minimum(label, rows.shape[1] - 1)
+
+        return draw
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Batch:
+        """n pairs (x, y) drawn i.i.d. from p(x) p(y|x)."""
+        return self.sampler(n)(key)
+
+    def sampled_loss(self, model: ScoresTokens, batch: Batch) -> Float[Array, ""]:
+        """The mean of ℓ over a minibatch: an unbiased estimate of ``loss``.
+
+        GD below (6) prints a sum over the batch, which is |B| times this (science.md row 2).
+        """
+        tokens, labels = batch
+        return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
+
+
+def _check_law(name: str, p: Array, what: str = "") -> None:
+    if not checks.concrete(p):
+        return
+    known = np.asarray(p)
+    if (known < 0).any():
+        checks.refuse(name, "non-negative", known.min())
+    totals = known.astype(np.float64).sum(axis=-1)
+    slack = 8 * known.shape[-1] * float(jnp.finfo(p.dtype).eps)
+    if np.abs(totals - 1).max() > slack:
+        worst = float(np.atleast_1d(totals)[np.abs(np.atleast_1d(totals) - 1).argmax()])
+        checks.refuse(what or name, "summing to one", f"{worst:.9g}", "divide by the sum")
+
+
+def two_tokens(
+    alpha: float | Float[Array, ""], p1: float | Float[Array, ""]
+) -> AssociationTask:
+    """Two α-correlated unit inputs, f*(x) = x, U = I: GD section 4.2, with c = ‖u₁−u₂‖² = 2.
+
+    ``alpha``: ⟨e₁, e₂⟩ ∈ [−1, 1]. ``p1``: probability of the first token.
+    """
+    inputs = embeddings.correlated_pair(alpha)
+    return AssociationTask(
+        laws.imbalance(p1), jnp.arange(2), inputs, jnp.eye(2, dtype=inputs.dtype)
+    )
