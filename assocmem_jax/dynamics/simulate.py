@@ -160,18 +160,33 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, st
     if until.hold is not None:
         hit = jnp.where(solved.status == int(Status.HIT), end, never)
         return hit, hit
-    # Watching only: sign changes on a fine grid, then linear in s between its points.
-    grid = dynamics.default_times(times.dtype)
-    fine = jnp.sort(jnp.concatenate([grid, times]))
-    watched = integrate(dynamics, task, combine, trained, fine, condition, None, stiff).saved
-    s, holds = dynamics.clock(fine), watched > 0
-    rise = holds[1:] & ~holds[:-1]
-    slope = jnp.where(rise, watched[1:] - watched[:-1], 1)
-    cross = dynamics.time(s[:-1] + (s[1:] - s[:-1]) * jnp.where(rise, -watched[:-1] / slope, 0))
-    cross = jnp.where(rise, cross, never)
-    first = jnp.where(holds[0], 0.0, jnp.min(cross))
-    last = jnp.max(jnp.where(rise, cross, -1.0))
-    stable = jnp.where(holds[-1], jnp.where(jnp.any(rise), last, 0.0), never)
+    # Watching only: solve again with the condition on a grid in s, then twice more on grids inside
+    # the intervals of the first and of the last sign change; linear in s at the end. A double
+    # crossing within one interval of the first grid (1/200 of the horizon in s) is not seen.
+    points = 101
+    horizon = dynamics.clock(times[-1])
+
+    def look(grids):
+        flat = jnp.sort(dynamics.time(grids.reshape(-1)))
+        watched = integrate(dynamics, task, combine, trained, flat, condition, None, stiff).saved
+        s, holds = dynamics.clock(flat), watched > 0
+        rise = holds[1:] & ~holds[:-1]
+        k = jnp.arange(rise.shape[0])
+        ends = jnp.min(jnp.where(rise, k, k.shape[0] - 1)), jnp.max(jnp.where(rise, k, 0))
+        left = jnp.stack([s[i] for i in ends])
+        right = jnp.stack([s[i + 1] for i in ends])
+        low = jnp.stack([watched[i] for i in ends])
+        slope = jnp.stack([watched[i + 1] - watched[i] for i in ends])
+        cross = left - (right - left) * low / jnp.where(slope > 0, slope, 1)
+        return left, right, dynamics.time(cross), jnp.any(rise), holds[0], holds[-1]
+
+    unit = jnp.linspace(0, 1, points, dtype=times.dtype)
+    whole = jnp.stack([unit, 1 + unit])[:, :, None].reshape(2, points) * horizon / 2
+    left, right, _, rises, at_start, at_end = look(whole)
+    for _ in range(2):
+        left, right, cross, *_ = look(left[:, None] + (right - left)[:, None] * unit)
+    first = jnp.where(at_start, 0.0, jnp.where(rises, cross[0], never))
+    stable = jnp.where(at_end, jnp.where(rises, cross[1], 0.0), never)
     return first, stable
 
 
