@@ -5,6 +5,10 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
+
+# A public number: Python's or NumPy's, or a traced one.
+Scalar = float | int | Float[Array, ""]
 
 
 def refuse(argument: str, required: str, actual: Any, remedy: str = "") -> NoReturn:

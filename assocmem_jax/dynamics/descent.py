@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 from ..models import AbstractModel
 from ..tasks import AssociationTask
 
@@ -49,16 +50,24 @@ class Descent(eqx.Module):
         steps: int,
         batch_size: int | None = None,
         *,
-        learning_rate: float | Float[Array, ""] | None = None,
+        learning_rate: Scalar | None = None,
         compensated: bool | None = None,
     ):
         transformation = isinstance(optimizer, optax.GradientTransformation)
         if not transformation and not callable(optimizer):
-            checks.refuse("optimizer", "an optax transformation, or a function of learning_rate",
-                          repr(optimizer), "for example optax.sgd(0.1)")
+            checks.refuse(
+                "optimizer",
+                "an optax transformation, or a function of learning_rate",
+                repr(optimizer),
+                "for example optax.sgd(0.1)",
+            )
         if transformation and learning_rate is not None:
-            checks.refuse("learning_rate", "None with a ready optimizer", learning_rate,
-                          "pass Descent(optax.sgd, steps, learning_rate=…)")
+            checks.refuse(
+                "learning_rate",
+                "None with a ready optimizer",
+                learning_rate,
+                "pass Descent(optax.sgd, steps, learning_rate=…)",
+            )
         if not transformation and learning_rate is None:
             checks.refuse("learning_rate", "given when optimizer is a function of it", None)
         if learning_rate is not None:
@@ -80,8 +89,9 @@ class Descent(eqx.Module):
     def marks(self, every: int | None, at) -> np.ndarray:
         return step_marks(self.steps, every, at)
 
-    def prepare(self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params,
-                key: PRNGKeyArray | None):
+    def prepare(
+        self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
+    ):
         """(advance, initial inner state) for ``marching.march``."""
         optimizer = self.transformation()
         dtype = jnp.result_type(*jax.tree.leaves(params))
@@ -89,17 +99,23 @@ class Descent(eqx.Module):
         if compensated is None:
             compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES
         if not compensated and dtype == jnp.float32 and self.steps > FLOAT32_UPDATES:
-            checks.refuse("compensated", f"on for more than {FLOAT32_UPDATES} float32 updates",
-                          False, "plain float32 stalls near margin 15; use float64 or leave it None")
+            checks.refuse(
+                "compensated",
+                f"on for more than {FLOAT32_UPDATES} float32 updates",
+                False,
+                "plain float32 stalls near margin 15; use float64 or leave it None",
+            )
         if self.batch_size is None:
             losses = lambda params, step: task.loss(combine(params))  # noqa: E731
         else:
             if key is None:
-                checks.refuse("key", "given for a stochastic dynamics", None,
-                              "pass simulate(…, key=jax.random.key(0))")
+                checks.refuse(
+                    "key", "given for a stochastic dynamics", None, "pass simulate(…, key=jax.random.key(0))"
+                )
             draw = task.sampler(self.batch_size)
             losses = lambda params, step: task.sampled_loss(  # noqa: E731
-                combine(params), draw(jr.fold_in(key, step)))
+                combine(params), draw(jr.fold_in(key, step))
+            )
         model = combine(params)
         if not model.weight_space:
             params = _refuse_nonlinear(optimizer, params)
@@ -145,8 +161,10 @@ def _kahan(params, updates, carry):
 
     pairs = jax.tree.map(add, params, updates, carry)
     leaf = lambda x: isinstance(x, tuple)  # noqa: E731
-    return (jax.tree.map(lambda x: x[0], pairs, is_leaf=leaf),
-            jax.tree.map(lambda x: x[1], pairs, is_leaf=leaf))
+    return (
+        jax.tree.map(lambda x: x[0], pairs, is_leaf=leaf),
+        jax.tree.map(lambda x: x[1], pairs, is_leaf=leaf),
+    )
 
 
 def _clock(optimizer, dtype):
@@ -172,8 +190,9 @@ def _refuse_nonlinear(optimizer, params):
     def drift(flat):
         state, total = optimizer.init(flat[0] * 0), []
         for g in flat:
-            update, state = optimizer.update(g, state, flat[0] * 0, value=0.0, grad=g,
-                                             value_fn=lambda p: jnp.sum(p))
+            update, state = optimizer.update(
+                g, state, flat[0] * 0, value=0.0, grad=g, value_fn=lambda p: jnp.sum(p)
+            )
             total.append(update)
         return jnp.stack(total)
 

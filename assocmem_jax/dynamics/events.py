@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .. import checks
+from ..checks import Scalar
 from ..observe import quality
 
 
@@ -31,7 +31,7 @@ class Until(eqx.Module):
 
 
 class _MarginAbove(eqx.Module):
-    level: Float[Array, ""] | float
+    level: Scalar
     token: int | None = eqx.field(static=True)
 
     def __call__(self, task, model):
@@ -40,7 +40,7 @@ class _MarginAbove(eqx.Module):
 
 
 class _LossBelow(eqx.Module):
-    level: Float[Array, ""] | float
+    level: Scalar
 
     def __call__(self, task, model):
         return self.level - task.loss(model)
@@ -51,9 +51,7 @@ def perfect_accuracy(hold: int | None = 1) -> Until:
     return Until(_MarginAbove(0.0, None), hold)
 
 
-def margin_above(
-    level: float | Float[Array, ""], token: int | None = None, hold: int | None = 1
-) -> Until:
+def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) -> Until:
     """The smallest margin (22), or that of one token, above a level."""
     checks.finite("level", level)
     if token is not None:
@@ -61,7 +59,7 @@ def margin_above(
     return Until(_MarginAbove(level, token), hold)
 
 
-def loss_below(level: float | Float[Array, ""], hold: int | None = 1) -> Until:
+def loss_below(level: Scalar, hold: int | None = 1) -> Until:
     """Population loss below a level, in nats."""
     checks.positive("level", level)
     return Until(_LossBelow(level), hold)

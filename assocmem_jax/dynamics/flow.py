@@ -12,6 +12,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from .. import checks
+from ..checks import Scalar
 from ..models import AbstractModel
 from ..tasks import AssociationTask
 from .events import Until
@@ -54,7 +55,7 @@ class GradientFlow(eqx.Module):
 
     def __init__(
         self,
-        t1: float | Float[Array, ""],
+        t1: Scalar,
         *,
         rtol: float | None = None,
         atol: float | None = None,
@@ -71,8 +72,7 @@ class GradientFlow(eqx.Module):
             if value is not None:
                 checks.positive(name, value)
         if step is not None and (rtol is not None or atol is not None):
-            checks.refuse("step", "None where rtol or atol is given", step,
-                          "a fixed step has no tolerance")
+            checks.refuse("step", "None where rtol or atol is given", step, "a fixed step has no tolerance")
         if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
             checks.refuse("solver", "a diffrax solver", repr(solver), "for example diffrax.Tsit5()")
         self.rtol, self.atol, self.step = rtol, atol, step
@@ -99,8 +99,12 @@ class GradientFlow(eqx.Module):
         rtol = (1e-10 if eps < 1e-10 else 1e-5) if self.rtol is None else self.rtol
         atol = rtol * (1e-3 if eps < 1e-10 else 1e-2) if self.atol is None else self.atol
         if rtol < 10 * eps:
-            checks.refuse("rtol", f"at least {10 * eps:.2g} in {jnp.dtype(dtype).name}", rtol,
-                          "use float64: jax.config.update('jax_enable_x64', True)")
+            checks.refuse(
+                "rtol",
+                f"at least {10 * eps:.2g} in {jnp.dtype(dtype).name}",
+                rtol,
+                "use float64: jax.config.update('jax_enable_x64', True)",
+            )
         return rtol, atol
 
 
@@ -149,12 +153,20 @@ def integrate(
         adaptive = diffrax.ConstantStepSize()
 
     def solve(solver, controller, s0, params, grid, max_steps):
-        save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)),
-                diffrax.SubSaveAt(t1=True)]
+        save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)), diffrax.SubSaveAt(t1=True)]
         found = diffrax.diffeqsolve(
-            diffrax.ODETerm(field), solver, s0, end, flow.step, params,
-            saveat=diffrax.SaveAt(subs=save), stepsize_controller=controller,
-            max_steps=max_steps, throw=False, event=event, adjoint=flow.adjoint,
+            diffrax.ODETerm(field),
+            solver,
+            s0,
+            end,
+            flow.step,
+            params,
+            saveat=diffrax.SaveAt(subs=save),
+            stepsize_controller=controller,
+            max_steps=max_steps,
+            throw=False,
+            event=event,
+            adjoint=flow.adjoint,
         )
         last = jax.tree.map(lambda a: a[0], found.ys[1])
         status = _status(found.result)
@@ -194,7 +206,8 @@ def _rows(mask: Array, like: Array) -> Array:
 def _status(result) -> Array:
     codes = jnp.asarray(int(Status.NON_FINITE), jnp.int8)
     for name, status in (
-        ("successful", Status.OK), ("event_occurred", Status.HIT),
+        ("successful", Status.OK),
+        ("event_occurred", Status.HIT),
         ("max_steps_reached", Status.STEP_LIMIT),
     ):
         met = result == getattr(diffrax.RESULTS, name)

@@ -1,5 +1,6 @@
 """The one door."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,8 +89,11 @@ def simulate(
     arguments = (task, trained, frozen, dynamics, observe, marks, until, key)
     result = _run(*arguments, stiff)
     if (
-        known and isinstance(dynamics, GradientFlow) and dynamics.stiff is None
-        and dynamics.step is None and int(result.status) == int(Status.STEP_LIMIT)
+        known
+        and isinstance(dynamics, GradientFlow)
+        and dynamics.stiff is None
+        and dynamics.step is None
+        and int(result.status) == int(Status.STEP_LIMIT)
     ):
         result = _run(*arguments, True)
     if not known:
@@ -100,7 +104,9 @@ def simulate(
         where = float(result.times[-1])
         raise SimulationError(
             f"status {status.name} at t = {where:.6g} after {int(result.num_steps)} steps: the run "
-            f"{REMEDY[status]}; simulate(…, throw=False) returns what was computed", result)
+            f"{REMEDY[status]}; simulate(…, throw=False) returns what was computed",
+            result,
+        )
     return result
 
 
@@ -136,18 +142,31 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> 
         end = jnp.minimum(dynamics.time(solved.clock), dynamics.t1.astype(dtype))
         first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, stiff)
         return Trajectory(
-            times=jnp.minimum(times, end), steps=jnp.full(times.shape, -1, jnp.int32),
-            observed=solved.saved, model=combine(solved.params), status=solved.status,
-            first_hit=first, stable_hit=stable, first_step=none, stable_step=none,
+            times=jnp.minimum(times, end),
+            steps=jnp.full(times.shape, -1, jnp.int32),
+            observed=solved.saved,
+            model=combine(solved.params),
+            status=solved.status,
+            first_hit=first,
+            stable_hit=stable,
+            first_step=none,
+            stable_step=none,
             num_steps=jnp.asarray(solved.num_steps, jnp.int32),
         )
     advance, inner = dynamics.prepare(task, combine, trained, key)
     lane = start(trained, inner, dtype)
     lane, observed, times, steps = march(advance, lane, marks.array, look, waiting)
     return Trajectory(
-        times=times, steps=steps, observed=observed, model=combine(lane.params), status=lane.status,
-        first_hit=lane.first_hit, stable_hit=lane.since, first_step=lane.first_step,
-        stable_step=lane.since_step, num_steps=lane.step,
+        times=times,
+        steps=steps,
+        observed=observed,
+        model=combine(lane.params),
+        status=lane.status,
+        first_hit=lane.first_hit,
+        stable_hit=lane.since,
+        first_step=lane.first_step,
+        stable_step=lane.since_step,
+        num_steps=lane.step,
     )
 
 
@@ -182,7 +201,7 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, st
 
     unit = jnp.linspace(0, 1, points, dtype=times.dtype)
     whole = jnp.stack([unit, 1 + unit])[:, :, None].reshape(2, points) * horizon / 2
-    left, right, _, rises, at_start, at_end = look(whole)
+    left, right, cross, rises, at_start, at_end = look(whole)
     for _ in range(2):
         left, right, cross, *_ = look(left[:, None] + (right - left)[:, None] * unit)
     first = jnp.where(at_start, 0.0, jnp.where(rises, cross[0], never))
@@ -193,8 +212,12 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, st
 def _check_fit(task: AssociationTask, model: AbstractModel) -> None:
     shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
     if shape != (task.num_tokens, task.num_classes):
-        checks.refuse("model", f"for {task.num_tokens} tokens and {task.num_classes} classes",
-                      f"scores of shape {shape}", "build it from this task")
+        checks.refuse(
+            "model",
+            f"for {task.num_tokens} tokens and {task.num_classes} classes",
+            f"scores of shape {shape}",
+            "build it from this task",
+        )
 
 
 def _label(result: Trajectory, began: float) -> Trajectory:
@@ -204,10 +227,9 @@ def _label(result: Trajectory, began: float) -> Trajectory:
     leaf = jax.tree.leaves(result.observed or result.times)[0]
     (device,) = list(leaf.devices())[:1]
     entries = Provenance(
-        versions=versions, device=str(device.device_kind), dtype=str(result.times.dtype),
+        versions=versions,
+        device=str(device.device_kind),
+        dtype=str(result.times.dtype),
         wall_time=time.perf_counter() - began,
     )
-    return Trajectory(**{
-        name: entries if name == "provenance" else getattr(result, name)
-        for name in result.__dataclass_fields__
-    })
+    return dataclasses.replace(result, provenance=entries)

@@ -56,13 +56,12 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
             return jax.lax.fori_loop(0, n, step, jnp.zeros_like(start))
 
         row = [sweep(n) for n in range(1, self.columns + 1)]
+        last = row[-1]
         for order in range(1, self.columns):
-            previous = row[-1]
-            row = [
-                row[i + 1] + (row[i + 1] - row[i]) * (i + 1) / order for i in range(len(row) - 1)
-            ]
+            last = row[-1]
+            row = [b + (b - a) * (i + 1) / order for i, (a, b) in enumerate(zip(row, row[1:]))]
         y1 = unravel(start + row[0])
-        error = unravel(jnp.abs(row[0] - previous))  # pyright: ignore[reportPossiblyUnbound]
+        error = unravel(jnp.abs(row[0] - last))
         dense = dict(y0=y0, y1=y1)
         return y1, error, dense, None, diffrax.RESULTS.successful
 

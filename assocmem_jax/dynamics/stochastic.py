@@ -17,6 +17,13 @@ from ..tasks import AssociationTask
 from .descent import step_marks
 
 
+class _Constant(eqx.Module):
+    value: Array
+
+    def __call__(self, t):
+        return self.value
+
+
 class _Increments(diffrax.AbstractPath):
     """The Brownian increment of one step, drawn beforehand."""
 
@@ -65,8 +72,9 @@ class StochasticFlow(eqx.Module):
     solver: diffrax.AbstractSolver
     refine: int = eqx.field(static=True)
 
-    def __init__(self, sigma, t1, steps: int, *, solver: diffrax.AbstractSolver | None = None,
-                 refine: int = 1):
+    def __init__(
+        self, sigma, t1, steps: int, *, solver: diffrax.AbstractSolver | None = None, refine: int = 1
+    ):
         if not callable(sigma):
             checks.finite("sigma", sigma)
             checks.within("sigma", sigma, 0, np.inf, "it is a standard deviation")
@@ -83,18 +91,20 @@ class StochasticFlow(eqx.Module):
     def marks(self, every: int | None, at) -> np.ndarray:
         return step_marks(self.steps, every, at)
 
-    def prepare(self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params,
-                key: PRNGKeyArray | None):
+    def prepare(
+        self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
+    ):
         """(advance, initial inner state) for ``marching.march``."""
         if key is None:
-            checks.refuse("key", "given for a stochastic dynamics", None,
-                          "pass simulate(…, key=jax.random.key(0))")
+            checks.refuse(
+                "key", "given for a stochastic dynamics", None, "pass simulate(…, key=jax.random.key(0))"
+            )
         dtype = jnp.result_type(*jax.tree.leaves(params))
         t1 = self.t1.astype(dtype)
         model = combine(params)
         trained = jax.tree.map(lambda p: p is not None, params, is_leaf=lambda p: p is None)
         area = issubclass(_levy_area(self.solver), diffrax.AbstractSpaceTimeLevyArea)
-        sigma = self.sigma if callable(self.sigma) else lambda t: self.sigma.astype(dtype)  # pyright: ignore[reportAttributeAccessIssue]
+        sigma = self.sigma if callable(self.sigma) else _Constant(self.sigma.astype(dtype))
 
         def noise(key):
             return eqx.filter(model.noise(task, key), trained)
@@ -110,8 +120,8 @@ class StochasticFlow(eqx.Module):
 
             zero = jax.tree.map(jnp.zeros_like, params)
             (_, w, levy), _ = jax.lax.scan(
-                piece, (jnp.zeros((), dtype), zero, zero if area else None),
-                jnp.arange(self.refine))
+                piece, (jnp.zeros((), dtype), zero, zero if area else None), jnp.arange(self.refine)
+            )
             if area:
                 return diffrax.SpaceTimeLevyArea(dt=dt, W=w, H=levy)
             return diffrax.BrownianIncrement(dt=dt, W=w)
@@ -146,5 +156,6 @@ def _join(left, right, h):
     levy = None
     if h1 is not None:
         levy = jax.tree.map(
-            lambda a, b, u, v: (length * (a - v / 2) + h * (b + u / 2)) / total, h1, h2, w1, w2)
+            lambda a, b, u, v: (length * (a - v / 2) + h * (b + u / 2)) / total, h1, h2, w1, w2
+        )
     return total, w, levy

@@ -131,8 +131,12 @@ class Trajectory(eqx.Module):
         import xarray as xr
 
         if self.times.ndim != 1:
-            checks.refuse("trajectory", "a single run", f"a batch {self.times.shape[:-1]}",
-                          "index it first: jax.tree.map(lambda a: a[i], trajectory)")
+            checks.refuse(
+                "trajectory",
+                "a single run",
+                f"a batch {self.times.shape[:-1]}",
+                "index it first: jax.tree.map(lambda a: a[i], trajectory)",
+            )
         data = {}
         for name, value in self.observed.items():
             value = np.asarray(value)
@@ -140,20 +144,29 @@ class Trajectory(eqx.Module):
             if len(axes) != value.ndim - 1:
                 axes = tuple(f"{name}_{i}" for i in range(value.ndim - 1))
             data[name] = (("time", *axes), value, {"units": UNITS.get(name, "1")})
-        coords = {"time": ("time", np.asarray(self.times), {"units": "learning rate × step"}),
-                  "step": ("time", np.asarray(self.steps))}
+        coords = {
+            "time": ("time", np.asarray(self.times), {"units": "learning rate × step"}),
+            "step": ("time", np.asarray(self.steps)),
+        }
         attrs = {
-            "status": Status(int(self.status)).name, "first_hit": float(self.first_hit),
-            "stable_hit": float(self.stable_hit), "num_steps": int(self.num_steps),
+            "status": Status(int(self.status)).name,
+            "first_hit": float(self.first_hit),
+            "stable_hit": float(self.stable_hit),
+            "num_steps": int(self.num_steps),
             **{f"provenance_{k}": v for k, v in self.provenance.items()},
         }
         return xr.Dataset(data, coords, attrs)
 
 
 AXES = {
-    "margins": ("token",), "pairwise_margins": ("token", "class"), "particles": ("token", "class"),
-    "probabilities": ("token", "class"), "gammas": ("gamma",), "plane": ("gamma",),
-    "weights": ("row", "column"), "components": ("component",),
+    "margins": ("token",),
+    "pairwise_margins": ("token", "class"),
+    "particles": ("token", "class"),
+    "probabilities": ("token", "class"),
+    "gammas": ("gamma",),
+    "plane": ("gamma",),
+    "weights": ("row", "column"),
+    "components": ("component",),
 }
 UNITS = {"loss": "nats"}
 

@@ -19,9 +19,7 @@ class AbstractModel(eqx.Module):
     weight_space: ClassVar[bool] = True
 
     @abstractmethod
-    def scores(
-        self, task: AssociationTask, tokens: Int[Array, " b"] | None = None
-    ) -> Float[Array, "b m"]:
+    def scores(self, task: AssociationTask, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b m"]:
         """Logits, one row a token: all N tokens, or those named."""
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Associative memories that hold their matrix W."""
 
+import math
 from typing import Self
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 from ..tasks import AssociationTask
 from .base import AbstractModel
 
@@ -47,7 +49,9 @@ def _minimum_norm(task: AssociationTask, margins) -> Array:
         off = float(jnp.abs(task.inputs @ weight.T @ centred.T - wanted).max())
         if off > 1e4 * float(jnp.finfo(weight.dtype).eps) * max(1.0, float(jnp.abs(wanted).max())):
             checks.refuse(
-                "margins", "attainable with these embeddings", f"a best fit off by {off:.3g}",
+                "margins",
+                "attainable with these embeddings",
+                f"a best fit off by {off:.3g}",
                 "dependent embeddings tie margins together",
             )
     return weight
@@ -67,19 +71,14 @@ class LinearMemory(AbstractModel):
         return cls(jnp.zeros((task.outputs.shape[1], task.inputs.shape[1]), task.inputs.dtype))
 
     @classmethod
-    def gaussian(
-        cls, task: AssociationTask, key: PRNGKeyArray, scale: float | Float[Array, ""] | None = None
-    ) -> Self:
+    def gaussian(cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None) -> Self:
         """Entries N(0, scale²); the scale is 1/√d unless given."""
-        if scale is None:
-            scale = 1 / np.sqrt(task.inputs.shape[1])
-        checks.positive("scale", scale)
-        return cls(scale * _normal_weight(task, key))
+        spread = 1 / math.sqrt(task.inputs.shape[1]) if scale is None else scale
+        checks.positive("scale", spread)
+        return cls(spread * _normal_weight(task, key))
 
     @classmethod
-    def from_margins(
-        cls, task: AssociationTask, margins: Float[Array, " n"] | Float[Array, "n m"]
-    ) -> Self:
+    def from_margins(cls, task: AssociationTask, margins: Float[Array, " n"] | Float[Array, "n m"]) -> Self:
         """The W of least norm with the margins of GD (13), m_i(x) = (u_{f*(x)} − u_i)ᵀ W e_x.
 
         ``margins``: shape (N, M) (its column f*(x) is 0), or (N,) for two classes. Refuses margins
@@ -128,13 +127,15 @@ class NormalizedMemory(AbstractModel):
         if task is not None and checks.concrete(task.inputs):
             dead = bool((jnp.linalg.norm(task.inputs @ self.weight.T, axis=1) == 0).any())
         if dead:
-            checks.refuse("weight", "such that W e_x ≠ 0 for every token", "W e_x = 0",
-                          "layer norm has no value there: start from NormalizedMemory.gaussian")
+            checks.refuse(
+                "weight",
+                "such that W e_x ≠ 0 for every token",
+                "W e_x = 0",
+                "layer norm has no value there: start from NormalizedMemory.gaussian",
+            )
 
     @classmethod
-    def gaussian(
-        cls, task: AssociationTask, key: PRNGKeyArray, scale: float | Float[Array, ""] | None = None
-    ) -> Self:
+    def gaussian(cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None) -> Self:
         """Entries N(0, scale²); the scale is 1/√d unless given."""
         return cls(LinearMemory.gaussian(task, key, scale).weight, task)
 

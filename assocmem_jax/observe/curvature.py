@@ -7,9 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 from ..models import AbstractModel, LinearMemory, MarginSystem, ParticleSystem
 from ..tasks import AssociationTask
 from ..tasks.embeddings import gram
@@ -27,8 +29,7 @@ def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"
     """
     weight = weights(task, model)
     if not isinstance(model, LinearMemory):
-        checks.refuse("model", "a LinearMemory (GD (26))", type(model).__name__,
-                      "use hessian_operator")
+        checks.refuse("model", "a LinearMemory (GD (26))", type(model).__name__, "use hessian_operator")
     spread = _spread(task, model)  # (N, M, k): √π_z (u_z − ū_x)
     factor = jnp.einsum("n,nza,nb->nzab", jnp.sqrt(task.probabilities), spread, task.inputs)
     factor = factor.reshape(-1, weight.size)
@@ -85,10 +86,8 @@ def sharpness(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
             return _top_iterated(lambda v: _gram_product(task, model, v), (classes,), model.values)
     operator = hessian_operator(task, model)
     trained = eqx.filter(model, trainable_mask(model))
-    flat, unravel = jax.flatten_util.ravel_pytree(trained)
-    return _top_iterated(
-        lambda v: jax.flatten_util.ravel_pytree(operator(unravel(v)))[0], flat.shape, flat
-    )
+    flat, unravel = ravel_pytree(trained)
+    return _top_iterated(lambda v: ravel_pytree(operator(unravel(v)))[0], flat.shape, flat)
 
 
 def _gram_side(task: AssociationTask, model: LinearMemory | ParticleSystem) -> Array:
@@ -213,8 +212,14 @@ def lanczos_top(
     first = jr.normal(jr.fold_in(key, 0), (size,), dtype)
     zero = jnp.zeros((), dtype)
     state = (
-        jnp.asarray(0), first / jnp.linalg.norm(first), jnp.zeros((steps, size), dtype),
-        jnp.zeros(steps, dtype), jnp.zeros(steps, dtype), zero, jnp.asarray(False), jnp.asarray(False),
+        jnp.asarray(0),
+        first / jnp.linalg.norm(first),
+        jnp.zeros((steps, size), dtype),
+        jnp.zeros(steps, dtype),
+        jnp.zeros(steps, dtype),
+        zero,
+        jnp.asarray(False),
+        jnp.asarray(False),
     )
     k, _, basis, alpha, beta, scale, *_ = jax.lax.while_loop(proceed, step, state)
     _, s = ritz(alpha, beta, k)
@@ -227,7 +232,7 @@ def lanczos_top(
     return Top(value, v, residual, residual <= jnp.maximum(limit, jnp.sqrt(rtol) * jnp.abs(value)))
 
 
-def edge_of_stability(learning_rate: float | Float[Array, ""]) -> Callable:
+def edge_of_stability(learning_rate: Scalar) -> Callable:
     """The observable ηλ/2: above one, descent of rate η leaves any minimiser (science.md row 25)."""
     checks.positive("learning_rate", learning_rate)
     return eqx.Partial(_edge, learning_rate)

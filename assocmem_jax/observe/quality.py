@@ -62,8 +62,12 @@ def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
     another sign and factor (science.md row 23): see ``plane``.
     """
     if task.num_tokens != 2 or task.num_classes != 2:
-        checks.refuse("task", "of two tokens and two classes (GD (18))",
-                      f"{task.num_tokens} tokens, {task.num_classes} classes", "use am.plane or am.margins")
+        checks.refuse(
+            "task",
+            "of two tokens and two classes (GD (18))",
+            f"{task.num_tokens} tokens, {task.num_classes} classes",
+            "use am.plane or am.margins",
+        )
     m1, m2 = margins(task, model)
     return jnp.stack([(m1 - m2) / 2, (m1 + m2) / 2])
 

@@ -45,8 +45,12 @@ def max_margin(task: AssociationTask) -> MaxMargin:
     if task.soft:
         checks.refuse("task", "deterministic (f*)", "soft labels", "they have a finite minimiser")
     if not checks.concrete(task.inputs, task.outputs, task.targets):
-        checks.refuse("task", "known (max_margin runs on the host)", "a traced value",
-                      "call it outside jit and pass its direction in")
+        checks.refuse(
+            "task",
+            "known (max_margin runs on the host)",
+            "a traced value",
+            "call it outside jit and pass its direction in",
+        )
     inputs = np.asarray(task.inputs, np.float64)
     outputs = np.asarray(task.outputs, np.float64)
     labels = np.asarray(task.targets)
@@ -80,8 +84,9 @@ def max_margin_components(task: AssociationTask) -> Callable:
     """The observable (⟨W, V⟩, ‖W − ⟨W, V⟩V‖): W along and across the max-margin direction V."""
     found = max_margin(task)
     if not found.separable:
-        checks.refuse("task", "separable", "an inseparable one",
-                      "no W has all margins positive (see am.max_margin)")
+        checks.refuse(
+            "task", "separable", "an inseparable one", "no W has all margins positive (see am.max_margin)"
+        )
     return eqx.Partial(_components, found.direction)
 
 

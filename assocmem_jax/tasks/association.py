@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 from . import embeddings, laws
 
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
@@ -98,8 +99,11 @@ class AssociationTask(eqx.Module):
         if inputs.shape[0] != n:
             checks.refuse("inputs", f"of {n} rows, one for each probability", f"{inputs.shape[0]} rows")
         if n < 1 or inputs.shape[1] < 1 or outputs.shape[1] < 1:
-            checks.refuse("inputs and outputs", "of at least one row and one dimension",
-                          f"shapes {inputs.shape} and {outputs.shape}")
+            checks.refuse(
+                "inputs and outputs",
+                "of at least one row and one dimension",
+                f"shapes {inputs.shape} and {outputs.shape}",
+            )
         if m < 2:
             checks.refuse("outputs", "of at least two rows (classes)", f"{m}")
         for name, value in (("probabilities", p), ("inputs", inputs), ("outputs", outputs)):
@@ -112,16 +116,16 @@ class AssociationTask(eqx.Module):
             _check_law("targets", targets, "each row of targets")
         else:
             if targets.shape != (n,):
-                checks.refuse("targets", f"of shape ({n},), or ({n}, {m}) for p(y|x)",
-                              f"shape {targets.shape}")
+                checks.refuse(
+                    "targets", f"of shape ({n},), or ({n}, {m}) for p(y|x)", f"shape {targets.shape}"
+                )
             if not jnp.issubdtype(targets.dtype, jnp.integer):
                 checks.refuse("targets", "whole numbers (or a matrix p(y|x))", targets.dtype)
             if checks.concrete(targets):
                 known = np.asarray(targets)
                 if known.min() < 0 or known.max() >= m:
                     bad = int(np.argmax((known < 0) | (known >= m)))
-                    checks.refuse("targets", f"labels from 0 to {m - 1}",
-                                  f"{known[bad]} at token {bad}")
+                    checks.refuse("targets", f"labels from 0 to {m - 1}", f"{known[bad]} at token {bad}")
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
 
     @property
@@ -212,14 +216,10 @@ def _check_law(name: str, p: Array, what: str = "") -> None:
         checks.refuse(what or name, "summing to one", f"{worst:.9g}", "divide by the sum")
 
 
-def two_tokens(
-    alpha: float | Float[Array, ""], p1: float | Float[Array, ""]
-) -> AssociationTask:
+def two_tokens(alpha: Scalar, p1: Scalar) -> AssociationTask:
     """Two α-correlated unit inputs, f*(x) = x, U = I: GD section 4.2, with c = ‖u₁−u₂‖² = 2.
 
     ``alpha``: ⟨e₁, e₂⟩ ∈ [−1, 1]. ``p1``: probability of the first token.
     """
     inputs = embeddings.correlated_pair(alpha)
-    return AssociationTask(
-        laws.imbalance(p1), jnp.arange(2), inputs, jnp.eye(2, dtype=inputs.dtype)
-    )
+    return AssociationTask(laws.imbalance(p1), jnp.arange(2), inputs, jnp.eye(2, dtype=inputs.dtype))

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 
 
 def _sizes(n: int, d: int | None) -> tuple[int, int]:
@@ -44,7 +45,7 @@ def gaussian(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
     return jr.normal(key, (n, d)) / np.sqrt(d)
 
 
-def correlated_pair(alpha: float | Float[Array, ""]) -> Float[Array, "2 2"]:
+def correlated_pair(alpha: Scalar) -> Float[Array, "2 2"]:
     """Two unit rows with ⟨e₁, e₂⟩ = α, GD (16), symmetric about the first axis.
 
     e₁, e₂ = (√((1+α)/2), ±√((1−α)/2)): then f₁ = e₁+e₂ and f₂ = e₁−e₂ of GD (18) lie along the
@@ -56,7 +57,7 @@ def correlated_pair(alpha: float | Float[Array, ""]) -> Float[Array, "2 2"]:
     return jnp.stack([jnp.stack([along, across]), jnp.stack([along, -across])])
 
 
-def equicorrelated(n: int, alpha: float | Float[Array, ""], d: int | None = None) -> Float[Array, "n d"]:
+def equicorrelated(n: int, alpha: Scalar, d: int | None = None) -> Float[Array, "n d"]:
     """Unit rows with every pairwise cosine α ∈ [−1/(n−1), 1] (−1/(n−1) is the simplex).
 
     The symmetric square root of the Gram matrix (1−α)I + α11ᵀ, in closed form.
@@ -89,7 +90,9 @@ def from_gram(gram: Float[Array, "n n"], d: int | None = None) -> Float[Array, "
             checks.refuse("gram", "symmetric", f"|G − Gᵀ| up to {skew:.3g}")
         if float(values[0]) < -4 * slack:
             checks.refuse(
-                "gram", "positive semi-definite", f"eigenvalue {float(values[0]):.6g}",
+                "gram",
+                "positive semi-definite",
+                f"eigenvalue {float(values[0]):.6g}",
                 "no vectors have these inner products",
             )
         rank = int((values > 4 * slack).sum())

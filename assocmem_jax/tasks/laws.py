@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .. import checks
+from ..checks import Scalar
 
 
 def uniform(n: int) -> Float[Array, " n"]:
@@ -12,7 +13,7 @@ def uniform(n: int) -> Float[Array, " n"]:
     return jnp.full(n, 1 / n)
 
 
-def zipf(n: int, exponent: float | Float[Array, ""] = 1.0) -> Float[Array, " n"]:
+def zipf(n: int, exponent: Scalar = 1.0) -> Float[Array, " n"]:
     """p(x) ∝ x^{-exponent}, x = 1…N: the law of GD Figures 4–6 and of Slides p. 31.
 
     ``exponent`` is the α of the scaling-law papers; here α is a correlation, so it has a name.
@@ -26,7 +27,7 @@ def zipf(n: int, exponent: float | Float[Array, ""] = 1.0) -> Float[Array, " n"]
     return weights / weights.sum()
 
 
-def imbalance(p1: float | Float[Array, ""]) -> Float[Array, "2"]:
+def imbalance(p1: Scalar) -> Float[Array, "2"]:
     """Two tokens: (p₁, 1 − p₁). GD (16) ff.; log(p₁/p₂) is their imbalance."""
     (p1,) = checks.floats(p1)
     checks.within("p1", p1, 0, 1)

@@ -1,0 +1,16 @@
+"""What must happen: closed forms, bounds and invariants. Imports nothing of the simulator.
+
+Functions take numbers and arrays (and read p(x) and embeddings off a task where that is kinder);
+they broadcast, jit, vmap and differentiate. Every docstring says where we differ from print.
+"""
+
+from . import equicorrelated as equicorrelated
+from . import first_step as first_step
+from . import forgetting as forgetting
+from . import orthogonal as orthogonal
+from . import soft_labels as soft_labels
+from . import two_particles as two_particles
+from .special import exponential_root as exponential_root
+from .special import lam as lam
+from .special import lambert_w0 as lambert_w0
+from .special import lambert_wm1 as lambert_wm1

@@ -1,0 +1,77 @@
+"""One token with two answers, P(y=1) = q: oracle F. It is also GD's two tokens at α = 1.
+
+The margin m = (u₁−u₂)ᵀWe obeys dm/dt = c(q − σ(m)), c = p(x)‖e‖²‖u₁−u₂‖²: a finite minimum,
+hence a curvature that does not vanish and an edge of stability.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Real = Float[Array, "..."]
+
+
+def minimum(q) -> Real:
+    """m* = log(q/(1−q))."""
+    q = jnp.asarray(q)
+    return jnp.log(q) - jnp.log1p(-q)
+
+
+def curvature(q, c) -> Real:
+    """H* = c q (1−q), the sharpness at the minimum."""
+    return c * jnp.asarray(q) * (1 - q)
+
+
+def critical_rate(q, c) -> Real:
+    """2/H*: descent converges for smaller rates and ends in a 2-cycle (or worse) for larger ones.
+
+    GD section 5.1 prints the inequality the other way round (science.md row 25).
+    """
+    return 2 / curvature(q, c)
+
+
+def step(m, rate, q, c) -> Real:
+    """One step of descent."""
+    return m + rate * c * (q - jax.nn.sigmoid(m))
+
+
+def time_between(m0, m, q, c) -> Real:
+    """Time of the flow from m₀ to m on the same side of m*.
+
+    ct = [m/q − log|q − (1−q)e^m|/(q(1−q))] between the ends.
+    """
+    q = jnp.asarray(q)
+    r = 1 - q
+
+    def primitive(m):
+        # log|q − r e^m|, written so that e^m cannot overflow.
+        log = jnp.where(
+            m > 0,
+            m + jnp.log(jnp.abs(q * jnp.exp(-jnp.abs(m)) - r)),
+            jnp.log(jnp.abs(q - r * jnp.exp(-jnp.abs(m)))),
+        )
+        return m / q - log / (q * r)
+
+    return (primitive(jnp.asarray(m)) - primitive(jnp.asarray(m0))) / c
+
+
+def margin(t, q, c, m0=0.0) -> Real:
+    """m(t) of the flow from m₀, by bisection on the closed form of its time (implicit derivative)."""
+    t, q, c, m0 = jnp.broadcast_arrays(*(jnp.asarray(v, jnp.result_type(float)) for v in (t, q, c, m0)))
+    fixed = jax.lax.stop_gradient
+    target = minimum(q)
+
+    def halve(_, ends):
+        a, b = ends  # a has been passed, b has not; b may be m* itself
+        middle = (a + b) / 2
+        passed = time_between(m0, middle, q, c) <= t
+        return jnp.where(passed, middle, a), jnp.where(passed, b, middle)
+
+    passed, _ = jax.lax.fori_loop(0, 200, halve, (fixed(m0), fixed(target)))
+    root = fixed(passed)
+    slope = fixed(c * (q - jax.nn.sigmoid(root)))
+    # One Newton step in t carries the derivative: dm/dt = c(q − σ(m)).
+    moving = jnp.abs(slope) > 1e-12
+    correction = jnp.where(moving, slope * (t - time_between(m0, root, q, c)), 0)
+    correction = jnp.where(jnp.isfinite(correction), correction, 0)
+    return root + correction - fixed(correction)

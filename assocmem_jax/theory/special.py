@@ -1,0 +1,135 @@
+"""λ(y), the root of e^m + m = y, and the two real branches of Lambert's W.
+
+None of them is in JAX. Derivatives are exact (``custom_jvp``), of all orders.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Real = Float[Array, "..."]
+
+
+def _float(x) -> Array:
+    return jnp.asarray(x, jnp.result_type(x, float) if not hasattr(x, "dtype") else None)
+
+
+@jax.custom_jvp
+def _lam(y: Array) -> Array:
+    # From above for y ≥ 1: log y ≥ λ(y), and e^m + m is convex, so Newton descends monotonically.
+    m = jnp.where(y >= 1, jnp.log(jnp.maximum(y, 1)), y)
+    for _ in range(6):
+        e = jnp.exp(m)
+        m = m - (e + (m - y)) / (1 + e)
+    return jnp.where(y == jnp.inf, jnp.inf, m)
+
+
+@_lam.defjvp
+def _(primals, tangents):
+    (y,), (dy,) = primals, tangents
+    m = _lam(y)
+    return m, jax.nn.sigmoid(-m) * dy
+
+
+def lam(y) -> Real:
+    """λ(y): the real m with e^m + m = y, for all real y; the logarithm of Wright's omega.
+
+    GD (29) writes it as y − W₀(e^y), which overflows in floats from y ≈ 710 and loses digits long
+    before (science.md row 7). Error below 1e-15·max(1, |m|) in float64 for y in [−800, 1e300].
+    λ'(y) = 1/(1 + e^m).
+    """
+    return _lam(_float(y))
+
+
+def exponential_root(y, k) -> Real:
+    """The real m with e^m + k m = y, k > 0: log k + λ(y/k − log k)."""
+    y, k = _float(y), _float(k)
+    return jnp.log(k) + lam(y / k - jnp.log(k))
+
+
+def _halley(w: Array, x: Array, steps: int) -> Array:
+    """Halley's iteration on w e^w = x; where w is −1 it stays."""
+    for _ in range(steps):
+        e = jnp.exp(w)
+        f = w * e - x
+        near = jnp.abs(w + 1) < 1e-150
+        slope = jnp.where(near, 1, e * (w + 1) - (w + 2) * f / jnp.where(near, 1, 2 * w + 2))
+        w = jnp.where(near | (slope == 0), w, w - f / jnp.where(slope == 0, 1, slope))
+    return w
+
+
+def _branch_start(x: Array, sign: float) -> tuple[Array, Array]:
+    """The series of W at −1/e in p = ±√(2(1 + e x)); and 1 + e x, computed without cancellation."""
+    if x.dtype == jnp.float64:
+        # e = e1 + e2 + e3 and x = x1 + x2, short enough that e1·x1 and 1 + e1·x1 are exact.
+        e1, e2, e3 = 2.7182818055152893, 2.294375592871966e-08, 1.113147273821939e-24
+        x1 = x.astype(jnp.float32).astype(x.dtype)
+        x2 = x - x1
+        gap = (1 + e1 * x1) + (e1 * x2 + e2 * x1) + (e2 * x2 + e3 * x)
+    else:
+        gap = (1 + jnp.asarray(jnp.e, x.dtype) * x) + jnp.asarray(8.2548404e-08, x.dtype) * x
+    p = sign * jnp.sqrt(2 * jnp.maximum(gap, 0))
+    tail = 11 / 72 + p * (-43 / 540 + p * (769 / 17280 - p * 221 / 8505))
+    return -1 + p * (1 + p * (-1 / 3 + p * tail)), gap
+
+
+def _slope(w: Array, x: Array) -> Array:
+    """W'(x) = e^{−W}/(1 + W); infinite at the branch point."""
+    return jnp.exp(-w) / (1 + w)
+
+
+@jax.custom_jvp
+def _w0(x: Array) -> Array:
+    series, gap = _branch_start(x, 1.0)
+    big = jnp.maximum(x, 1)
+    log = jnp.log(big)
+    # Beyond 3, W = e^{λ(log x)}, since w + log w = log x: it cannot overflow.
+    start = jnp.where(x < -0.3, series, jnp.log1p(jnp.maximum(x, -0.3)))
+    safe = jnp.where((x > 3) | (gap < 0), 0.5, x)
+    w = _halley(jnp.where(x > 3, 0.35, start), safe, 6)
+    w_big = jnp.exp(_lam(log))
+    w = jnp.where(x > 3, w_big, w)
+    w = jnp.where(jnp.abs(gap) < 3e-5, series, w)
+    return jnp.where(gap < -4 * jnp.finfo(x.dtype).eps, jnp.nan, jnp.where(x == jnp.inf, jnp.inf, w))
+
+
+@_w0.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    w = _w0(x)
+    return w, _slope(w, x) * dx
+
+
+def lambert_w0(x) -> Real:
+    """W₀(x): the root w ≥ −1 of w e^w = x, for x ≥ −1/e; NaN below. W₀' = e^{−W}/(1 + W)."""
+    return _w0(_float(x))
+
+
+@jax.custom_jvp
+def _wm1(x: Array) -> Array:
+    series, gap = _branch_start(x, -1.0)
+    inside = (x < 0) & (gap >= -4 * jnp.finfo(x.dtype).eps)
+    safe = jnp.where(inside, x, -0.2)
+    # w = −1 − √(2u) − u·…, u = −1 − log(−x): within 1% on the whole branch (Chatzigeorgiou 2013).
+    u = jnp.maximum(-1 - jnp.log(-safe), 0)
+    start = -1 - jnp.sqrt(2 * u) - u * 5 / 6
+    # Newton on w + log(−w) = log(−x), which cannot underflow.
+    w = jnp.minimum(start, -1 - 1e-12)
+    for _ in range(6):
+        w = w - (w + jnp.log(-w) - jnp.log(-safe)) / (1 + 1 / w)
+        w = jnp.minimum(w, -1 - 1e-12)
+    w = jnp.where(safe < -0.3, _halley(series, safe, 6), w)
+    w = jnp.where(jnp.abs(gap) < 3e-5, series, w)
+    return jnp.where(inside, w, jnp.nan)
+
+
+@_wm1.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    w = _wm1(x)
+    return w, _slope(w, x) * dx
+
+
+def lambert_wm1(x) -> Real:
+    """W₋₁(x): the root w ≤ −1 of w e^w = x, for −1/e ≤ x < 0; NaN outside."""
+    return _wm1(_float(x))
