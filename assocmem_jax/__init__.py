@@ -21,6 +21,7 @@ _ROOMS = {
         "hessian",
         "hessian_operator",
         "lanczos_top",
+        "least_error",
         "loss",
         "margins",
         "max_margin",

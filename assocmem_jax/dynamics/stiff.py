@@ -1,5 +1,6 @@
 """A stiff solver for tight tolerances on few unknowns."""
 
+import itertools
 from typing import ClassVar
 
 import diffrax
@@ -59,7 +60,7 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
         last = row[-1]
         for order in range(1, self.columns):
             last = row[-1]
-            row = [b + (b - a) * (i + 1) / order for i, (a, b) in enumerate(zip(row, row[1:]))]
+            row = [b + (b - a) * (i + 1) / order for i, (a, b) in enumerate(itertools.pairwise(row))]
         y1 = unravel(start + row[0])
         error = unravel(jnp.abs(row[0] - last))
         dense = dict(y0=y0, y1=y1)

@@ -19,5 +19,6 @@ from .quality import plane as plane
 from .quality import probabilities as probabilities
 from .quality import weights as weights
 from .separation import MaxMargin as MaxMargin
+from .separation import least_error as least_error
 from .separation import max_margin as max_margin
 from .separation import max_margin_components as max_margin_components

@@ -94,3 +94,23 @@ def _components(direction, task: AssociationTask, model: AbstractModel) -> Float
     weight = weights(task, model)
     along = jnp.sum(direction * weight)
     return jnp.stack([along, jnp.linalg.norm(weight - along * direction)])
+
+
+def least_error(task: AssociationTask) -> float:
+    """min_W L₀₁(W) for two classes in the plane (d = 2), exactly: GD section 5.1.
+
+    The error depends on the angle of v = (u₁−u₂)ᵀW alone and changes only where v is orthogonal to
+    some e_x: one direction inside each of the 2N arcs is tried.
+    """
+    if task.num_classes != 2 or task.inputs.shape[1] != 2 or task.soft:
+        checks.refuse(
+            "task",
+            "deterministic, of two classes and d = 2",
+            f"{task.num_classes} classes, d = {task.inputs.shape[1]}",
+        )
+    signed = np.asarray(task.inputs) * (1 - 2 * np.asarray(task.targets))[:, None]
+    normals = np.arctan2(signed[:, 0], -signed[:, 1])
+    edges = np.sort(np.concatenate([normals, normals + np.pi]) % (2 * np.pi))
+    middles = (edges + np.append(edges[1:], edges[0] + 2 * np.pi)) / 2
+    wrong = np.stack([np.cos(middles), np.sin(middles)], axis=1) @ signed.T <= 0
+    return float((wrong @ np.asarray(task.probabilities)).min())
