@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -44,7 +45,7 @@ def positive(argument: str, value: Any, remedy: str = "") -> None:
             refuse(argument, "positive and finite", known, remedy)
 
 
-def within(argument: str, value: Any, low: float, high: float, remedy: str = "") -> None:
+def within(argument: str, value: Any, low: float | int, high: float | int, remedy: str = "") -> None:
     """Refuse what is outside [low, high] (NaN included), if the value is known."""
     if concrete(value):
         known = np.asarray(value)
@@ -58,6 +59,8 @@ def count(argument: str, value: Any, least: int = 1, remedy: str = "") -> int:
         refuse(argument, f"a whole number of at least {least}", repr(value), remedy)
     if value.__index__() < least:
         refuse(argument, f"at least {least}", int(value), remedy)
+    if value.__index__() >= 2**31:
+        refuse(argument, "below 2³¹ (clocks are 32-bit integers)", int(value), remedy)
     return int(value)
 
 

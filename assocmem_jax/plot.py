@@ -43,7 +43,8 @@ def save(figure: Figure, stem: Path) -> None:
 
 def line(ax: Axes, x, y, *, colour: int = 0, label: str | None = None, **options: Any) -> None:
     """One curve in the palette: colour and line style go together."""
-    settings = dict(color=COLOURS[colour % 7], linestyle=STYLES[colour % 7], label=label) | options
+    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], linestyle=STYLES[colour % 7], label=label)
+    settings |= options
     ax.plot(np.asarray(x), np.asarray(y), **settings)
 
 
@@ -76,8 +77,8 @@ def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
 
 def heatmap(ax: Axes, x, y, values, label: str, **options: Any):
     """A scalar over a plane in viridis, with a colour bar."""
-    settings = dict(cmap="viridis", shading="nearest", rasterized=True) | options
-    mesh = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)  # pyright: ignore[reportArgumentType]
+    settings: dict[str, Any] = dict(cmap="viridis", shading="nearest", rasterized=True) | options
+    mesh = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)
     assert ax.figure is not None
     bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)
     bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]

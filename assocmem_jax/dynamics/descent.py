@@ -1,7 +1,7 @@
 """Gradient descent, stochastic descent and practical descent: GD (5), (7) and section 2."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -126,7 +126,7 @@ class Descent(eqx.Module):
             value, gradient = jax.value_and_grad(losses)(params, step)
             gradient = model.tangent(task, gradient)
             extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
-            updates, state = optimizer.update(gradient, state, params, **extra)
+            updates, state = optimizer.update(cast(Any, gradient), state, params, **extra)
             if compensated:
                 params, carry = _kahan(params, updates, carry)
             else:

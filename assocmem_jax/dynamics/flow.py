@@ -47,7 +47,7 @@ class GradientFlow(eqx.Module):
     rtol: float | None = eqx.field(static=True)
     atol: float | None = eqx.field(static=True)
     solver: diffrax.AbstractSolver
-    step: float | None = eqx.field(static=True)
+    step: Float[Array, ""] | None
     log_time: bool = eqx.field(static=True)
     stiff: bool | None = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
@@ -60,7 +60,7 @@ class GradientFlow(eqx.Module):
         rtol: float | None = None,
         atol: float | None = None,
         solver: diffrax.AbstractSolver | None = None,
-        step: float | None = None,
+        step: Scalar | None = None,
         log_time: bool = True,
         stiff: bool | None = None,
         max_steps: int = 65_536,
@@ -75,7 +75,8 @@ class GradientFlow(eqx.Module):
             checks.refuse("step", "None where rtol or atol is given", step, "a fixed step has no tolerance")
         if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
             checks.refuse("solver", "a diffrax solver", repr(solver), "for example diffrax.Tsit5()")
-        self.rtol, self.atol, self.step = rtol, atol, step
+        self.rtol, self.atol = rtol, atol
+        self.step = None if step is None else checks.floats(step)[0]
         self.solver = diffrax.Dopri8() if solver is None else solver
         self.log_time, self.stiff = bool(log_time), stiff
         self.max_steps = checks.count("max_steps", max_steps)
@@ -148,9 +149,11 @@ def integrate(
         rtol, atol = flow.tolerances(dtype)
         adaptive: Any = diffrax.PIDController(rtol=rtol, atol=atol)
         # Extrapolation errs on one side step after step; a tenth of the tolerance makes up for it.
-        careful = diffrax.PIDController(rtol=rtol / 10, atol=atol / 10)
+        # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
+        floor = 1e4 * float(jnp.finfo(dtype).eps)
+        careful: Any = diffrax.PIDController(rtol=max(rtol / 10, floor), atol=max(atol / 10, floor))
     else:
-        adaptive = diffrax.ConstantStepSize()
+        adaptive = careful = diffrax.ConstantStepSize()
 
     def solve(solver, controller, s0, params, grid, max_steps):
         save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)), diffrax.SubSaveAt(t1=True)]
@@ -168,9 +171,10 @@ def integrate(
             event=event,
             adjoint=flow.adjoint,
         )
-        last = jax.tree.map(lambda a: a[0], found.ys[1])
-        status = _status(found.result)
-        return Solved(last, found.ts[1][0], found.ys[0], status, found.stats["num_steps"])
+        values: Any
+        values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]
+        last = jax.tree.map(lambda a: a[0], values[1])
+        return Solved(last, ends[0], values[0], _status(found.result), found.stats["num_steps"])
 
     may_switch = flow.stiff is not False and flow.step is None and flow.max_steps > EXPLICIT_STEPS
     budget = EXPLICIT_STEPS if may_switch else flow.max_steps

@@ -84,10 +84,10 @@ def simulate(
     if not jax.tree.leaves(trained):
         checks.refuse("trainable", "at least one array of the model", "none")
     began = time.perf_counter()
-    known = checks.concrete(task, model, dynamics, key, until, marks)
     stiff = isinstance(dynamics, GradientFlow) and dynamics.stiff is True
     arguments = (task, trained, frozen, dynamics, observe, marks, until, key)
     result = _run(*arguments, stiff)
+    known = checks.concrete(result.status)
     if (
         known
         and isinstance(dynamics, GradientFlow)

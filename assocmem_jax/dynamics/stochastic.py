@@ -84,6 +84,7 @@ class StochasticFlow(eqx.Module):
         self.sigma = sigma
         self.steps = checks.count("steps", steps)
         self.refine = checks.count("refine", refine)
+        checks.count("steps × refine", self.steps * self.refine)
         if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
             checks.refuse("solver", "a diffrax solver", repr(solver))
         self.solver = diffrax.Euler() if solver is None else solver

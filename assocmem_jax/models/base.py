@@ -1,7 +1,7 @@
 """What a dynamics needs to know of a model."""
 
 from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -27,7 +27,7 @@ class AbstractModel(eqx.Module):
         """The leaves that training moves, unless ``simulate`` is told otherwise."""
 
     @abstractmethod
-    def tangent(self, task: AssociationTask, gradient: Self) -> Self:
+    def tangent(self, task: AssociationTask, gradient: Any) -> Any:
         """How the coordinates move when W moves by its gradient.
 
         ``gradient`` is ∂L/∂(coordinates), shaped as the model with ``None`` on frozen leaves. For
@@ -35,5 +35,5 @@ class AbstractModel(eqx.Module):
         """
 
     @abstractmethod
-    def noise(self, task: AssociationTask, key: PRNGKeyArray) -> Self:
+    def noise(self, task: AssociationTask, key: PRNGKeyArray) -> Any:
         """Standard normal noise on W, carried to the coordinates (for GD (6))."""

@@ -1,6 +1,6 @@
 """The same memory without its matrix: scores (GD Theorem 1) and, for two classes, margins."""
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -31,13 +31,13 @@ class ParticleSystem(AbstractModel):
     beta: Float[Array, "m m"]
 
     @classmethod
-    def zeros(cls, task: AssociationTask) -> Self:
+    def zeros(cls, task: AssociationTask) -> "ParticleSystem":
         """All scores zero: W = 0."""
         shape = (task.num_tokens, task.num_classes)
         return cls(jnp.zeros(shape, task.inputs.dtype), gram(task.inputs), gram(task.outputs))
 
     @classmethod
-    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> Self:
+    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
         """The particles of a memory."""
         return cls(memory.scores(task), gram(task.inputs), gram(task.outputs))
 
@@ -72,12 +72,12 @@ class MarginSystem(AbstractModel):
     kernel: Float[Array, "n n"]
 
     @classmethod
-    def zeros(cls, task: AssociationTask) -> Self:
+    def zeros(cls, task: AssociationTask) -> "MarginSystem":
         """All margins zero: W = 0."""
         return cls.from_margins(task, jnp.zeros(task.num_tokens, task.inputs.dtype))
 
     @classmethod
-    def from_margins(cls, task: AssociationTask, margins: Float[Array, " n"]) -> Self:
+    def from_margins(cls, task: AssociationTask, margins: Float[Array, " n"]) -> "MarginSystem":
         """The margins given."""
         if task.num_classes != 2:
             checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")
@@ -90,7 +90,7 @@ class MarginSystem(AbstractModel):
         return cls(margins, jnp.dot(difference, difference) * gram(signed))
 
     @classmethod
-    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> Self:
+    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "MarginSystem":
         """The margins of a memory."""
         scores = memory.scores(task)
         return cls.from_margins(task, _signs(task) * (scores[:, 0] - scores[:, 1]))

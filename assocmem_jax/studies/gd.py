@@ -5,7 +5,7 @@ In Figures 1–2, f lies along e₁±e₂; in Figures 4–5, γ is the printed (
 basis. (GD prints two signs and factors for γ: science.md row 23.)
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -142,7 +142,7 @@ class Landscape(Study):
 
         rows, columns = len(self.windows), len(self.alphas)
         figure, axes = plot.panels(rows, columns, 2.3 * rows, width=min(2.4 * columns + 0.5, plot.PAGE))
-        image = None
+        image: Any = None
         for j, alpha in enumerate(self.alphas):
             for i, window in enumerate(self.windows):
                 ax, part = axes[i, j], data.isel(alpha=j, window=i)
@@ -230,8 +230,8 @@ class LossSpikes(Study):
                 f"{_hits(part, self.horizon)}"
             )
         first = data.error.values[:, 1:]
-        lines.append("error over the steps shown, min–max: " + ", ".join(
-            f"{e.min():.4g}–{e.max():.4g} (η = {r:g})" for e, r in zip(first, self.learning_rates)))  # fmt: skip
+        ranges = (f"{e.min():.4g}–{e.max():.4g} (η = {r:g})" for e, r in zip(first, self.learning_rates))
+        lines.append(f"error from t = 1 to {self.steps}, min–max: {', '.join(ranges)}")
         return lines
 
     def figure(self, data):
@@ -302,7 +302,8 @@ class LimitedCapacity(Study):
         import assocmem_jax as am
 
         places = (*self.panels, self.sgd)
-        rows: dict[str, list] = {name: [] for name in ("loss", "error", "x", "y", "minimiser", "at_minimiser", "least", "separable")}  # fmt: skip
+        names = ("loss", "error", "x", "y", "minimiser", "at_minimiser", "least", "separable")
+        rows: dict[str, list] = {name: [] for name in names}
         for panel in places:
             task = panel.task()
             x, y = panel.grid(self.resolution)
@@ -370,7 +371,7 @@ class LimitedCapacity(Study):
 
         count = len(self.panels)
         figure, axes = plot.panels(2, max(count, 3), 3.6)
-        image = None
+        image: Any = None
         for k, panel in enumerate((*self.panels, self.sgd)):
             last = k == count
             ax, part = (axes[1, 0] if last else axes[0, k]), data.isel(panel=k)
@@ -381,8 +382,8 @@ class LimitedCapacity(Study):
                 ax.legend(loc="lower right", frameon=True, framealpha=0.8)
             inside = abs(part.minimiser.values - _centre(panel.window)) <= _half(panel.window)
             if not part.separable and inside.all():
-                ax.plot(*part.minimiser.values, "*", color=plot.COLOURS[4], markersize=8, markeredgecolor="black",
-                    markeredgewidth=0.4, clip_on=True)  # fmt: skip
+                star = dict(color=plot.COLOURS[4], markersize=8, markeredgecolor="black", markeredgewidth=0.4)
+                ax.plot(*part.minimiser.values, "*", **star)
             ax.set_title(
                 f"{panel.name}: N = {len(panel.inputs)}, $\\mathcal{{E}}$ = {float(part.excess):.2f}"
             )
@@ -396,7 +397,7 @@ class LimitedCapacity(Study):
                             linewidth=0, label="± 2 standard errors")  # fmt: skip
             ax.set_xlabel("step t")
             ax.set_title(f"SGD: {label}")
-        axes[1, 1].legend()
+        axes[1, 2].legend()
         for spare in axes[1, 3:]:
             spare.set_axis_off()
         figure.colorbar(image, ax=axes[0], label="L₀₁", pad=0.01)

@@ -1,7 +1,7 @@
 """The association task of GD section 1 and Birth Lemma 1: tokens x ~ p, answers y ~ p(y|x)."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from . import embeddings, laws
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
 
 
+@runtime_checkable
 class ScoresTokens(Protocol):
     """What a task asks of a model: a score for every class, for all tokens or for those named."""
 

@@ -11,6 +11,7 @@ from . import orthogonal as orthogonal
 from . import soft_labels as soft_labels
 from . import two_particles as two_particles
 from .special import exponential_root as exponential_root
+from .special import growth as growth
 from .special import lam as lam
 from .special import lambert_w0 as lambert_w0
 from .special import lambert_wm1 as lambert_wm1

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .special import exponential_root
+from .special import growth
 
 Real = Float[Array, "..."]
 
@@ -15,7 +15,7 @@ def rate(alpha, rho=0.0, input_norm=1.0, output_norm=1.0) -> Real:
 
 def margin(t, n, kappa) -> Real:
     """N = M, f* = id, p = 1/N, W₀ = 0: e^m + (N−1) m = 1 + κ t for the flow, all margins equal."""
-    return exponential_root(1 + jnp.asarray(kappa) * t, n - 1)
+    return growth(jnp.asarray(kappa) * t, 1.0, n - 1.0)
 
 
 def step(m, rate, n, kappa) -> Real:
@@ -33,4 +33,4 @@ def binary_margin(t, n, c, alpha) -> Real:
     """Two classes of N/2 tokens each, opposite classes correlated like all others:
     e^m + m = 1 + c(1−α) t/N; N = 2 is GD's two tokens at p₁ = p₂ (c = ‖u₁−u₂‖²‖e‖²).
     """
-    return exponential_root(1 + c * (1 - jnp.asarray(alpha)) * t / n, 1.0)
+    return growth(c * (1 - jnp.asarray(alpha)) * t / n)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .special import exponential_root, lam
+from .special import growth, lam
 
 Real = Float[Array, "..."]
 
@@ -20,7 +20,7 @@ LOSS_CONSTANT = 1.0794346855614374
 
 def binary_margin(t, c, m0=0.0) -> Real:
     """Margin of the flow: e^m + m = ct + e^{m₀} + m₀. GD (29); GD section 4.1 drops the 1 of m₀ = 0."""
-    return lam(jnp.asarray(c) * t + jnp.exp(m0) + m0)
+    return m0 + growth(jnp.asarray(c) * t, jnp.exp(m0))
 
 
 def binary_time(m, c, m0=0.0) -> Real:
@@ -45,7 +45,7 @@ def binary_descent_lower(elapsed, c, m0=0.0) -> Real:
 def binary_descent_upper(steps, rate, c) -> Real:
     """From m₀ = 0: e^m + m ≤ 1 + t (a + a² e^{a/2}/8), a = ηc. Not in GD."""
     a = jnp.asarray(rate) * c
-    return lam(1 + steps * (a + a**2 * jnp.exp(a / 2) / 8))
+    return growth(steps * (a + a**2 * jnp.exp(a / 2) / 8))
 
 
 def binary_loss_upper(elapsed, p, c) -> Real:
@@ -54,7 +54,7 @@ def binary_loss_upper(elapsed, p, c) -> Real:
     Arrays p, c over tokens on the last axis; ``elapsed`` broadcasts against the others.
     """
     elapsed = jnp.asarray(elapsed)[..., None]
-    return jnp.sum(p * jax.nn.softplus(-lam(1 + c * elapsed)), axis=-1)
+    return jnp.sum(p * jax.nn.softplus(-growth(c * elapsed)), axis=-1)
 
 
 def binary_loss_rate(elapsed, p, c) -> Real:
@@ -80,7 +80,7 @@ def multiclass_margin(t, kappa, classes) -> Real:
     E orthogonal; outputs of equal norm ‖u‖² = ν and common cosine ρ (0: orthogonal, −1/(M−1):
     simplex); κ = p(x) ‖e_x‖² ν (1−ρ). All wrong classes stay level.
     """
-    return exponential_root(1 + classes * jnp.asarray(kappa) * t, classes - 1)
+    return growth(classes * jnp.asarray(kappa) * t, 1.0, classes - 1.0)
 
 
 def multiclass_step(m, rate, kappa, classes) -> Real:

@@ -47,6 +47,25 @@ def exponential_root(y, k) -> Real:
     return jnp.log(k) + lam(y / k - jnp.log(k))
 
 
+def growth(x, a=1.0, k=1.0) -> Real:
+    """The δ with a (e^δ − 1) + k δ = x, a, k > 0: how far a margin has moved.
+
+    ``log(k/a) + λ(x/k + a/k − log(k/a))``, then two Newton steps on the equation as written, so that
+    small moves keep full relative precision (1 + x does not, for x far below 1).
+    """
+    x, a, k = _float(x), _float(a), _float(k)
+    shift = jnp.log(k / a)
+    delta = shift + lam((x + a) / k - shift)
+    for _ in range(2):
+        # Divided by e^δ where that is large, so that nothing overflows.
+        small = jnp.minimum(delta, 0)
+        scale = jnp.exp(-jnp.maximum(delta, 0))
+        residual = a * (jnp.exp(small) - scale) + (k * delta - x) * scale
+        residual = jnp.where(jnp.abs(delta) < 1, (a * jnp.expm1(delta) + k * delta - x) * scale, residual)
+        delta = delta - residual / (a * jnp.exp(small) + k * scale)
+    return delta
+
+
 def _halley(w: Array, x: Array, steps: int) -> Array:
     """Halley's iteration on w e^w = x; where w is −1 it stays."""
     for _ in range(steps):

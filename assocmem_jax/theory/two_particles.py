@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .special import lam
+from .special import growth
 
 Real = Float[Array, "..."]
 
@@ -75,8 +75,8 @@ def gamma_bracket(task, t) -> Bracket:
     c0 = (1 - alpha) * c
     zero = jnp.zeros_like(t * c0)
     return Bracket(
-        jnp.stack([zero, lam(1 + c0 * (1 - p1) * t)], axis=-1),
-        jnp.stack([zero + 2 * limit(p1), lam(1 + c0 * p1 * t)], axis=-1),
+        jnp.stack([zero, growth(c0 * (1 - p1) * t)], axis=-1),
+        jnp.stack([zero + 2 * limit(p1), growth(c0 * p1 * t)], axis=-1),
     )
 
 
@@ -92,22 +92,22 @@ def descent_bracket(task, rate, elapsed) -> Bracket:
     g, elapsed = limit(p1), jnp.asarray(elapsed)
     low1 = jnp.minimum(0.0, g - step * (1 - p1)) + 0 * elapsed
     high1 = 2 * g + step * p1 + 0 * elapsed
-    low2 = lam(1 + (1 - alpha) * c * (1 - p1) * elapsed)
+    low2 = growth((1 - alpha) * c * (1 - p1) * elapsed)
     return Bracket(
         jnp.stack([low1, low2], axis=-1), jnp.stack([high1, jnp.full_like(high1, jnp.inf)], axis=-1)
     )
 
 
-def opposite_margins(t, c) -> Float[Array, "2"]:
+def opposite_margins(t, c) -> Float[Array, "... 2"]:
     """α = −1: m₁ = m₂ = λ(1 + ct)."""
-    m = lam(1 + c * jnp.asarray(t))
+    m = growth(c * jnp.asarray(t))
     return jnp.stack([m, m], axis=-1)
 
 
-def independent_margins(t, p1, c) -> Float[Array, "2"]:
+def independent_margins(t, p1, c) -> Float[Array, "... 2"]:
     """α = 0: m_i = λ(1 + c p_i t)."""
     p = jnp.stack([jnp.asarray(p1), 1 - jnp.asarray(p1)])
-    return lam(1 + c * p * jnp.asarray(t)[..., None])
+    return growth(c * p * jnp.asarray(t)[..., None])
 
 
 def weight(gamma, alpha, inputs, outputs) -> Float[Array, "k d"]:

@@ -1,0 +1,81 @@
+"""Independent truth: NumPy only, written from the papers' formulas, sharing no code with the package."""
+
+import numpy as np
+
+
+def random_problem(seed, n=4, m=3, d=5, k=6, soft=False, scale=1.0):
+    """Non-orthogonal E, U; random p and f* (or p(y|x)); W0."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.ones(n))
+    targets = rng.dirichlet(np.ones(m), size=n) if soft else rng.integers(0, m, n)
+    inputs = rng.normal(size=(n, d)) / np.sqrt(d)
+    outputs = rng.normal(size=(m, k)) / np.sqrt(k)
+    return p, targets, inputs, outputs, scale * rng.normal(size=(k, d))
+
+
+def conditional(targets, m):
+    return np.eye(m)[targets] if targets.ndim == 1 else targets
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def loss(weight, p, targets, inputs, outputs):
+    """Token by token, class by class: GD (2)–(3)."""
+    q = conditional(targets, len(outputs))
+    total = 0.0
+    for x in range(len(p)):
+        scores = np.array([u @ weight @ inputs[x] for u in outputs])
+        top = scores.max()
+        normaliser = top + np.log(sum(np.exp(s - top) for s in scores))
+        total += p[x] * sum(q[x, y] * (normaliser - scores[y]) for y in range(len(outputs)))
+    return total
+
+
+def gradient(weight, p, targets, inputs, outputs):
+    """GD (9), token by token."""
+    q = conditional(targets, len(outputs))
+    total = np.zeros_like(weight)
+    for x in range(len(p)):
+        prediction = softmax(outputs @ weight @ inputs[x])
+        total += p[x] * np.outer((prediction - q[x]) @ outputs, inputs[x])
+    return total
+
+
+def hessian(weight, p, inputs, outputs):
+    """GD (26), term by term."""
+    k, d = weight.shape
+    total = np.zeros((k * d, k * d))
+    for x in range(len(p)):
+        prediction = softmax(outputs @ weight @ inputs[x])
+        tensors = [np.outer(u, inputs[x]).ravel() for u in outputs]
+        for z in range(len(outputs)):
+            for y in range(len(outputs)):
+                factor = prediction[z] * ((z == y) - prediction[y])
+                total += p[x] * factor * np.outer(tensors[z], tensors[y])
+    return total
+
+
+def margins(weight, targets, inputs, outputs):
+    """GD (22)."""
+    scores = inputs @ weight.T @ outputs.T
+    return np.array([s[y] - max(s[j] for j in range(len(s)) if j != y) for s, y in zip(scores, targets)])
+
+
+def vector_gradient(weight, p, q, inputs, outputs):
+    """GD (9) again, vectorised: for long NumPy loops (checked against the loop above)."""
+    return outputs.T @ (p[:, None] * (softmax(inputs @ weight.T @ outputs.T) - q)).T @ inputs
+
+
+def orthonormal(rng, n, d):
+    return np.linalg.qr(rng.normal(size=(d, n)))[0].T
+
+
+def slope(x, y):
+    """Least-squares slope of log y against log x, and R²."""
+    x, y = np.log(np.asarray(x)), np.log(np.asarray(y))
+    a, b = np.polyfit(x, y, 1)
+    residual = y - (a * x + b)
+    return a, 1 - residual.var() / y.var()
