@@ -115,8 +115,8 @@ def test_clock():
         return np.asarray(am.simulate(task, memory, am.Descent(optimizer, steps), observe={}).times)
 
     schedule = optax.linear_schedule(1.0, 0.0, 30)
-    expected = np.concatenate([[0], np.cumsum([float(schedule(jnp.int32(t))) for t in range(60)])])
-    np.testing.assert_allclose(times(optax.sgd(schedule)), expected, rtol=1e-13)
+    expected = np.concatenate([[0], np.cumsum(np.maximum(0, 1 - np.arange(60) / 30))])
+    np.testing.assert_allclose(times(optax.sgd(schedule)), expected, rtol=1e-6)  # optax: float32
     gaps = np.diff(times(optax.sgd(0.1, momentum=0.5)))
     assert gaps[0] == pytest.approx(0.1, rel=1e-12)
     assert gaps[-1] == pytest.approx(0.2, rel=1e-12)

@@ -159,7 +159,7 @@ def test_stiff_problems_fall_back_and_agree():
     task = am.two_tokens(0.999, 0.75)
     run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe={"g": am.gammas})
     assert run.status == am.Status.OK
-    assert 200 < run.num_steps <= 600
+    assert 200 < run.num_steps <= 1200  # it lands on each of the 200 times asked for
     expected = two_particle_reference(1e12, 0.75, 0.999)
     m = np.asarray(run.observed["g"][-1]) @ np.array([[1, -1], [1, 1]])
     np.testing.assert_allclose(m, expected, rtol=1e-9)

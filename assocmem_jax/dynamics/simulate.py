@@ -99,7 +99,8 @@ def simulate(
     if not known:
         return result
     status = Status(int(result.status))  # waits for the device
-    result = _label(result, began)
+    if checks.concrete(result):  # under grad the status is known, the rest is not
+        result = _label(result, began)
     if throw and status not in (Status.OK, Status.HIT):
         where = float(result.times[-1])
         raise SimulationError(
@@ -153,8 +154,8 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> 
             stable_step=none,
             num_steps=jnp.asarray(solved.num_steps, jnp.int32),
         )
-    advance, inner = dynamics.prepare(task, combine, trained, key)
-    lane = start(trained, inner, dtype)
+    advance, first, inner = dynamics.prepare(task, combine, trained, key)
+    lane = start(first, inner, dtype)
     lane, observed, times, steps = march(advance, lane, marks.array, look, waiting)
     return Trajectory(
         times=times,

@@ -95,7 +95,7 @@ class StochasticFlow(eqx.Module):
     def prepare(
         self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
-        """(advance, initial inner state) for ``marching.march``."""
+        """(advance, initial parameters, initial inner state) for ``marching.march``."""
         if key is None:
             checks.refuse(
                 "key", "given for a stochastic dynamics", None, "pass simulate(…, key=jax.random.key(0))"
@@ -141,7 +141,7 @@ class StochasticFlow(eqx.Module):
             moved, *_ = self.solver.step(terms, time, time + dt, params, None, state, made_jump=False)
             return moved, inner, end
 
-        return advance, None
+        return advance, params, None
 
 
 def _levy_area(solver) -> type:

@@ -70,14 +70,16 @@ class LinearMemory(AbstractModel):
         return cls(jnp.zeros((task.outputs.shape[1], task.inputs.shape[1]), task.inputs.dtype))
 
     @classmethod
-    def gaussian(cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None) -> "LinearMemory":
+    def gaussian(
+        cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None
+    ) -> "LinearMemory":
         """Entries N(0, scale²); the scale is 1/√d unless given."""
         spread = 1 / math.sqrt(task.inputs.shape[1]) if scale is None else scale
         checks.positive("scale", spread)
         return cls(spread * _normal_weight(task, key))
 
     @classmethod
-    def from_margins(cls, task: AssociationTask, margins: Float[Array, " n"] | Float[Array, "n m"]) -> "LinearMemory":
+    def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, "..."]) -> "LinearMemory":
         """The W of least norm with the margins of GD (13), m_i(x) = (u_{f*(x)} − u_i)ᵀ W e_x.
 
         ``margins``: shape (N, M) (its column f*(x) is 0), or (N,) for two classes. Refuses margins
@@ -86,7 +88,7 @@ class LinearMemory(AbstractModel):
         return cls(_minimum_norm(task, margins))
 
     @classmethod
-    def from_plane(cls, task: AssociationTask, gamma: Float[Array, " d"]) -> "LinearMemory":
+    def from_plane(cls, task: AssociationTask, gamma: Float[Array | np.ndarray, " d"]) -> "LinearMemory":
         """Two classes: W = (u₂−u₁) γᵀ/‖u₂−u₁‖², so that (u₂−u₁)ᵀ W f_i = γ_i, GD (21)."""
         if task.num_classes != 2:
             checks.refuse("task", "of two classes (GD (21))", f"{task.num_classes} classes")
@@ -134,7 +136,9 @@ class NormalizedMemory(AbstractModel):
             )
 
     @classmethod
-    def gaussian(cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None) -> "NormalizedMemory":
+    def gaussian(
+        cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None
+    ) -> "NormalizedMemory":
         """Entries N(0, scale²); the scale is 1/√d unless given."""
         return cls(LinearMemory.gaussian(task, key, scale).weight, task)
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import checks
@@ -77,7 +78,7 @@ class MarginSystem(AbstractModel):
         return cls.from_margins(task, jnp.zeros(task.num_tokens, task.inputs.dtype))
 
     @classmethod
-    def from_margins(cls, task: AssociationTask, margins: Float[Array, " n"]) -> "MarginSystem":
+    def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, " n"]) -> "MarginSystem":
         """The margins given."""
         if task.num_classes != 2:
             checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")

@@ -30,16 +30,11 @@ def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"
     weight = weights(task, model)
     if not isinstance(model, LinearMemory):
         checks.refuse("model", "a LinearMemory (GD (26))", type(model).__name__, "use hessian_operator")
-    spread = _spread(task, model)  # (N, M, k): √π_z (u_z − ū_x)
-    factor = jnp.einsum("n,nza,nb->nzab", jnp.sqrt(task.probabilities), spread, task.inputs)
-    factor = factor.reshape(-1, weight.size)
-    return factor.T @ factor
-
-
-def _spread(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m k"]:
     p = probabilities(task, model)
-    mean = p @ task.outputs
-    return jnp.sqrt(p)[:, :, None] * (task.outputs - mean[:, None, :])
+    centred = task.outputs - (p @ task.outputs)[:, None, :]  # (N, M, k): u_z − ū_x
+    spread = jnp.einsum("n,nz,nza,nzc->nac", task.probabilities, p, centred, centred)
+    full = jnp.einsum("nac,nb,nd->abcd", spread, task.inputs, task.inputs)
+    return full.reshape(weight.size, weight.size)
 
 
 def hessian_operator(task: AssociationTask, model: AbstractModel) -> Callable:
@@ -65,65 +60,87 @@ def hessian_operator(task: AssociationTask, model: AbstractModel) -> Callable:
 def sharpness(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
     """λ_max of ∇²L in W: GD section 5.1. Descent is stable iff η < 2/λ (science.md row 25).
 
-    For linear memories, and for their particle and margin systems, the Hessian is B Bᵀ with columns
-    √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and BᵀB, found
-    densely up to 128 unknowns and by guarded Lanczos beyond. Other models: Lanczos on
-    ``hessian_operator``. Differentiable (Hellmann–Feynman) where λ_max is simple.
+    For linear memories and their particle and margin systems, the Hessian is B Bᵀ with columns
+    √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and BᵀB: the
+    top one is found densely up to 128 unknowns, by guarded Lanczos beyond, and evaluated as
+    Σ p(x) Var_{z~π_x}(u_zᵀ V e_x) on its unit V. Other models: Lanczos on ``hessian_operator``.
+    Differentiable (Hellmann–Feynman) where λ_max is simple.
     """
+    fixed = jax.lax.stop_gradient(model), jax.lax.stop_gradient(task)
+    if isinstance(model, LinearMemory):
+        v = _top_direction(fixed[1], fixed[0])
+        return _variance(task, model, task.inputs @ v.T @ task.outputs.T)
+    if isinstance(model, ParticleSystem):
+        c = _unit(_gram_top(fixed[1], fixed[0], fixed[0].alpha, fixed[0].beta))
+        s = model.alpha @ c @ model.beta
+        return _ratio(_variance(task, model, s), jnp.sum(c * s))
     if isinstance(model, MarginSystem):
-        # BᵀB for two classes: √(p_x σσ(m_x)) K_xx' √(p_x' σσ(m_x')).
-        m = model.margins
-        root = jnp.sqrt(task.probabilities * jax.nn.sigmoid(m) * jax.nn.sigmoid(-m))
-        return _top_dense(root[:, None] * model.kernel * root)
-    if isinstance(model, LinearMemory | ParticleSystem):
-        classes = task.num_tokens * task.num_classes
-        held = model.weight.size if isinstance(model, LinearMemory) else classes
-        if held < classes and held <= DENSE_LIMIT:
-            return _top_dense(hessian(task, model))
-        if classes <= DENSE_LIMIT:
-            return _top_dense(_gram_side(task, model))
-        if isinstance(model, ParticleSystem):
-            return _top_iterated(lambda v: _gram_product(task, model, v), (classes,), model.values)
-    operator = hessian_operator(task, model)
+        # Two classes: π₁π₂ = σ(m)σ(−m), and BᵀB = √(pσσ) K √(pσσ).
+        weight = task.probabilities * jax.nn.sigmoid(model.margins) * jax.nn.sigmoid(-model.margins)
+        root = jnp.sqrt(jax.lax.stop_gradient(weight))
+        gram_side = root[:, None] * fixed[0].kernel * root
+        c = _unit(root * jnp.linalg.eigh(gram_side)[1][:, -1])
+        s = model.kernel @ c
+        return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
     trained = eqx.filter(model, trainable_mask(model))
     flat, unravel = ravel_pytree(trained)
-    return _top_iterated(lambda v: ravel_pytree(operator(unravel(v)))[0], flat.shape, flat)
+    product = hessian_operator(*reversed(fixed))
+    v = lanczos_top(lambda v: ravel_pytree(product(unravel(v)))[0], flat.size, flat.dtype).vector
+    return jnp.dot(v, ravel_pytree(hessian_operator(task, model)(unravel(v)))[0])
 
 
-def _gram_side(task: AssociationTask, model: LinearMemory | ParticleSystem) -> Array:
-    """BᵀB, (NM × NM)."""
+def _variance(task: AssociationTask, model: AbstractModel, s: Array) -> Float[Array, ""]:
+    """Σ_x p(x) Var_{z~π_x}(s_xz)."""
+    p = probabilities(task, model)
+    centred = s - jnp.sum(p * s, axis=1, keepdims=True)
+    return jnp.sum(task.probabilities[:, None] * p * centred**2)
+
+
+def _unit(c: Array) -> Array:
+    size = jnp.max(jnp.abs(c))
+    return c / jnp.where(size > 0, size, 1)
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    return a / jnp.where(b > 0, b, 1)
+
+
+def _top_direction(task: AssociationTask, model: LinearMemory) -> Float[Array, "k d"]:
+    """The unit V at which the Hessian is largest."""
+    classes, held = task.num_tokens * task.num_classes, model.weight.size
+    if held <= min(classes, DENSE_LIMIT):
+        return jnp.linalg.eigh(hessian(task, model))[1][:, -1].reshape(model.weight.shape)
+    if classes <= DENSE_LIMIT:
+        c = _gram_top(task, model, gram(task.inputs), gram(task.outputs))
+        v = task.outputs.T @ _unit(c).T @ task.inputs
+        norm = jnp.linalg.norm(v)
+        return v / jnp.where(norm > 0, norm, 1)
+    product = hessian_operator(task, model)
+
+    def flat(v):
+        return product(LinearMemory(v.reshape(model.weight.shape))).weight.reshape(-1)
+
+    return lanczos_top(flat, held, model.weight.dtype).vector.reshape(model.weight.shape)
+
+
+def _gram_top(task: AssociationTask, model: AbstractModel, alpha: Array, beta: Array) -> Float[Array, "n m"]:
+    """Coefficients c of the top eigenvector B v = Σ c_xz u_z ⊗ e_x, v that of BᵀB."""
     n, m = task.num_tokens, task.num_classes
     p = probabilities(task, model)
-    alpha = model.alpha if isinstance(model, ParticleSystem) else gram(task.inputs)
-    beta = model.beta if isinstance(model, ParticleSystem) else gram(task.outputs)
-    centred = jnp.eye(m) - p[:, None, :]  # (N, M, M): rows e_z − π_x
-    inner = jnp.einsum("xza,ab,ywb->xzyw", centred, beta, centred)
     root = jnp.sqrt(task.probabilities[:, None] * p)
-    both = root[:, :, None, None] * alpha[:, None, :, None] * inner * root[None, None]
-    return both.reshape(n * m, n * m)
 
+    def centre(c):
+        return c - p * jnp.sum(c, axis=1, keepdims=True)
 
-def _gram_product(task: AssociationTask, model: ParticleSystem, v: Array) -> Array:
-    """BᵀB v without forming it."""
-    p = probabilities(task, model)
-    root = jnp.sqrt(task.probabilities[:, None] * p)
-    scaled = root * v.reshape(p.shape)
-    scaled = scaled - p * jnp.sum(scaled, axis=1, keepdims=True)
-    s = model.alpha @ scaled @ model.beta
-    return (root * (s - jnp.sum(p * s, axis=1, keepdims=True))).reshape(-1)
+    def product(v):  # BᵀB v
+        s = alpha @ centre(root * v.reshape(n, m)) @ beta
+        return (root * (s - jnp.sum(p * s, axis=1, keepdims=True))).reshape(-1)
 
-
-def _top_dense(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    # Hellmann–Feynman: the derivative of λ is vᵀ dH v at the fixed eigenvector.
-    _, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(matrix))
-    v = vectors[:, -1]
-    return v @ matrix @ v
-
-
-def _top_iterated(matvec: Callable, shape: tuple[int, ...], like: Array) -> Float[Array, ""]:
-    found = lanczos_top(lambda v: jax.lax.stop_gradient(matvec(v)), shape[0], like.dtype)
-    v = jax.lax.stop_gradient(found.vector)
-    return v @ matvec(v)
+    if n * m <= DENSE_LIMIT:
+        v = jnp.linalg.eigh(jax.vmap(product)(jnp.eye(n * m, dtype=p.dtype)))[1][:, -1]
+    else:
+        v = lanczos_top(product, n * m, p.dtype).vector
+    return centre(root * v.reshape(n, m))
 
 
 class Top(NamedTuple):

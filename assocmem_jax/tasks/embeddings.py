@@ -73,7 +73,7 @@ def equicorrelated(n: int, alpha: Scalar, d: int | None = None) -> Float[Array, 
     return jnp.pad(root, ((0, 0), (0, d - n)))
 
 
-def from_gram(gram: Float[Array, "n n"], d: int | None = None) -> Float[Array, "n d"]:
+def from_gram(gram: Float[Array | np.ndarray, "n n"], d: int | None = None) -> Float[Array, "n d"]:
     """Rows E with E Eᵀ = gram, a symmetric positive semi-definite matrix; refuses any other."""
     (gram,) = checks.floats(gram)
     checks.shaped("gram", gram, "a square matrix", 2)

@@ -160,7 +160,7 @@ def multiclass_scores(t, kappa, w0, label=0, iterations: int = 200) -> Float[Arr
     return jnp.insert(wrong_scores, label, right)
 
 
-def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, " m"]]:
+def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, "*batch m"]]:
     """Conserved by the flow for orthogonal outputs of any norms ‖u_i‖: Σ w_i/‖u_i‖², and
     e^{−w_i}/‖u_i‖² up to a common constant over the wrong classes (returned relative to their
     mean, 0 at the label). GD section 4.1 omits the norms (row 11). Descent keeps the first.

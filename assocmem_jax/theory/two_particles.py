@@ -141,5 +141,5 @@ def first_step_loss(rate, p1, alpha, c) -> Real:
 
 def spike_lower(rate, p1, alpha, c) -> Real:
     """L(W₁) ≥ (c/2) η (αp₁ − p₂) p₂ if αp₁ > p₂: GD Proposition 5, which omits c/2 (row 21)."""
-    p2 = 1 - p1
+    p2 = 1 - jnp.asarray(p1)
     return c / 2 * rate * (alpha * p1 - p2) * p2
