@@ -156,8 +156,12 @@ def _validate(raw: dict, where: _Locator) -> Study:
         # Through JSON: strict mode then takes lists for tuples, as TOML has no other.
         return schema.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
     except pydantic.ValidationError as faults:
-        lines = [_line(fault, raw, schema, where) for fault in faults.errors(include_url=False)]
+        lines = [_printable(_line(fault, schema, where)) for fault in faults.errors(include_url=False)]
         raise ConfigError(sorted(dict.fromkeys(lines), key=_by_line)) from None
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _by_line(line: str) -> tuple:
@@ -165,7 +169,7 @@ def _by_line(line: str) -> tuple:
     return (0, int(at[1]), line) if at else (1, 0, line)
 
 
-def _line(fault: Any, raw: dict, schema: type, where: _Locator) -> str:
+def _line(fault: Any, schema: type, where: _Locator) -> str:
     key = tuple(part for part in fault["loc"] if not str(part).startswith("function-"))
     name = ".".join(map(str, key)) or "config"
     kind, context = fault["type"], fault.get("ctx", {})
@@ -173,19 +177,23 @@ def _line(fault: Any, raw: dict, schema: type, where: _Locator) -> str:
     if kind == "missing":
         field = _field(schema, key)
         expected = f"; {_describe(field)}" if field is not None else ""
+        expected = "; the list is too short" if isinstance(key[-1], int) else expected
         return f"{at}: {name}: missing{expected}"
     if kind == "extra_forbidden":
         allowed = _allowed(schema, key[:-1])
         return f"{at}: {name}: unknown key{_nearest(str(key[-1]), allowed)}; allowed: {', '.join(allowed)}"
-    value = fault["input"] if not isinstance(fault["input"], dict) else "a table"
-    shown = repr(value) if isinstance(value, str | float | int | bool) else _brief(value)
+    value = fault["input"]
+    shown = "a table" if isinstance(value, dict) else _brief(value)
     if kind == "value_error":
         return f"{at}: {name}: {context['error']}"
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"])
         return f"{at}: {name} = {shown}: must be {context['expected']}{_nearest(str(value), options)}"
-    message = fault["msg"].replace("Input should be", "must be").replace("valid ", "")
-    message = message[0].lower() + message[1:]
+    message = fault["msg"].replace("Input should", "must").replace("a valid ", "a ")
+    message = message.replace("a integer", "a whole number").replace("a array", "a list")
+    message = re.sub(
+        r"^Tuple should (have at \w+ \d+ items?) after validation, not (\d+)", r"must \1, got \2", message
+    )
     return f"{at}: {name} = {shown}: {message}"
 
 

@@ -18,7 +18,9 @@ def ends(solver, steps, refine, sigma=1.0, t1=1.0, paths=PATHS):
     task = am.two_tokens(0.5, 0.75)
     start = am.LinearMemory.zeros(task)
     flow = am.StochasticFlow(sigma, t1, steps, solver=solver, refine=refine)
-    one = lambda key: am.simulate(task, start, flow, observe={}, key=key, every=steps).model.weight  # noqa: E731
+    def one(key):
+        return am.simulate(task, start, flow, observe={}, key=key, every=steps).model.weight
+
     return np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(1), paths)))
 
 

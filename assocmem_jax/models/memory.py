@@ -33,7 +33,7 @@ def _normal_weight(task: AssociationTask, key: PRNGKeyArray) -> Array:
 def _minimum_norm(task: AssociationTask, margins) -> Array:
     (margins,) = checks.floats(margins)
     n, m = task.num_tokens, task.num_classes
-    if margins.ndim == 1 and m == 2:
+    if margins.shape == (n,) and m == 2:
         margins = jnp.where(jnp.arange(2) == task.labels[:, None], 0, margins[:, None])
     if margins.shape != (n, m):
         either = f"shape ({n},) or ({n}, {m})" if m == 2 else f"shape ({n}, {m})"

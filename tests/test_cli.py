@@ -1,0 +1,162 @@
+"""The command, as a user runs it; results on disk; figures."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+
+from assocmem_jax import cli
+from assocmem_jax.config import STUDIES
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+FEW = {
+    "gd_fig1": ["resolution=6", "alphas=[0.95]"],
+    "gd_fig2": ["resolution=6", "horizon=60"],
+    "gd_fig4": ["resolution=6", "sgd.runs=3", "sgd.steps=40"],
+    "gd_fig5": ["resolution=6", "horizon=200"],
+    "gd_fig6": ["horizon=100"],
+}
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def options(name):
+    return [word for item in FEW[name] for word in ("--set", item)]
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
+    out = tmp_path / "result"
+    assert run("run", CONFIGS / f"{name}.toml", "--out", out, *options(name)) == 0
+    printed = capsys.readouterr().out
+    assert str(out / "figure.png") in printed
+    assert {p.name for p in out.iterdir()} == {
+        "config.json",
+        "provenance.json",
+        "data.zarr",
+        "figure.png",
+        "figure.pdf",
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]  # nothing left beside it
+    provenance = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["complete"]
+    assert {"jax", "assocmem_jax"} <= set(provenance["versions"])
+    assert provenance["dtype"] == "float64"
+    data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None)
+    assert data.attrs["config_hash"] == provenance["config_hash"]
+    assert all(np.isfinite(data[v]).all() for v in data.data_vars if v != "minimal_sharpness")
+    image = imread(out / "figure.png")
+    assert image.shape[1] > 500
+    assert image[..., :3].std() > 0.05  # something is drawn
+    # The same bytes again from the data alone, without running.
+    before = (out / "figure.pdf").read_bytes()
+    assert run("figure", out) == 0
+    assert (out / "figure.pdf").read_bytes() == before
+
+
+def test_figure_2_numbers(tmp_path, capsys):
+    """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
+    out = tmp_path / "r"
+    assert run("run", CONFIGS / "gd_fig2.toml", "--out", out, "--set", "resolution=4") == 0
+    data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None).load()
+    p, alpha = np.array([0.75, 0.25]), 0.95
+    for k, eta in enumerate((10.0, 1.0)):
+        m, losses, errors = np.zeros(2), [], []
+        for _ in range(36):
+            losses.append(p @ np.log1p(np.exp(-m)))
+            errors.append(p @ (m <= 0))
+            pull = p / (1 + np.exp(m))
+            m = m + 2 * eta * (pull - alpha * pull[::-1])
+        np.testing.assert_allclose(data.loss[k], losses, rtol=1e-11)
+        np.testing.assert_allclose(data.error[k], errors, atol=1e-15)
+    assert float(data.loss[0, 1]) == pytest.approx(1.163, abs=5e-4)
+    assert float(data.loss[0, 1]) >= 10 * (0.95 * 0.75 - 0.25) * 0.25
+    assert data.first_step.values.tolist() == [2, 52]
+    assert data.stable_step.values.tolist() == [15, 52]
+    printed = capsys.readouterr().out
+    assert "zero error first at t = 2, for good at t = 15" in printed
+
+
+def test_rerun_skips_force_runs_and_other_configs_refuse(tmp_path, capsys):
+    config, out = CONFIGS / "gd_fig2.toml", tmp_path / "r"
+    few = options("gd_fig2")
+    assert run("run", config, "--out", out, *few) == 0
+    stamp = (out / "provenance.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run("run", config, "--out", out, *few) == 0
+    printed = capsys.readouterr()
+    assert "already there" in printed.out
+    assert "zero error" in printed.out
+    assert (out / "provenance.json").stat().st_mtime_ns == stamp
+    assert run("run", config, "--out", out, *few, "--set", "steps=30") == 2
+    assert "holds another config" in capsys.readouterr().err
+    assert run("run", config, "--out", out, *few, "--set", "steps=30", "--force") == 0
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["steps"] == 30
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]
+    # A result's own config.json runs again to the same data.
+    assert run("run", out / "config.json", "--out", tmp_path / "again") == 0
+    a, b = (
+        xr.open_zarr(tmp_path / d / "data.zarr", consolidated=False, chunks=None).load()
+        for d in ("r", "again")
+    )
+    assert a.identical(b)
+
+
+def test_a_directory_that_is_no_result_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
+    for force in ([], ["--force"]):
+        assert run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "mine", *force) == 2
+        assert "is not a result" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years"
+    assert run("figure", tmp_path / "mine") == 2
+
+
+def test_a_failing_run_leaves_nothing_half_written(tmp_path, monkeypatch):
+    from assocmem_jax.studies import record
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(record, "_draw", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "r", *options("gd_fig2"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_help_and_usage(capsys):
+    assert run("list") == 0
+    run("list")
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in STUDIES)
+    assert run("--help") == 0
+    assert run("fly") == 2
+    assert run("run") == 2
+    assert run("--version") == 0
+
+
+def test_help_is_quick():
+    """0.1 s on an idle machine; here the best of five, while other tests share the cores."""
+    command = [str(Path(sys.executable).parent / "assocmem"), "--help"]
+    best = np.inf
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        best = min(best, time.perf_counter() - began)
+    assert best < 0.2
+
+
+def test_default_place_names_config_and_hash(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("run", CONFIGS / "gd_fig2.toml", *options("gd_fig2")) == 0
+    (made,) = os.listdir("results")
+    assert made.startswith("gd_fig2-")
