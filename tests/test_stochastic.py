@@ -18,6 +18,7 @@ def ends(solver, steps, refine, sigma=1.0, t1=1.0, paths=PATHS):
     task = am.two_tokens(0.5, 0.75)
     start = am.LinearMemory.zeros(task)
     flow = am.StochasticFlow(sigma, t1, steps, solver=solver, refine=refine)
+
     def one(key):
         return am.simulate(task, start, flow, observe={}, key=key, every=steps).model.weight
 
@@ -49,9 +50,11 @@ def test_noise_alone_is_brownian():
     sigma, t1, steps, paths = 0.7, 3.0, 6, 4000
     task = am.AssociationTask(jnp.ones(1), jnp.array([0]), 1e-12 * jnp.ones((1, 2)), jnp.eye(2))
     flow = am.StochasticFlow(sigma, t1, steps)
-    one = lambda key: am.simulate(
-        task, am.LinearMemory.zeros(task), flow, observe={"W": am.weights}, key=key
-    ).observed["W"]
+    zero, watch = am.LinearMemory.zeros(task), {"W": am.weights}
+
+    def one(key):
+        return am.simulate(task, zero, flow, observe=watch, key=key).observed["W"]
+
     w = np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(2), paths))).reshape(paths, steps + 1, 4)
     increments = np.diff(w, axis=1).reshape(paths, -1) / (sigma * np.sqrt(t1 / steps))
     n = paths

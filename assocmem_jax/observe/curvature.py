@@ -1,7 +1,7 @@
 """The Hessian of the loss in W, GD (26), and its largest eigenvalue, the sharpness."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -66,25 +66,25 @@ def sharpness(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
     Σ p(x) Var_{z~π_x}(u_zᵀ V e_x) on its unit V. Other models: Lanczos on ``hessian_operator``.
     Differentiable (Hellmann–Feynman) where λ_max is simple.
     """
-    fixed = jax.lax.stop_gradient(model), jax.lax.stop_gradient(task)
+    fixed_task, fixed = jax.lax.stop_gradient(task), cast(Any, jax.lax.stop_gradient(model))
     if isinstance(model, LinearMemory):
-        v = _top_direction(fixed[1], fixed[0])
+        v = _top_direction(fixed_task, fixed)
         return _variance(task, model, task.inputs @ v.T @ task.outputs.T)
     if isinstance(model, ParticleSystem):
-        c = _unit(_gram_top(fixed[1], fixed[0], fixed[0].alpha, fixed[0].beta))
+        c = _unit(_gram_top(fixed_task, fixed, fixed.alpha, fixed.beta))
         s = model.alpha @ c @ model.beta
         return _ratio(_variance(task, model, s), jnp.sum(c * s))
     if isinstance(model, MarginSystem):
         # Two classes: π₁π₂ = σ(m)σ(−m), and BᵀB = √(pσσ) K √(pσσ).
         weight = task.probabilities * jax.nn.sigmoid(model.margins) * jax.nn.sigmoid(-model.margins)
         root = jnp.sqrt(jax.lax.stop_gradient(weight))
-        gram_side = root[:, None] * fixed[0].kernel * root
+        gram_side = root[:, None] * fixed.kernel * root
         c = _unit(root * jnp.linalg.eigh(gram_side)[1][:, -1])
         s = model.kernel @ c
         return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
     trained = eqx.filter(model, trainable_mask(model))
     flat, unravel = ravel_pytree(trained)
-    product = hessian_operator(*reversed(fixed))
+    product = hessian_operator(fixed_task, fixed)
     v = lanczos_top(lambda v: ravel_pytree(product(unravel(v)))[0], flat.size, flat.dtype).vector
     return jnp.dot(v, ravel_pytree(hessian_operator(task, model)(unravel(v)))[0])
 

@@ -239,7 +239,7 @@ class LossSpikes(Study):
 
         figure, axes = plot.panels(1, 3, 2.1)
         ax = axes[0, 0]
-        image = plot.landscape(ax, data.gamma1, data.gamma2, data.landscape, data.errors)
+        image: Any = plot.landscape(ax, data.gamma1, data.gamma2, data.landscape, data.errors)
         for k, rate in enumerate(self.learning_rates):
             path = data.plane.values[k]
             plot.line(ax, path[:, 0], path[:, 1], colour=k, marker="o", markersize=2, linewidth=0.7)

@@ -3,6 +3,8 @@
 None of them is in JAX. Derivatives are exact (``custom_jvp``), of all orders.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -47,7 +49,7 @@ def exponential_root(y, k) -> Real:
     return jnp.log(k) + lam(y / k - jnp.log(k))
 
 
-def growth(x, a=1.0, k=1.0) -> Real:
+def growth(x, a: Any = 1.0, k: Any = 1.0) -> Real:
     """The δ with a (e^δ − 1) + k δ = x, a, k > 0: how far a margin has moved.
 
     ``log(k/a) + λ(x/k + a/k − log(k/a))``, then two Newton steps on the equation as written, so that

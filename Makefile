@@ -1,0 +1,51 @@
+# make demo   set up, run GD Figure 2, say where the figure is
+# make test   set up, run the fast tests (under six minutes on two cores)
+# make soak   the longer checks: planted faults, stiff gradients, figures at full size
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test soak lint types notebooks bench figures clean
+
+$(VENV)/base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/all: $(VENV)/base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,notebooks,dev]'
+	@touch $@
+
+demo: $(VENV)/base
+	$(BIN)/assocmem run configs/gd_fig2.toml
+
+test: $(VENV)/all
+	$(BIN)/pytest -n 2
+
+soak: $(VENV)/all
+	$(BIN)/pytest -n 2 -m soak
+	$(BIN)/python tests/faults.py
+	$(MAKE) figures
+
+lint: $(VENV)/all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/all
+	$(BIN)/pyright
+
+notebooks: $(VENV)/all
+	for source in notebooks/*.py; do \
+	  $(BIN)/jupytext --to notebook --execute --output $(VENV)/executed.ipynb $$source || exit 1; done
+
+figures: $(VENV)/base
+	for config in configs/gd_fig*.toml; do $(BIN)/assocmem run $$config || exit 1; done
+
+bench: $(VENV)/all
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) results

@@ -1,0 +1,100 @@
+"""Planted faults: each is applied to a copy of the package, and the tests named must then fail.
+
+Run: python tests/faults.py [NAME …]. Prints one line a fault; exit code 1 if any goes unnoticed.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# name: (file, the right code, the fault, tests that must catch it)
+FAULTS = {
+    "sign of the descent on particles": ("models/particles.py", "moved = jnp.matmul(self.alpha, gradient.values", "moved = -jnp.matmul(self.alpha, gradient.values", "test_models.py -k equation_12"),
+    "transposed W": ("models/memory.py", "return _rows(task, tokens) @ self.weight.T @ task.outputs.T", "return _rows(task, tokens) @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight) @ task.outputs.T", "test_descent.py -k hits"),
+    "transposed W, rectangular gradient": ("observe/gradient.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "test_observe.py -k loops"),
+    "sum instead of mean over the batch": ("tasks/association.py", "return jnp.mean(cross_entropy(model.scores(self, tokens), labels))", "return jnp.sum(cross_entropy(model.scores(self, tokens), labels))", "test_tasks.py -k batches"),
+    "dropped p(x)": ("observe/gradient.py", "pull = task.probabilities[:, None] * score_gradient", "pull = score_gradient", "test_observe.py -k loops"),
+    "loss by 1 - p": ("tasks/association.py", "return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))", "return -jnp.log(1 - jnp.exp(-jax.nn.softplus(-jax.nn.logsumexp(others - own, axis=-1))))", "test_observe.py -k 700"),
+    "factor one half in (19)": ("theory/two_particles.py", "return c / 2 * jnp.stack([(1 + alpha)", "return c * jnp.stack([(1 + alpha)", "test_theory.py -k equations_agree"),
+    "sign of alpha in (17)": ("theory/two_particles.py", "return c * (pull - alpha * pull[::-1])", "return c * (pull + alpha * pull[::-1])", "test_theory.py -k equations_agree"),
+    "one Newton step too few in lambda": ("theory/special.py", "for _ in range(6):\n        e = jnp.exp(m)", "for _ in range(3):\n        e = jnp.exp(m)", "test_theory.py -k whole_range"),
+    "derivative of lambda": ("theory/special.py", "return m, jax.nn.sigmoid(-m) * dy", "return m, jax.nn.sigmoid(m) * dy", "test_theory.py -k lam_derivatives"),
+    "constant of the loss bound": ("theory/orthogonal.py", "LOSS_CONSTANT = 1.07943", "LOSS_CONSTANT = 1.00000", "test_theory.py -k 'constants or theorem_2'"),
+    "noise of the wrong size": ("dynamics/stochastic.py", "w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))", "w = jax.tree.map(lambda n: h * n, noise(w_key))", "test_stochastic.py -k brownian"),
+    "zero noise": ("dynamics/stochastic.py", "w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))", "w = jax.tree.map(lambda n: 0 * n, noise(w_key))", "test_stochastic.py -k 'brownian or distinct'"),
+    "reused key": ("dynamics/stochastic.py", "jr.fold_in(key, step * self.refine + j)", "jr.fold_in(key, (step * self.refine + j) // 2)", "test_stochastic.py -k distinct"),
+    "noise keyed by rounded time": ("dynamics/stochastic.py", "jr.fold_in(key, step * self.refine + j)", "jr.fold_in(key, (step * dt).astype(jnp.int32))", "test_stochastic.py -k distinct"),
+    "sign in Chen's relation": ("dynamics/stochastic.py", "(length * (a - v / 2) + h * (b + u / 2)) / total", "(length * (a + v / 2) + h * (b - u / 2)) / total", "test_stochastic.py -k order"),
+    "reused batch": ("dynamics/descent.py", "draw(jr.fold_in(key, step))", "draw(key)", "test_descent.py -k sgd"),
+    "no compensation in float32": ("dynamics/descent.py", "compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES", "compensated = False and self.steps > FLOAT32_UPDATES", "test_descent.py -k stall"),
+    "off-by-one stable hit": ("dynamics/marching.py", "since_step = jnp.where(holds, jnp.where(fresh, lane.step, lane.since_step), -1)", "since_step = jnp.where(holds, jnp.where(fresh, lane.step + 1, lane.since_step), -1)", "test_descent.py -k hits"),
+    "a lane that ended moves on": ("dynamics/marching.py", "kept = jax.tree.map(lambda a, b: jnp.where(active & sound, a, b), moved, lane)", "kept = moved", "test_descent.py -k 'hits or siblings'"),
+    "wrong tableau weight": ("dynamics/stiff.py", "b + (b - a) * (i + 1) / order", "b + (b - a) * (i + 1) / (order + 0.01)", "test_flow.py -k 'ExtrapolatedEuler'"),
+    "factor of log time": ("dynamics/flow.py", "speed = -(1 + flow.time(s)) if flow.log_time else -1.0", "speed = -jnp.maximum(1.0, flow.time(s)) if flow.log_time else -1.0", "test_flow.py -k any_length"),
+    "flow cast to float32": ("dynamics/flow.py", "gradient = model.tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))", "gradient = jax.tree.map(lambda g: g.astype(jnp.float32).astype(g.dtype), model.tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params)))", "test_flow.py -k all_saved"),
+    "Hessian without its mean": ("observe/curvature.py", "centred = task.outputs - (p @ task.outputs)[:, None, :]  # (N, M, k): u_z − ū_x", "centred = task.outputs - 0 * (p @ task.outputs)[:, None, :]", "test_observe.py -k loops"),
+    "Lanczos without its guard": ("observe/curvature.py", "broken = b <= 10 * eps * jnp.sqrt(size) * scale", "broken = b < 0", "test_observe.py -k 'one_hot or hard'"),
+    "biased sampler": ("tasks/association.py", 'place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")', 'place = jnp.searchsorted(cdf, uniforms(token_key) ** 1.01 * cdf[-1], side="right")', "test_tasks.py -k chi"),
+    "sampler with a float32 grid": ("tasks/association.py", "bits.astype(dtype) + jnp.asarray(0.5, dtype)", "(bits >> 12 << 12).astype(dtype) + jnp.asarray(0.5, dtype)", "test_tasks.py -k rare"),
+    "non-PSD Gram accepted": ("tasks/embeddings.py", "if float(values[0]) < -4 * slack:", "if float(values[0]) < -4e9:", "test_calls.py"),
+    "a tie counts as right": ("observe/quality.py", "sure = (_lead(scores, top) > 0)", "sure = (_lead(scores, top) >= 0)", "test_observe.py -k ties"),
+    "layer norm not projected": ("models/memory.py", "return hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True) @ task.outputs.T", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_observe.py -k birth_38"),
+    "hash blind to the config": ("config.py", "return hashlib.sha256(self.canonical().encode()).hexdigest()", "return hashlib.sha256(self.study.encode()).hexdigest()", "test_cli.py -k rerun"),
+    "max margin scaled": ("observe/separation.py", "return MaxMargin(True, direction, 1 / norm, multipliers, off)", "return MaxMargin(True, direction, 1 / norm**2, multipliers, off)", "test_observe.py -k interior"),
+}  # fmt: skip
+
+
+def caught(name: str) -> tuple[str, bool, str]:
+    file, right, fault, tests = FAULTS[name]
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copytree(ROOT / "assocmem_jax", Path(place) / "assocmem_jax")
+        target = Path(place) / "assocmem_jax" / file
+        text = target.read_text(encoding="utf-8")
+        if text.count(right) < 1:
+            return name, False, "the code it replaces is gone: update the fault"
+        text = text.replace(right, fault)
+        if "jax.lax.stop_gradient" in fault and "import jax\n" not in text:
+            text = text.replace("import jax.numpy as jnp", "import jax\nimport jax.numpy as jnp", 1)
+        target.write_text(text, encoding="utf-8")
+        file, *options = tests.split(" -k ")
+        command = [
+            Path(sys.executable).parent / "pytest",
+            ROOT / "tests" / file,
+            "-x",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command += ["-k", options[0].strip("'")] if options else []
+        run = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": place},
+        )
+        last = run.stdout.strip().splitlines()[-1:] or [""]
+        # 1: tests ran and failed. Anything else (0 passed, 2-5 did not run) is not a catch.
+        return name, run.returncode == 1, last[0]
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(FAULTS)
+    missed = 0
+    with ThreadPoolExecutor(2) as pool:
+        for name, seen, why in pool.map(caught, names):
+            print(f"{'caught' if seen else 'MISSED'}  {name}" + ("" if seen else f"  ({why})"), flush=True)
+            missed += not seen
+    print(f"{len(names) - missed} of {len(names)} planted faults caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
