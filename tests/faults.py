@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "sign of the descent on particles": ("models/particles.py", "moved = jnp.matmul(self.alpha, gradient.values", "moved = -jnp.matmul(self.alpha, gradient.values", "test_models.py -k equation_12"),
-    "transposed W": ("models/memory.py", "return _rows(task, tokens) @ self.weight.T @ task.outputs.T", "return _rows(task, tokens) @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight) @ task.outputs.T", "test_descent.py -k hits"),
-    "transposed W, rectangular gradient": ("observe/gradient.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "test_observe.py -k loops"),
+    "transposed W": ("models/memory.py", "return _rows(task, tokens) @ self.weight.T @ task.outputs.T", "return _rows(task, tokens) @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight) @ task.outputs.T", "test_models.py -k plane"),
+    "gradient off by a ten-millionth": ("observe/gradient.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "test_observe.py -k loops"),
     "sum instead of mean over the batch": ("tasks/association.py", "return jnp.mean(cross_entropy(model.scores(self, tokens), labels))", "return jnp.sum(cross_entropy(model.scores(self, tokens), labels))", "test_tasks.py -k batches"),
     "dropped p(x)": ("observe/gradient.py", "pull = task.probabilities[:, None] * score_gradient", "pull = score_gradient", "test_observe.py -k loops"),
     "loss by 1 - p": ("tasks/association.py", "return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))", "return -jnp.log(1 - jnp.exp(-jax.nn.softplus(-jax.nn.logsumexp(others - own, axis=-1))))", "test_observe.py -k 700"),

@@ -90,19 +90,22 @@ def test_sampling_passes_chi_squared_and_the_test_can_fail(soft):
 
 
 def test_rare_tokens_keep_their_rate_in_float32(float32):
-    """p = 2^-26 is below a float32 uniform's grid of 2^-23; 2^28 draws would be long: use the tail."""
+    """4,095 tokens of p = 2⁻²⁶, below a float32 uniform's grid of 2⁻²³: how many draws, how many tokens."""
     n, rare = 4096, 2.0**-26
     p = np.full(n, rare)
     p[0] = 1 - rare * (n - 1)
-    p = (p / p.sum()).astype(np.float32)
-    task = am.AssociationTask(jnp.asarray(p), jnp.zeros(n, int), jnp.ones((n, 1)), jnp.eye(2))
-    draws = 1 << 22
-    total = 0
-    draw = jax.jit(lambda key: (task.sample(key, draws)[0] > 0).sum())
-    for i in range(8):
-        total += int(draw(jr.fold_in(jr.key(1), i)))
-    expected = 8 * draws * rare * (n - 1)
-    assert total == pytest.approx(expected, abs=5 * np.sqrt(expected))
+    task = am.AssociationTask(jnp.asarray(p, jnp.float32), jnp.zeros(n, int), jnp.ones((n, 1)), jnp.eye(2))
+    draws, rounds = 1 << 22, 8
+
+    @jax.jit
+    def draw(key):
+        return jnp.zeros(n, int).at[task.sample(key, draws)[0]].add(1)
+
+    counts = np.asarray(sum(draw(jr.fold_in(jr.key(1), i)) for i in range(rounds)))[1:]
+    expected = rounds * draws * rare * (n - 1)
+    assert counts.sum() == pytest.approx(expected, abs=5 * np.sqrt(expected))
+    hit = 1 - np.exp(-rounds * draws * rare)
+    assert (counts > 0).sum() == pytest.approx(hit * n, abs=5 * np.sqrt(n * hit * (1 - hit)))
 
 
 def test_soft_one_hot_is_hard():

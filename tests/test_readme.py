@@ -1,0 +1,28 @@
+"""What the README prints, runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_runs_as_printed():
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "in the bracket at all times: True" in run.stdout
+    assert "spikes to 1.34" in run.stdout
+    assert "(1000,)" in run.stdout
+
+
+def test_the_commands_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in re.findall(r"^make (\w+)", README, re.M):
+        assert f"\n{line}:" in makefile
+    for path in re.findall(r"`((?:docs|notebooks|configs|tests)/[\w./]+)`", README):
+        assert (ROOT / path).exists(), path
