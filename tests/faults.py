@@ -21,6 +21,8 @@ FAULTS = {
     "sum instead of mean over the batch": ("tasks/association.py", "return jnp.mean(cross_entropy(model.scores(self, tokens), labels))", "return jnp.sum(cross_entropy(model.scores(self, tokens), labels))", "test_tasks.py -k batches"),
     "dropped p(x)": ("observe/gradient.py", "pull = task.probabilities[:, None] * score_gradient", "pull = score_gradient", "test_observe.py -k loops"),
     "loss by 1 - p": ("tasks/association.py", "return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))", "return -jnp.log(1 - jnp.exp(-jax.nn.softplus(-jax.nn.logsumexp(others - own, axis=-1))))", "test_observe.py -k 700"),
+    "slope of the loss without its label": ("tasks/association.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return others", "test_observe.py -k loops"),
+    "1 - p by subtraction": ("tasks/association.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return jnp.where(label, p - 1, others)", "test_flow.py -k 'binary_orthogonal or two_particles or many_classes_from_zero'"),
     "factor one half in (19)": ("theory/two_particles.py", "return c / 2 * jnp.stack([(1 + alpha)", "return c * jnp.stack([(1 + alpha)", "test_theory.py -k equations_agree"),
     "sign of alpha in (17)": ("theory/two_particles.py", "return c * (pull - alpha * pull[::-1])", "return c * (pull + alpha * pull[::-1])", "test_theory.py -k equations_agree"),
     "one Newton step too few in lambda": ("theory/special.py", "for _ in range(6):\n        e = jnp.exp(m)", "for _ in range(3):\n        e = jnp.exp(m)", "test_theory.py -k whole_range"),

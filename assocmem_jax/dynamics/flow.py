@@ -37,7 +37,8 @@ class GradientFlow(eqx.Module):
       that length (in s, or in t without ``log_time``) instead of adapting.
     - ``stiff``: continue with an implicit solver (``ExtrapolatedEuler``) from where the explicit one
       has used up 200 steps. ``None``: when needed, outside transformations; ``True``: always compile
-      both (under ``jit``, ``vmap`` and ``grad`` the need is not known beforehand); ``False``: never.
+      both (under ``jit``, ``vmap`` and ``grad`` the need is not known beforehand, and ``None`` stays
+      explicit: right, but slow on stiff problems); ``False``: never.
     - ``max_steps``: most solver steps in all; beyond, the status is STEP_LIMIT.
     - ``adjoint``: how diffrax differentiates; reverse mode by recursive checkpointing unless given
       (``diffrax.ForwardMode()`` for ``jax.jvp``).
@@ -125,9 +126,13 @@ def integrate(
     times: Array,
     observe: Callable[[Any], Any],
     until: tuple[Until, Callable[[Any], Array]] | None,
-    stiff: bool,
+    mode: str,
 ) -> Solved:
-    """Solve to flow.t1, saving observables at ``times``; past the end they repeat the end's."""
+    """Solve to flow.t1, saving observables at ``times``; past the end they repeat the end's.
+
+    ``mode``: "explicit" (the one solver, to the end), "probe" (until it is taken to face a stiff
+    problem), or "both" (from there on, the stiff solver).
+    """
     dtype = times.dtype
     start, end = jnp.zeros((), dtype), flow.clock(flow.t1.astype(dtype))
     # Rounding must not put a requested time past the horizon.
@@ -176,11 +181,10 @@ def integrate(
         last = jax.tree.map(lambda a: a[0], values[1])
         return Solved(last, ends[0], values[0], _status(found.result), found.stats["num_steps"])
 
-    may_switch = flow.stiff is not False and flow.step is None and flow.max_steps > EXPLICIT_STEPS
-    budget = EXPLICIT_STEPS if may_switch else flow.max_steps
+    budget = flow.max_steps if mode == "explicit" else min(flow.max_steps, EXPLICIT_STEPS)
     first = solve(flow.solver, adaptive, start, params, grid, budget)
     result = first
-    if stiff and may_switch:
+    if mode == "both" and flow.max_steps > budget:
         unfinished = first.status == int(Status.STEP_LIMIT)
         # Lanes that are done get an empty interval, so that they cost nothing.
         s0 = jnp.where(unfinished, first.clock, end)

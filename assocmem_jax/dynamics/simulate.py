@@ -84,18 +84,17 @@ def simulate(
     if not jax.tree.leaves(trained):
         checks.refuse("trainable", "at least one array of the model", "none")
     began = time.perf_counter()
-    stiff = isinstance(dynamics, GradientFlow) and dynamics.stiff is True
+    mode = "explicit"
+    if isinstance(dynamics, GradientFlow) and dynamics.step is None:
+        if dynamics.stiff:
+            mode = "both"
+        elif dynamics.stiff is None and checks.concrete(task, model, dynamics):
+            mode = "probe"
     arguments = (task, trained, frozen, dynamics, observe, marks, until, key)
-    result = _run(*arguments, stiff)
+    result = _run(*arguments, mode)
     known = checks.concrete(result.status)
-    if (
-        known
-        and isinstance(dynamics, GradientFlow)
-        and dynamics.stiff is None
-        and dynamics.step is None
-        and int(result.status) == int(Status.STEP_LIMIT)
-    ):
-        result = _run(*arguments, True)
+    if mode == "probe" and (not known or int(result.status) == int(Status.STEP_LIMIT)):
+        result = _run(*arguments, "both")
     if not known:
         return result
     status = Status(int(result.status))  # waits for the device
@@ -125,7 +124,7 @@ class _Static:
 
 
 @eqx.filter_jit
-def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> Trajectory:
+def _run(task, trained, frozen, dynamics, observe, marks, until, key, mode) -> Trajectory:
     combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
 
     def look(part):
@@ -139,9 +138,9 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> 
     none = jnp.asarray(-1, jnp.int32)
     if isinstance(dynamics, GradientFlow):
         times = marks.astype(dtype)
-        solved = integrate(dynamics, task, combine, trained, times, look, waiting, stiff)
+        solved = integrate(dynamics, task, combine, trained, times, look, waiting, mode)
         end = jnp.minimum(dynamics.time(solved.clock), dynamics.t1.astype(dtype))
-        first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, stiff)
+        first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode)
         return Trajectory(
             times=jnp.minimum(times, end),
             steps=jnp.full(times.shape, -1, jnp.int32),
@@ -171,7 +170,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, stiff) -> 
     )
 
 
-def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, stiff):
+def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode):
     """(first, stable) hit times of a flow."""
     never = jnp.asarray(jnp.inf, times.dtype)
     if waiting is None:
@@ -188,7 +187,7 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, st
 
     def look(grids):
         flat = jnp.sort(dynamics.time(grids.reshape(-1)))
-        watched = integrate(dynamics, task, combine, trained, flat, condition, None, stiff).saved
+        watched = integrate(dynamics, task, combine, trained, flat, condition, None, mode).saved
         s, holds = dynamics.clock(flat), watched > 0
         rise = holds[1:] & ~holds[:-1]
         k = jnp.arange(rise.shape[0])

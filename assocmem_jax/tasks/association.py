@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
@@ -37,34 +37,57 @@ def _rivals(scores: Float[Array, "*n m"]) -> Float[Array, "*n m"]:
     return jnp.where(top, others, total + jnp.log1p(-jnp.exp(log_p)))
 
 
+@jax.custom_jvp
+def _surprisal(scores: Float[Array, "*n m"], label: Bool[Array, "*n m"]) -> Float[Array, "*n"]:
+    """−log softmax(s)_y as softplus(log Σ_{z≠y} e^{s_z − s_y})."""
+    own = jnp.sum(jnp.where(label, scores, 0), axis=-1, keepdims=True)
+    others = jnp.where(label, -jnp.inf, scores)
+    return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))
+
+
+def _surprisal_gradient(scores: Float[Array, "*n m"], label: Bool[Array, "*n m"]) -> Float[Array, "*n m"]:
+    """softmax(s) − 1{y}, with 1 − p_y as the sum of the others: exact where it is tiny."""
+    p = jax.nn.softmax(scores, axis=-1)
+    others = jnp.where(label, 0, p)
+    return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)
+
+
+@_surprisal.defjvp
+def _(primals, tangents):
+    # GD (9) is shorter than what autodiff makes of the value, by half the time of a descent step.
+    scores, label = primals
+    slope = _surprisal_gradient(scores, label)
+    return _surprisal(scores, label), jnp.sum(slope * tangents[0], axis=-1)
+
+
+def _is_label(scores: Array, targets: Int[Array, "*n"]) -> Bool[Array, "*n m"]:
+    return jnp.arange(scores.shape[-1]) == targets[..., None]
+
+
 def cross_entropy(
     scores: Float[Array, "*n m"], targets: Int[Array, "*n"] | Float[Array, "*n m"]
 ) -> Float[Array, "*n"]:
     """ℓ = −Σ_y q_y log softmax(s)_y, GD (3), for labels (q one-hot) or a conditional q.
 
-    Written as softplus(log Σ_{z≠y} e^{s_z} − s_y), so that it and its derivatives keep full relative
-    precision however large the margin: it does not read 0 at margin 17 in float32.
+    It and its derivatives keep full relative precision however large the margin: it does not read 0
+    at margin 17 in float32.
     """
     if jnp.issubdtype(targets.dtype, jnp.integer):
-        label = jnp.arange(scores.shape[-1]) == targets[..., None]
-        own = jnp.take_along_axis(scores, targets[..., None], axis=-1)
-        others = jnp.where(label, -jnp.inf, scores)
-        return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))
+        return _surprisal(scores, _is_label(scores, targets))
     return jnp.sum(targets * jax.nn.softplus(_rivals(scores) - scores), axis=-1)
 
 
 def score_gradient(
     scores: Float[Array, "*n m"], targets: Int[Array, "*n"] | Float[Array, "*n m"]
 ) -> Float[Array, "*n m"]:
-    """∂ℓ/∂s = softmax(s) − q, GD (9), in closed form: p_z(1−q_z) − q_z(1−p_z).
+    """∂ℓ/∂s = softmax(s) − q, GD (9), in closed form; for a conditional, p_z(1−q_z) − q_z(1−p_z).
 
     The two products keep 1 − p_z exact where it is far below one rounding error.
     """
-    odds = scores - _rivals(scores)
-    p, complement = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
     if jnp.issubdtype(targets.dtype, jnp.integer):
-        return jnp.where(jnp.arange(scores.shape[-1]) == targets[..., None], -complement, p)
-    return p * (1 - targets) - targets * complement
+        return _surprisal_gradient(scores, _is_label(scores, targets))
+    odds = scores - _rivals(scores)
+    return jax.nn.sigmoid(odds) * (1 - targets) - targets * jax.nn.sigmoid(-odds)
 
 
 class AssociationTask(eqx.Module):
