@@ -29,7 +29,7 @@ CASES = {
     "momentum": lambda rate: am.Descent(lambda r: optax.sgd(r, momentum=0.8), 100, learning_rate=rate),
     "adam": lambda rate: am.Descent(optax.adam, 100, learning_rate=rate),
     "sgd": lambda rate: am.Descent(optax.sgd, 100, 8, learning_rate=rate),
-    "flow": lambda rate: am.GradientFlow(rate * 20),
+    "flow": lambda rate: am.GradientFlow(rate * 20, rtol=1e-13, atol=1e-15),
     "stochastic": lambda rate: am.StochasticFlow(rate / 10, 5.0, 100),
 }
 
@@ -83,7 +83,7 @@ def test_derivatives_of_closed_forms():
         e1 = am.embeddings.correlated_pair(0.0)[0]
         return theory.orthogonal.binary_margin(100.0, 2 * p1, m0 * jnp.sum(e1))
 
-    found = jax.grad(flow, (0, 1))(0.7, 0.4)
+    found = jax.jit(jax.grad(flow, (0, 1)))(0.7, 0.4)
     np.testing.assert_allclose(found, jax.grad(exact, (0, 1))(0.7, 0.4), rtol=1e-8)
     root = float(exact(0.7, 0.4))
     assert float(jax.grad(exact)(0.7, 0.4)) == pytest.approx(2 * 100 / (1 + np.exp(root)), rel=1e-12)
@@ -106,7 +106,7 @@ def test_flow_derivative_in_time_is_the_velocity():
             task, am.LinearMemory(weight), am.GradientFlow(t1), observe={"W": am.weights}
         ).model.weight
 
-    value, slope = scores(2.0), jax.jacrev(scores)(2.0)
+    value, slope = jax.jit(scores)(2.0), jax.jit(jax.jacrev(scores))(2.0)
     expected = -helpers.gradient(np.asarray(value), p, targets, inputs, outputs)
     np.testing.assert_allclose(slope, expected, rtol=1e-7, atol=1e-9)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from .. import checks
 from ..checks import Scalar
@@ -31,7 +32,7 @@ class Until(eqx.Module):
 
 
 class _MarginAbove(eqx.Module):
-    level: Scalar
+    level: Array
     token: int | None = eqx.field(static=True)
 
     def __call__(self, task, model):
@@ -40,7 +41,7 @@ class _MarginAbove(eqx.Module):
 
 
 class _LossBelow(eqx.Module):
-    level: Scalar
+    level: Array
 
     def __call__(self, task, model):
         return self.level - task.loss(model)
@@ -48,7 +49,7 @@ class _LossBelow(eqx.Module):
 
 def perfect_accuracy(hold: int | None = 1) -> Until:
     """All margins (22) positive: zero error."""
-    return Until(_MarginAbove(0.0, None), hold)
+    return Until(_MarginAbove(checks.floats(0.0)[0], None), hold)
 
 
 def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) -> Until:
@@ -56,10 +57,10 @@ def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) 
     checks.finite("level", level)
     if token is not None:
         checks.count("token", token, 0)
-    return Until(_MarginAbove(level, token), hold)
+    return Until(_MarginAbove(checks.floats(level)[0], token), hold)
 
 
 def loss_below(level: Scalar, hold: int | None = 1) -> Until:
     """Population loss below a level, in nats."""
     checks.positive("level", level)
-    return Until(_LossBelow(level), hold)
+    return Until(_LossBelow(checks.floats(level)[0]), hold)

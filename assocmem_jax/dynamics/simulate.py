@@ -200,10 +200,18 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mo
         return left, right, dynamics.time(cross), jnp.any(rise), holds[0], holds[-1]
 
     unit = jnp.linspace(0, 1, points, dtype=times.dtype)
-    whole = jnp.stack([unit, 1 + unit])[:, :, None].reshape(2, points) * horizon / 2
-    left, right, cross, rises, at_start, at_end = look(whole)
-    for _ in range(2):
-        left, right, cross, *_ = look(left[:, None] + (right - left)[:, None] * unit)
+    never_rises = jnp.asarray(False)
+
+    def refine(k, state):
+        left, right, *_, rises, at_start, at_end = state
+        found = look(left[:, None] + (right - left)[:, None] * unit)
+        # What holds over the whole horizon is learnt in the first pass.
+        whole = [jnp.where(k == 0, new, old) for new, old in zip(found[3:], (rises, at_start, at_end))]
+        return *found[:3], *whole
+
+    half = jnp.stack([jnp.zeros_like(horizon), horizon / 2])
+    state = (half, half + horizon / 2, half, never_rises, never_rises, never_rises)
+    _, _, cross, rises, at_start, at_end = jax.lax.fori_loop(0, 3, refine, state)
     first = jnp.where(at_start, 0.0, jnp.where(rises, cross[0], never))
     stable = jnp.where(at_end, jnp.where(rises, cross[1], 0.0), never)
     return first, stable

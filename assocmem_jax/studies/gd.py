@@ -73,6 +73,27 @@ def _on_plane(task, observable, x, y, sign: float = 1.0):
     return jax.jit(jax.vmap(jax.vmap(at, (0, None)), (None, 0)))(x, y)
 
 
+def _minimiser(task):
+    """The memory at the minimum of L over the plane; None if the task is separable (no minimum)."""
+    import jax
+    import numpy as np
+    from scipy.optimize import minimize
+
+    import assocmem_jax as am
+
+    if am.max_margin(task).separable:
+        return None
+    loss = lambda gamma: am.loss(task, am.LinearMemory.from_plane(task, gamma))  # noqa: E731
+    parts = [jax.jit(f) for f in (loss, jax.grad(loss), jax.hessian(loss))]
+    value, slope, curvature = (lambda gamma, f=f: np.asarray(f(gamma), float) for f in parts)
+    found = minimize(
+        value, np.zeros(2), method="trust-exact", jac=slope, hess=curvature, options={"gtol": 1e-10}
+    )
+    # One Newton step more: trust regions stop when the value, not the gradient, is at its rounding.
+    best = found.x - np.linalg.solve(curvature(found.x), slope(found.x))
+    return am.LinearMemory.from_plane(task, best)
+
+
 def _facing(task, model):
     """γ = (u₁−u₂)ᵀW f: the printed (21) with the sign of (18)."""
     import assocmem_jax as am
@@ -311,16 +332,12 @@ class LimitedCapacity(Study):
             rows["error"].append(_on_plane(task, am.error, x, y))
             rows["x"].append(x)
             rows["y"].append(y)
-            separable = am.max_margin(task).separable
-            # The flow finds the minimiser; in the separable case it runs along its direction.
-            flow = am.simulate(
-                task, am.LinearMemory.zeros(task), am.GradientFlow(1e9), at=jnp.array([1e9]),
-                observe={"plane": am.plane, "error": am.error},
-            )  # fmt: skip
-            rows["minimiser"].append(flow.observed["plane"][-1])
-            rows["at_minimiser"].append(flow.observed["error"][-1])
+            lowest = _minimiser(task)
+            # Separable: L has no minimum, and its infimum is approached where no token errs.
+            rows["minimiser"].append(np.full(2, np.nan) if lowest is None else am.plane(task, lowest))
+            rows["at_minimiser"].append(0.0 if lowest is None else am.error(task, lowest))
+            rows["separable"].append(int(lowest is None))
             rows["least"].append(am.least_error(task))
-            rows["separable"].append(int(separable))
         task = self.sgd.task()
         start = am.LinearMemory.from_plane(task, jnp.array(self.sgd.start))
         descent = am.Descent(optax.sgd(self.sgd.learning_rate), self.sgd.steps, self.sgd.batch_size)
@@ -456,19 +473,13 @@ class SharpnessProfile(Study):
                 return am.simulate(task, start, descent, observe=watch).observed
 
             seen = jax.jit(jax.vmap(train))(jnp.array(self.learning_rates))
-            separable = am.max_margin(task).separable
-            lowest = np.nan
-            if not separable:
-                flow = am.simulate(
-                    task, am.LinearMemory.zeros(task), am.GradientFlow(1e9), at=jnp.array([1e9]),
-                    observe={"sharpness": am.sharpness},
-                )  # fmt: skip
-                lowest = float(flow.observed["sharpness"][-1])
+            lowest = _minimiser(task)
             entries = {
                 "curvature": _on_plane(task, am.sharpness, x, y), "x": x, "y": y,
                 **{name: seen[name][:, : self.steps + 1] for name in watch},
-                "final_losses": seen["loss"][:, -2:], "minimal_sharpness": lowest,
-                "separable": int(separable),
+                "final_losses": seen["loss"][:, -2:],
+                "minimal_sharpness": np.nan if lowest is None else am.sharpness(task, lowest),
+                "separable": int(lowest is None),
             }  # fmt: skip
             for name, value in entries.items():
                 rows[name].append(np.asarray(value))
