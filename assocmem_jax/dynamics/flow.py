@@ -127,6 +127,7 @@ def integrate(
     observe: Callable[[Any], Any],
     until: tuple[Until, Callable[[Any], Array]] | None,
     mode: str,
+    meter: diffrax.AbstractProgressMeter,
 ) -> Solved:
     """Solve to flow.t1, saving observables at ``times``; past the end they repeat the end's.
 
@@ -175,6 +176,7 @@ def integrate(
             throw=False,
             event=event,
             adjoint=flow.adjoint,
+            progress_meter=meter,
         )
         values: Any
         values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,7 @@ def march(
     marks: np.ndarray,
     observe: Callable[[Any], Any],
     until: tuple[Until, Callable[[Any], Array]] | None,
+    meter: diffrax.AbstractProgressMeter,
 ) -> tuple[Lane, Any, Array, Array]:
     """Run ``advance(params, inner, step, time) -> (params, inner, time)`` to the last mark.
 
@@ -96,21 +98,24 @@ def march(
     elif len(set(gaps[:-1])) <= 1 and (len(gaps) == 1 or gaps[-1] <= gaps[0]):
         # Even gaps; a shorter last one is cut off by `lane.step < steps`.
         stop = until is not None and until[0].hold is not None
-        lane, rest = _even(one, seen, lane, len(gaps), int(gaps[0]), stop)
+        lane, rest = _even(one, seen, lane, len(gaps), int(gaps[0]), stop, meter)
     else:
 
-        def to_mark(lane, gap):
-            lane = jax.lax.fori_loop(0, gap, lambda _, lane: one(lane), lane)
-            return lane, seen(lane)
+        def to_mark(carry, mark):
+            lane, shown = carry
+            lane = jax.lax.fori_loop(0, mark[0], lambda _, lane: one(lane), lane)
+            return (lane, meter.step(shown, mark[1] / steps)), seen(lane)
 
-        lane, rest = jax.lax.scan(to_mark, lane, jnp.asarray(gaps))
+        spans = jnp.stack([jnp.asarray(gaps), jnp.asarray(marks[1:])], axis=1)
+        (lane, shown), rest = jax.lax.scan(to_mark, (lane, meter.init()), spans)
+        meter.close(shown)
     observed, times, counts = jax.tree.map(
         lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), at_start, rest
     )
     return lane, observed, times, counts
 
 
-def _even(one, seen, lane: Lane, marks: int, every: int, stop: bool):
+def _even(one, seen, lane: Lane, marks: int, every: int, stop: bool, meter):
     """``marks`` observations, ``every`` steps apart."""
 
     def to_mark(lane, _):
@@ -124,8 +129,15 @@ def _even(one, seen, lane: Lane, marks: int, every: int, stop: bool):
     blocks = -(-marks // size)
     body = jax.checkpoint(to_mark) if every > 1 else to_mark
     block = jax.checkpoint(lambda lane, _: jax.lax.scan(body, lane, length=size))
+
+    def tracked(carry, k):
+        lane, shown = carry
+        lane, out = block(lane, None)
+        return (lane, meter.step(shown, (k + 1) / blocks)), out
+
     if not stop:
-        lane, out = jax.lax.scan(block, lane, length=blocks)
+        (lane, shown), out = jax.lax.scan(tracked, (lane, meter.init()), jnp.arange(blocks))
+        meter.close(shown)
         return lane, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:marks], out)
     # With a stop, whole blocks are left out once every lane has ended; their entries repeat the
     # final state. (A while loop: reverse mode needs a fixed horizon, so until=None or hold=None.)
@@ -133,15 +145,17 @@ def _even(one, seen, lane: Lane, marks: int, every: int, stop: bool):
     buffers = jax.tree.map(lambda a: jnp.zeros((blocks, *a.shape), a.dtype), shapes)
 
     def proceed(state):
-        k, lane, _ = state
+        k, (lane, _), _ = state
         return (k < blocks) & (lane.status == int(Status.OK))
 
     def more(state):
-        k, lane, buffers = state
-        lane, out = block(lane, None)
-        return k + 1, lane, jax.tree.map(lambda b, a: b.at[k].set(a), buffers, out)
+        k, carry, buffers = state
+        carry, out = tracked(carry, k)
+        return k + 1, carry, jax.tree.map(lambda b, a: b.at[k].set(a), buffers, out)
 
-    k, lane, buffers = jax.lax.while_loop(proceed, more, (jnp.asarray(0), lane, buffers))
+    state = (jnp.asarray(0), (lane, meter.init()), buffers)
+    k, (lane, shown), buffers = jax.lax.while_loop(proceed, more, state)
+    meter.close(shown)
     final = seen(lane)
 
     def fill(buffer, last):

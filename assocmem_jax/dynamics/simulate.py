@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,7 @@ def simulate(
     key: PRNGKeyArray | None = None,
     trainable: Callable | None = None,
     throw: bool = True,
+    progress: bool | diffrax.AbstractProgressMeter = False,
 ) -> Trajectory:
     """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
 
@@ -53,6 +55,8 @@ def simulate(
     - ``throw``: outside transformations, raise ``SimulationError`` (it carries the trajectory) if the
       run did not reach its horizon. With ``False``, and always under transformations, the status
       tells.
+
+    - ``progress``: ``True`` for a tqdm bar, or a diffrax progress meter. Silent unless asked.
 
     Works under ``jit``, ``vmap`` and ``grad``. The same program is not compiled twice: reuse observe
     functions and optimizers (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
@@ -90,7 +94,12 @@ def simulate(
             mode = "both"
         elif dynamics.stiff is None and checks.concrete(task, model, dynamics):
             mode = "probe"
-    arguments = (task, trained, frozen, dynamics, observe, marks, until, key)
+    meter = (
+        diffrax.TqdmProgressMeter(refresh_steps=1)
+        if progress is True
+        else progress or diffrax.NoProgressMeter()
+    )
+    arguments = (task, trained, frozen, dynamics, observe, marks, until, key, meter)
     result = _run(*arguments, mode)
     known = checks.concrete(result.status)
     if mode == "probe" and (not known or int(result.status) == int(Status.STEP_LIMIT)):
@@ -124,7 +133,7 @@ class _Static:
 
 
 @eqx.filter_jit
-def _run(task, trained, frozen, dynamics, observe, marks, until, key, mode) -> Trajectory:
+def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, mode) -> Trajectory:
     combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
 
     def look(part):
@@ -138,7 +147,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, mode) -> T
     none = jnp.asarray(-1, jnp.int32)
     if isinstance(dynamics, GradientFlow):
         times = marks.astype(dtype)
-        solved = integrate(dynamics, task, combine, trained, times, look, waiting, mode)
+        solved = integrate(dynamics, task, combine, trained, times, look, waiting, mode, meter)
         end = jnp.minimum(dynamics.time(solved.clock), dynamics.t1.astype(dtype))
         first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode)
         return Trajectory(
@@ -155,7 +164,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, mode) -> T
         )
     advance, first, inner = dynamics.prepare(task, combine, trained, key)
     lane = start(first, inner, dtype)
-    lane, observed, times, steps = march(advance, lane, marks.array, look, waiting)
+    lane, observed, times, steps = march(advance, lane, marks.array, look, waiting, meter)
     return Trajectory(
         times=times,
         steps=steps,
@@ -187,7 +196,9 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mo
 
     def look(grids):
         flat = jnp.sort(dynamics.time(grids.reshape(-1)))
-        watched = integrate(dynamics, task, combine, trained, flat, condition, None, mode).saved
+        watched = integrate(
+            dynamics, task, combine, trained, flat, condition, None, mode, diffrax.NoProgressMeter()
+        ).saved
         s, holds = dynamics.clock(flat), watched > 0
         rise = holds[1:] & ~holds[:-1]
         k = jnp.arange(rise.shape[0])
