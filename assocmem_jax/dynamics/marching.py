@@ -95,7 +95,7 @@ def march(
     at_start = seen(lane)
     if steps == 0:
         rest = jax.tree.map(lambda a: jnp.zeros((0, *jnp.shape(a)), jnp.result_type(a)), at_start)
-    elif len(set(gaps[:-1])) <= 1 and (len(gaps) == 1 or gaps[-1] <= gaps[0]):
+    elif (gaps[:-1] == gaps[0]).all() and gaps[-1] <= gaps[0]:
         # Even gaps; a shorter last one is cut off by `lane.step < steps`.
         stop = until is not None and until[0].hold is not None
         lane, rest = _even(one, seen, lane, len(gaps), int(gaps[0]), stop, meter)

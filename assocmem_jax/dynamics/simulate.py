@@ -94,21 +94,18 @@ def simulate(
             mode = "both"
         elif dynamics.stiff is None and checks.concrete(task, model, dynamics):
             mode = "probe"
-    meter = (
-        diffrax.TqdmProgressMeter(refresh_steps=1)
-        if progress is True
-        else progress or diffrax.NoProgressMeter()
-    )
+    meter = diffrax.TqdmProgressMeter(refresh_steps=1) if progress is True else progress
+    meter = diffrax.NoProgressMeter() if meter is False else meter
     arguments = (task, trained, frozen, dynamics, observe, marks, until, key, meter)
     result = _run(*arguments, mode)
-    known = checks.concrete(result.status)
-    if mode == "probe" and (not known or int(result.status) == int(Status.STEP_LIMIT)):
-        result = _run(*arguments, "both")
-    if not known:
+    if mode == "probe":
+        known = checks.concrete(result.status)
+        if not known or int(result.status) == int(Status.STEP_LIMIT):
+            result = _run(*arguments, "both")
+    if not checks.concrete(result):
         return result
     status = Status(int(result.status))  # waits for the device
-    if checks.concrete(result):  # under grad the status is known, the rest is not
-        result = _label(result, began)
+    result = _label(result, began)
     if throw and status not in (Status.OK, Status.HIT):
         where = float(result.times[-1])
         raise SimulationError(
