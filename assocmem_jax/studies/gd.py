@@ -5,6 +5,7 @@ In Figures 1–2, f lies along e₁±e₂; in Figures 4–5, γ is the printed (
 basis. (GD prints two signs and factors for γ: science.md row 23.)
 """
 
+import functools
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -64,13 +65,21 @@ class _Plane(Section):
 
 def _on_plane(task, observable, x, y, sign: float = 1.0):
     """An observable at W = Δu γᵀ/‖Δu‖² for γ on the grid: shape (len(y), len(x))."""
+    return _mapped(observable)(task, x, y, sign)
+
+
+@functools.cache
+def _mapped(observable):
+    """Compiled once for each observable and shape: the task is an argument, not part of the program."""
     import jax
     import jax.numpy as jnp
 
     import assocmem_jax as am
 
-    at = lambda gx, gy: observable(task, am.LinearMemory.from_plane(task, sign * jnp.stack([gx, gy])))  # noqa: E731
-    return jax.jit(jax.vmap(jax.vmap(at, (0, None)), (None, 0)))(x, y)
+    def at(task, gx, gy, sign):
+        return observable(task, am.LinearMemory.from_plane(task, sign * jnp.stack([gx, gy])))
+
+    return jax.jit(jax.vmap(jax.vmap(at, (None, 0, None, None)), (None, None, 0, None)))
 
 
 def _minimiser(task):
@@ -135,7 +144,7 @@ class Landscape(Study):
             step = am.simulate(task, memory, descent, observe=watch)
             out["first_margins"].append(step.observed["margins"][1])
             out["first_error"].append(step.observed["error"][1])
-            flow = am.simulate(task, memory, am.GradientFlow(1e6), observe={"plane": _facing})
+            flow = am.simulate(task, memory, am.GradientFlow(1e6, stiff=True), observe={"plane": _facing})
             out["flow"].append(flow.observed["plane"])
         axes = [np.linspace(-w, w, self.resolution) for w in self.windows]
         dims = ("alpha", "window", "gamma2", "gamma1")
@@ -414,9 +423,10 @@ class LimitedCapacity(Study):
                             linewidth=0, label="± 2 standard errors")  # fmt: skip
             ax.set_xlabel("step t")
             ax.set_title(f"SGD: {label}")
-        axes[1, 2].legend()
+        handles = axes[1, 1].get_legend_handles_labels()
         for spare in axes[1, 3:]:
             spare.set_axis_off()
+        (axes[1, 3] if count > 3 else axes[1, 1]).legend(*handles, loc="center left" if count > 3 else "best")
         figure.colorbar(image, ax=axes[0], label="L₀₁", pad=0.01)
         return figure
 
