@@ -27,8 +27,10 @@ DYNAMICS = {
 }
 
 
-@pytest.mark.parametrize("name", DYNAMICS)
-@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(
+    ("name", "soft"),
+    [(name, False) for name in DYNAMICS] + [("flow", True), ("descent", True), ("sgd", True)],
+)
 def test_matrix_is_particles(name, soft):
     """Random non-orthogonal E, U, random W₀: scores agree to 1e-10 of the largest."""
     p, targets, inputs, outputs, weight = helpers.random_problem(20, n=5, m=4, d=3, k=6, soft=soft)
