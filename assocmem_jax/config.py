@@ -27,7 +27,6 @@ Positive = Annotated[float, Field(gt=0)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Some = Annotated[list, Field(min_length=1)]
 
 
 class Section(pydantic.BaseModel):
@@ -106,9 +105,7 @@ class _Locator:
     def __call__(self, key: tuple) -> str:
         for end in range(len(key), 0, -1):
             for item, text in self.set.items():
-                if item[:end] == key[:end] and len(item) >= end and end == len(key):
-                    return f"--set {text}"
-                if item == key[:end]:
+                if item[: len(key)] == key or item == key[:end]:
                     return f"--set {text}"
             if key[:end] in self.lines:
                 return f"{self.path}:{self.lines[key[:end]]}"

@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -169,8 +168,3 @@ AXES = {
     "components": ("component",),
 }
 UNITS = {"loss": "nats"}
-
-
-def ended(status: Array, reached: Array) -> Array:
-    """OK where the horizon was reached, else the status given."""
-    return jnp.where(reached, int(Status.OK), status).astype(jnp.int8)
