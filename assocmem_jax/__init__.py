@@ -38,6 +38,7 @@ _ROOMS = {
     "dynamics": (
         "Descent",
         "GradientFlow",
+        "Hits",
         "SimulationError",
         "Status",
         "StochasticFlow",
@@ -47,6 +48,19 @@ _ROOMS = {
         "margin_above",
         "perfect_accuracy",
         "simulate",
+        "time_to_perfect",
+    ),
+    "sweeps": (
+        "LogUniform",
+        "Outcome",
+        "StoreError",
+        "SweepError",
+        "Uniform",
+        "open_store",
+        "over_seeds",
+        "sampled",
+        "sweep",
+        "zipped",
     ),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
@@ -75,4 +89,5 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from .dynamics import *  # noqa: F403
     from .models import *  # noqa: F403
     from .observe import *  # noqa: F403
+    from .sweeps import *  # noqa: F403
     from .tasks import *  # noqa: F403

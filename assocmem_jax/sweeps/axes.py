@@ -1,0 +1,223 @@
+"""Axes of a sweep: cartesian, zipped or sampled; and the blocks in which the grid is computed."""
+
+import dataclasses
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """A law for ``sampled``: uniform on [low, high]."""
+
+    low: float | int
+    high: float | int
+
+    def __post_init__(self):
+        _ordered(self, -math.inf)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.low + (self.high - self.low) * u
+
+
+@dataclasses.dataclass(frozen=True)
+class LogUniform:
+    """A law for ``sampled``: log x is uniform on [log low, log high]."""
+
+    low: float | int
+    high: float | int
+
+    def __post_init__(self):
+        _ordered(self, 0.0)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.low * (self.high / self.low) ** u
+
+
+def _ordered(law: Any, least: float) -> None:
+    known = all(isinstance(v, float | int) and math.isfinite(v) for v in (law.low, law.high))
+    if not known or not least < law.low < law.high:
+        bounds = "finite numbers low < high" + (", both positive" if least == 0 else "")
+        checks.refuse(type(law).__name__, bounds, f"({law.low!r}, {law.high!r})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """One dimension along which several parameters vary together; made by ``zipped`` and ``sampled``."""
+
+    values: Mapping[str, np.ndarray]
+    how: str
+
+
+def zipped(**values: Any) -> Joint:
+    """One axis on which parameters move together: ``am.sweep(fn, pair=am.zipped(alpha=…, p1=…))``."""
+    if not values:
+        checks.refuse("zipped", "given at least one parameter", "none")
+    arrays = {name: _vector(name, value) for name, value in values.items()}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        checks.refuse("zipped", "of parameters of one length", lengths)
+    return Joint(arrays, "zipped")
+
+
+def sampled(n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | LogUniform) -> Joint:
+    """One axis of ``n`` points drawn from laws: ``point=am.sampled(4096, alpha=am.Uniform(.5, 1))``.
+
+    ``method``: "sobol" (scrambled Sobol points: even cover, best for n a power of two) or "random".
+    Points depend on n, seed, method and the order of the laws only.
+    """
+    n = checks.count("n", n)
+    if not laws:
+        checks.refuse("sampled", "given at least one law", "none", "alpha=am.Uniform(0, 1)")
+    for name, law in laws.items():
+        if not isinstance(law, Uniform | LogUniform):
+            checks.refuse(name, "a Uniform or LogUniform", repr(law))
+    if method == "sobol":
+        from scipy.stats import qmc
+
+        with warnings.catch_warnings():  # that n is best a power of two is said above
+            warnings.simplefilter("ignore", UserWarning)
+            points = qmc.Sobol(len(laws), rng=np.random.default_rng(seed)).random(n)
+    elif method == "random":
+        points = np.random.default_rng(seed).random((n, len(laws)))
+    else:
+        checks.refuse("method", "'sobol' or 'random'", repr(method))
+    arrays = {name: law.quantile(points[:, k]) for k, (name, law) in enumerate(laws.items())}
+    return Joint(arrays, f"{method}, seed {seed}")
+
+
+def _vector(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype == object or array.dtype.kind not in "fiub" or array.ndim != 1 or not array.size:
+        found = f"{array.dtype} of shape {array.shape}" if array.dtype.kind in "fiub" else repr(value)[:60]
+        checks.refuse(name, "a vector of numbers (an axis), or a number", found)
+    if array.dtype.kind == "f":
+        checks.finite(name, array)
+        return array.astype(np.float64)
+    if array.dtype.kind == "b":
+        return array
+    if array.min() < -(2**31) or array.max() >= 2**31:
+        checks.refuse(name, "within 32-bit integers", f"{array.min()} to {array.max()}", "use floats")
+    return array.astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The configurations: dims and their parameters, parameters held fixed, seeds."""
+
+    dims: Mapping[str, Joint]
+    fixed: Mapping[str, Any]
+    seeds: tuple[int, ...] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(next(iter(joint.values.values()))) for joint in self.dims.values())
+
+    @property
+    def size(self) -> int:
+        """Configurations, seeds not counted."""
+        return math.prod(self.shape)
+
+    @property
+    def replicas(self) -> int:
+        return 1 if self.seeds is None else len(self.seeds)
+
+    @property
+    def parameters(self) -> dict[str, tuple[int | None, np.ndarray]]:
+        """Parameter → (number of its dim, or None if fixed; its values)."""
+        found: dict[str, tuple[int | None, np.ndarray]] = {}
+        for k, joint in enumerate(self.dims.values()):
+            found |= {name: (k, array) for name, array in joint.values.items()}
+        return found | {name: (None, np.asarray(value)) for name, value in self.fixed.items()}
+
+    def digest(self) -> str:
+        """SHA-256 of everything above."""
+        mixed = hashlib.sha256()
+        for dim, joint in self.dims.items():
+            for name, array in joint.values.items():
+                mixed.update(f"{dim}.{name}:{array.dtype}:{array.shape}".encode() + array.tobytes())
+        mixed.update(repr((sorted(self.fixed.items()), self.seeds)).encode())
+        return mixed.hexdigest()
+
+
+def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
+    """Sort what a caller of ``sweep`` gave into dims, fixed parameters and seeds."""
+    dims: dict[str, Joint] = {}
+    fixed: dict[str, Any] = {}
+    for name, value in axes.items():
+        if isinstance(value, Joint):
+            dims[name] = value
+        elif np.ndim(value) == 0:
+            fixed[name] = _vector(name, np.asarray(value)[None])[0].item()
+        else:
+            dims[name] = Joint({name: _vector(name, value)}, "cartesian")
+    if not dims and seeds is None:
+        checks.refuse(
+            "axes", "at least one vector of values (or seeds)", "none", "alpha=jnp.linspace(0, 1, 9)"
+        )
+    names = [name for joint in dims.values() for name in joint.values] + list(fixed)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        checks.refuse("axes", "of parameters that appear once", f"{sorted(twice)} more than once")
+    for name in {"key", "seed"} & {*names, *dims}:
+        checks.refuse("axes", "free of the names key and seed", name, "use seeds=…; fn then takes key")
+    for name in set(names) & {dim for dim, joint in dims.items() if dim not in joint.values}:
+        checks.refuse(name, "the name of a dimension or of a parameter", "both")
+    if seeds is not None:
+        seeds = range(checks.count("seeds", seeds)) if np.ndim(seeds) == 0 else seeds
+        seeds = tuple(checks.count("seeds", seed, 0) for seed in np.asarray(seeds).tolist())
+        if not seeds or len(set(seeds)) < len(seeds):
+            checks.refuse("seeds", "a number of seeds, or distinct seeds", seeds)
+    found = Grid(dims, fixed, seeds)
+    if found.size * found.replicas >= 2**31:
+        checks.refuse(
+            "axes", "of fewer than 2³¹ configurations", found.size * found.replicas, "split the sweep"
+        )
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """The grid cut into equal boxes (smaller at the far edges): one box is one task, one stored chunk."""
+
+    shape: tuple[int, ...]
+    box: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(-(-n // b) for n, b in zip(self.shape, self.box))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def place(self, task: int) -> tuple[int, ...]:
+        """The box's number along every dim."""
+        return tuple(int(k) for k in np.unravel_index(task, self.counts)) if self.counts else ()
+
+    def region(self, task: int) -> tuple[slice, ...]:
+        """The box as slices of the grid."""
+        at = zip(self.place(task), self.box, self.shape)
+        return tuple(slice(k * b, min((k + 1) * b, n)) for k, b, n in at)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+
+def blocks(shape: tuple[int, ...], most: int) -> Blocks:
+    """Boxes of at most ``most`` configurations, whole along the last dims, so that a box is one
+    contiguous run of the flattened grid."""
+    box = [1] * len(shape)
+    room = max(1, most)
+    for k in reversed(range(len(shape))):
+        parts = -(-shape[k] // room)
+        box[k] = -(-shape[k] // parts)  # even parts, not full ones and a rest
+        if parts > 1:
+            break
+        room //= shape[k]
+    return Blocks(shape, tuple(box))

@@ -1,0 +1,40 @@
+"""How much memory is free, here and now."""
+
+from pathlib import Path
+from typing import Any
+
+
+def free(device: Any = None) -> int | None:
+    """Bytes free on a device (the host if None or a CPU); None where it cannot be known."""
+    if device is not None and device.platform != "cpu":
+        found = device.memory_stats() or {}
+        if "bytes_limit" not in found:
+            return None
+        return found["bytes_limit"] - found.get("bytes_in_use", 0)
+    known = [n for n in (_available(), _group_room()) if n is not None]
+    return min(known) if known else None
+
+
+def _available() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _group_room() -> int | None:
+    """Room under the limit of this process's control group (containers)."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most = Path(limit).read_text(encoding="ascii").strip()
+            if most != "max":
+                return max(0, int(most) - int(Path(used).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return None
