@@ -22,6 +22,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                      help="override a key, as TOML: --set descent.steps=50")  # fmt: skip
     run.add_argument("--out", type=Path, help="directory of the result (results/NAME-HASH)")
     run.add_argument("--force", action="store_true", help="run again, replacing what is there")
+    sweep = commands.add_parser(
+        "sweep", help="run a sweep into a store that survives anything; status and verify look at one",
+        usage="assocmem sweep CONFIG [--set KEY=VALUE] [--out STORE] [--shard I/N] [--force] [--devices N]\n"
+        "       assocmem sweep status STORE\n       assocmem sweep verify STORE [--repair]",
+        description="Writes STORE (xarray.open_zarr) task by task; run again, it goes on where it was. When "
+        "complete, draws STORE's figure beside it. verify reads every byte back: exit 3 if any is wrong.",
+    )  # fmt: skip
+    sweep.add_argument("what", nargs="+", help="a TOML file; or status STORE; or verify STORE")
+    sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                       help="override a key, as TOML: --set alpha.linear='[0.5, 1, 200]'")  # fmt: skip
+    sweep.add_argument("--out", type=Path, help="the store (results/NAME-HASH.zarr)")
+    sweep.add_argument("--shard", help="I/N: compute every N-th task from I = 0 … N − 1 (job arrays)")
+    sweep.add_argument("--resume", action="store_true", help="go on where it was: the default, said aloud")
+    sweep.add_argument("--force", action="store_true", help="start again, replacing a store of any sweep")
+    sweep.add_argument("--repair", action="store_true", help="verify: compute again what is damaged")
+    sweep.add_argument("--devices", type=int, help="CPU devices to make (one for each core)")
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
     try:
@@ -29,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        return {"list": _list, "run": _run, "figure": _figure}[options.command](options)
+        return {"list": _list, "run": _run, "sweep": _sweep, "figure": _figure}[options.command](options)
     except KeyboardInterrupt:
         print("assocmem: interrupted; nothing was left half written", file=sys.stderr)
         return 130
@@ -66,6 +82,36 @@ def _run(options: argparse.Namespace) -> int:
     return _reported(lambda: record.run(study, out, force=options.force))
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    if options.what[0] in ("status", "verify"):
+        if len(options.what) != 2:
+            print(f"assocmem: sweep {options.what[0]} takes one store", file=sys.stderr)
+            return 2
+        from .studies import stored
+
+        look = {"status": stored.status, "verify": stored.verify}[options.what[0]]
+        return _reported(lambda: look(Path(options.what[1]), **_repair(options)))
+    if len(options.what) > 1:
+        print("assocmem: sweep takes one config (or: status STORE, verify STORE)", file=sys.stderr)
+        return 2
+    from .config import ConfigError, load
+
+    try:
+        study = load(options.what[0], options.overrides)
+    except ConfigError as fault:
+        print(*fault.lines, sep="\n", file=sys.stderr)
+        return 2
+    from .studies import stored
+
+    out = options.out or Path("results") / f"{Path(options.what[0]).stem}-{study.hash()[:8]}.zarr"
+    shard, force, devices = options.shard, options.force, options.devices
+    return _reported(lambda: stored.run(study, out, shard=shard, force=force, devices=devices))
+
+
+def _repair(options: argparse.Namespace) -> dict:
+    return {"repair": options.repair} if options.what[0] == "verify" else {}
+
+
 def _figure(options: argparse.Namespace) -> int:
     from .studies import record
 
@@ -73,15 +119,15 @@ def _figure(options: argparse.Namespace) -> int:
 
 
 def _reported(action) -> int:
-    """Run and print the lines it returns; a refusal is one line and exit code 2."""
+    """Run and print the lines it returns; a refusal is one line and its exit code (2)."""
     from .studies.record import RecordError
 
     try:
         for line in action():
             print(line)
     except RecordError as fault:
-        print(f"assocmem: {fault}", file=sys.stderr)
-        return 2
+        print(*fault.args, sep="\n", file=sys.stderr)
+        return fault.code
     return 0
 
 

@@ -17,9 +17,11 @@ from pydantic import Field
 STUDIES = {
     "gd.landscape": ("gd", "Landscape", "GD Figure 1: level lines of loss and error, two tokens"),
     "gd.loss_spikes": ("gd", "LossSpikes", "GD Figure 2: descent of two tokens, loss spikes"),
+    "gd.learning_rates": ("gd", "LearningRates", "GD Figure 3: steps to perfect accuracy (a sweep)"),
     "gd.limited_capacity": ("gd", "LimitedCapacity", "GD Figure 4: minimisers that forget"),
     "gd.sharpness": ("gd", "SharpnessProfile", "GD Figure 5: sharpness along descent"),
     "gd.large_memory": ("gd", "LargeMemory", "GD Figure 6: margins of five tokens in d dimensions"),
+    "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 
 Real = Annotated[float, Field()]
@@ -60,6 +62,50 @@ class Study(Section):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
+class Range(Section):
+    """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``."""
+
+    values: Annotated[tuple[float | int, ...], Field(min_length=1)] | None = None
+    linear: tuple[Real, Real, Count] | None = None
+    log: tuple[Positive, Positive, Count] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self):
+        given = [name for name in ("values", "linear", "log") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must have one of values, linear and log, got {' and '.join(given) or 'none'}")
+        return self
+
+    def points(self) -> Any:
+        import numpy as np
+
+        if self.values is not None:
+            return np.asarray(self.values)
+        make, ends = (np.linspace, self.linear) if self.linear is not None else (np.geomspace, self.log)
+        assert ends is not None
+        return make(*ends)
+
+
+class SweepStudy(Study):
+    """A study that is a sweep: ``assocmem run`` keeps it in memory, ``assocmem sweep`` in a store."""
+
+    chunk: Count | None = None
+    tile: Count | None = None
+
+    def sweep(self) -> tuple[Any, dict[str, Any]]:
+        """(fn, arguments of ``am.sweep``)."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        fn, axes = self.sweep()
+        return {"fn": fn, "tile": self.tile, "chunk": self.chunk, **axes}
+
+    def run(self) -> Any:
+        from .sweeps import sweep
+
+        return sweep(**self.options())
+
+
 class ConfigError(Exception):
     """All faults of a config; ``lines`` has one for each."""
 
@@ -93,6 +139,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     for item in overrides:
         _override(raw, item, where)
     return _validate(raw, where)
+
+
+def load_text(text: str, name: str) -> Study:
+    """Validate the canonical JSON of a config."""
+    try:
+        raw = json.loads(text)
+    except ValueError as fault:
+        raise ConfigError([f"{name}: is not JSON: {fault}"]) from None
+    return _validate(raw, _Locator(name, {}))
 
 
 class _Locator:

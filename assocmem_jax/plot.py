@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from . import checks
 
 # Okabe and Ito: told apart by the colour-blind, and in grey by the line styles beside them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -75,14 +79,141 @@ def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
     return image
 
 
-def heatmap(ax: Axes, x, y, values, label: str, **options: Any):
+def mesh(ax: Axes, x, y, values, label: str, **options: Any):
     """A scalar over a plane in viridis, with a colour bar."""
     settings: dict[str, Any] = dict(cmap="viridis", shading="nearest", rasterized=True) | options
-    mesh = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)
+    image = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)
+    _bar(ax, image, label)
+    return image
+
+
+def heatmap(
+    data: Any, *, x: str, y: str, name: str | None = None, facet: str | None = None,
+    log: bool | None = None, levels: int = 0, label: str | None = None, missing: str = "no value",
+    ax: Axes | None = None, **options: Any,
+) -> Any:  # fmt: skip
+    """A variable of a sweep over any two of its axes: ``heatmap(ds, x="alpha", y="learning_rate")``.
+
+    - ``name``: the variable (the first one unless given); ``data`` may also be a ``DataArray``.
+    - ``facet``: a third axis, one panel for each of its values (at most twelve), colours shared.
+    - ``log``: colours in log₁₀; unless given, where values are positive and span more than 30-fold.
+      Axes are logarithmic where their points are.
+    - ``levels``: this many level lines over the colours.
+    - Grey, named by ``missing``: NaN, infinite, or −1 in a count of steps (never).
+
+    Returns the figure; with ``ax``, draws there (no facets) and returns the image.
+    """
+    table = data if hasattr(data, "values") and not hasattr(data, "data_vars") else None
+    if table is None:
+        first = next(v for v in data.data_vars if v != "status")
+        table = data[first if name is None else name]
+    kept = [d for d in (facet, y, x) if d is not None]
+    table = table.squeeze([d for d in table.dims if d not in kept and table.sizes[d] == 1])
+    for axis in kept:
+        if axis not in table.dims:
+            checks.refuse("x, y and facet", f"among the axes {table.dims}", repr(axis))
+    if spare := [d for d in table.dims if d not in kept]:
+        checks.refuse(
+            str(table.name), f"over {kept} only", f"also over {spare}", f"select: ds.sel({spare[0]}=…)"
+        )
+    table = table.transpose(*kept)
+    values = np.asarray(table.values, float)
+    values = np.where(np.isfinite(values) & ~((table.dtype.kind in "iu") & (values < 0)), values, np.nan)
+    known = values[~np.isnan(values)]
+    if log is None:
+        log = bool(known.size and known.min() > 0 and known.max() > 30 * known.min())
+    if log:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log10(np.where(values > 0, values, np.nan))
+        known = values[~np.isnan(values)]
+    words = str(table.name).replace("_", " ") if label is None else label
+    words = f"log₁₀ {words}" if log else words
+    options = dict(vmin=known.min(), vmax=known.max()) | options if known.size else options
+    if ax is not None:
+        image = _heat(ax, table, x, y, values, words, levels, True, options)
+        _grey(ax, values, missing)
+        return image
+    points = [None] if facet is None else list(table[facet].values)
+    if len(points) > 12:
+        checks.refuse(
+            "facet", "an axis of at most 12 values", f"{len(points)}", f"ds.isel({facet}=slice(0, None, k))"
+        )
+    columns = min(len(points), 4)
+    rows = -(-len(points) // columns)
+    width = COLUMN if len(points) == 1 else PAGE
+    figure, axes = panels(
+        rows, columns, (2.4 if columns < 3 else 1.9) * rows, width, sharex=True, sharey=True
+    )
+    image = None
+    for k, panel in enumerate(axes.flat):
+        if k >= len(points):
+            panel.set_visible(False)
+            continue
+        part = values if facet is None else values[k]
+        image = _heat(panel, table, x, y, part, words, levels, len(points) == 1, options)
+        if facet is not None:
+            panel.set_title(f"{facet} = {points[k]:.3g}")
+        panel.label_outer()
+    if len(points) > 1:
+        figure.colorbar(cast(Any, image), ax=axes, label=words, pad=0.02)
+    _grey(axes.flat[0], values, missing)
+    return figure
+
+
+def _grey(ax: Axes, values, missing: str) -> None:
+    if np.isnan(values).any():
+        patch = Patch(facecolor="0.8", edgecolor="0.4", linewidth=0.4, label=missing)
+        ax.legend(handles=[patch], loc="upper right", frameon=True, framealpha=0.9, handlelength=1)
+
+
+def _heat(ax: Axes, table, x: str, y: str, values, label: str, levels: int, bar: bool, options) -> Any:
+    ax.set_facecolor("0.8")  # where there is no value
+    across, up = np.asarray(table[x].values, float), np.asarray(table[y].values, float)
+    settings: dict[str, Any] = dict(cmap="viridis", shading="flat", rasterized=True) | options
+    image = ax.pcolormesh(_edges(across), _edges(up), np.ma.masked_invalid(values), **settings)
+    if levels and min(values.shape) > 1:
+        ax.contour(across, up, values, levels=levels, colors="black", linewidths=0.4)
+    for points, axis, scale in ((across, ax.xaxis, ax.set_xscale), (up, ax.yaxis, ax.set_yscale)):
+        if _geometric(points):
+            scale("log")
+            narrow = points[-1] < 30 * points[0]
+            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axis.set_minor_formatter(ticker.NullFormatter())
+    ax.set_xlabel(_axis_label(table[x]))
+    ax.set_ylabel(_axis_label(table[y]))
+    if bar:
+        _bar(ax, image, label)
+    return image
+
+
+def _bar(ax: Axes, image: Any, label: str) -> None:
     assert ax.figure is not None
-    bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)
+    bar = ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
     bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]
-    return mesh
+
+
+def _edges(points):
+    """Edges of cells around points: midpoints, of the logarithms on a logarithmic axis."""
+    if len(points) == 1:
+        return points + np.array([-0.5, 0.5])
+    seen = np.log(points) if _geometric(points) else points
+    middle = (seen[1:] + seen[:-1]) / 2
+    edges = np.concatenate([[2 * seen[0] - middle[0]], middle, [2 * seen[-1] - middle[-1]]])
+    return np.exp(edges) if _geometric(points) else edges
+
+
+def _geometric(points) -> bool:
+    if len(points) < 3 or points.min() <= 0 or points[-1] < 5 * points[0]:
+        return False
+    steps = np.diff(np.log(points))
+    return bool((steps > 0).all() and np.median(np.abs(steps / np.median(steps) - 1)) < 0.05)
+
+
+def _axis_label(axis) -> str:
+    unit = axis.attrs.get("units", "1")
+    words = axis.attrs.get("label", str(axis.name).replace("_", " "))
+    return words if unit == "1" else f"{words} ({unit})"
 
 
 _BLUES = ListedColormap(mpl.colormaps["Blues_r"](np.linspace(0.25, 1, 256)))

@@ -79,3 +79,20 @@ def slope(x, y):
     a, b = np.polyfit(x, y, 1)
     residual = y - (a * x + b)
     return a, 1 - residual.var() / y.var()
+
+
+def numpy_steps_to_perfect(p, targets, inputs, outputs, rate, steps):
+    """(first, stable) step at which every token's own class has the largest score; −1: never."""
+    weight = np.zeros((outputs.shape[1], inputs.shape[1]))
+    first, since = -1, -1
+    for t in range(steps + 1):
+        scores = inputs @ weight.T @ outputs.T
+        own = scores[np.arange(len(p)), targets]
+        rivals = np.where(np.eye(len(outputs), dtype=bool)[targets], -np.inf, scores).max(axis=1)
+        if (own > rivals).all():
+            first = t if first < 0 else first
+            since = t if since < 0 else since
+        else:
+            since = -1
+        weight -= rate * gradient(weight, p, targets, inputs, outputs)
+    return first, since

@@ -12,7 +12,7 @@ ORDER = ["tasks", "models", "observe", "dynamics", "sweeps"]
 LAST = ["plot", "studies", "cli", "config"]
 ALLOWED = {room: {"checks", *ORDER[:i]} for i, room in enumerate(ORDER)}
 ALLOWED |= {
-    "checks": set(), "theory": set(), "config": {"studies"}, "plot": {"checks", "dynamics"},
+    "checks": set(), "theory": set(), "config": {"studies", "sweeps"}, "plot": {"checks", "dynamics"},
     "studies": {*ORDER, "checks", "theory", "config", "plot"},
     "cli": {*ORDER, "config", "studies", "plot", "theory", "checks", ""}, "": {*ORDER, *LAST, "theory"},
 }  # fmt: skip

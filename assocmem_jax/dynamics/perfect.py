@@ -1,6 +1,7 @@
 """Steps to perfect accuracy: the map of GD Figure 3, fast enough to sweep."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def time_to_perfect(
     difference = task.outputs[0] - task.outputs[1]
     rates = jnp.asarray(learning_rate, dtype) * jnp.dot(difference, difference) * task.probabilities
     signed = jnp.where(task.labels[:, None] == 0, task.inputs, -task.inputs)
-    return Hits(*_lanes(steps, stable)(margins, signed, rates))
+    return Hits(*cast(Callable, _lanes(steps, stable))(margins, signed, rates))
 
 
 def _lanes(steps: int, stable: bool):

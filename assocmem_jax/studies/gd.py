@@ -1,4 +1,4 @@
-"""GD (Cabannes, Simsek, Bietti 2024): Figures 1, 2, 4, 5, 6.
+"""GD (Cabannes, Simsek, Bietti 2024): Figures 1 to 6.
 
 Planes show γ = (u₁−u₂)ᵀW f on two orthonormal f: learned tokens of class 1 lie on its positive side.
 In Figures 1–2, f lies along e₁±e₂; in Figures 4–5, γ is the printed (21), (u₂−u₁)ᵀW f on the standard
@@ -6,11 +6,12 @@ basis. (GD prints two signs and factors for γ: science.md row 23.)
 """
 
 import functools
+import math
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ..config import Cosine, Count, Positive, Probability, Real, Section, Study
+from ..config import Cosine, Count, Positive, Probability, Range, Real, Section, Study, SweepStudy
 
 Point = Annotated[tuple[Real, Real], Field()]
 Window = Annotated[tuple[Real, Real, Real, Real], Field()]
@@ -297,6 +298,111 @@ def _hits(part, horizon: int) -> str:
     return f"first at t = {first}, for good at t = {stable}"
 
 
+def _steps_to_perfect(learning_rate, imbalance, alpha, *, steps: int):
+    """(first, stable) step of zero error of two tokens; ``imbalance`` is log(p₁/p₂)."""
+    import jax
+
+    import assocmem_jax as am
+
+    return am.time_to_perfect(am.two_tokens(alpha, jax.nn.sigmoid(imbalance)), learning_rate, steps)
+
+
+class LearningRates(SweepStudy):
+    """Figure 3: steps to perfect accuracy over learning rate, class imbalance and correlation.
+
+    The printed panels, α = 0.75 and p₁ = 0.75, are added to the axes, so that they are exact slices.
+    """
+
+    title: ClassVar[str] = "GD Figure 3"
+    learning_rate: Range
+    imbalance: Range
+    alpha: Range
+    steps: Count = 1000
+    panel_alpha: Cosine = 0.75
+    panel_p1: Probability = 0.75
+
+    def _panels(self) -> dict[str, float]:
+        return {"alpha": self.panel_alpha, "imbalance": math.log(self.panel_p1 / (1 - self.panel_p1))}
+
+    def sweep(self):
+        import numpy as np
+
+        axes = {"learning_rate": self.learning_rate.points()}
+        for name, value in self._panels().items():
+            axes[name] = np.unique([*getattr(self, name).points(), value])
+        return functools.partial(_steps_to_perfect, steps=self.steps), axes
+
+    def report(self, data):
+        import numpy as np
+
+        rates, total = data.learning_rate.values, data.first_step.size
+        first, stable = data.first_step.values, data.stable_step.values
+        both = (first >= 0) & (stable >= 0)
+        later = np.where(both, stable - first, 0)
+        lines = [
+            f"{total:,} configurations, {self.steps} steps: zero error is met in {(first >= 0).sum():,} "
+            f"and kept to the end in {(stable >= 0).sum():,}; later kept than met in "
+            f"{(later > 0).sum():,}, by at most {later.max()} steps"
+        ]
+        right = data.sel(imbalance=self._panels()["imbalance"])
+        near = data.alpha.values[data.alpha.values < 1][-1]
+        lines.append(f"p₁ = {self.panel_p1:g}, α = {near:.4g}: {_over_rates(right.sel(alpha=near), rates)}")
+        left = data.sel(alpha=self.panel_alpha)
+        slower = _met(left)[-1] > _met(left).min(axis=0)
+        for imbalance in [*left.imbalance.values[slower][:1], left.imbalance.values[-1]]:
+            lines.append(
+                f"α = {self.panel_alpha:g}, log(p₁/p₂) = {imbalance:.3g}: "
+                f"{_over_rates(left.sel(imbalance=imbalance), rates)}"
+            )
+        lines.append(
+            f"α = {self.panel_alpha:g}: the largest rate is slower than a smaller one at {slower.sum()} of "
+            f"{slower.size} imbalances"
+        )
+        last = data.isel(alpha=-1)
+        lines.append(
+            f"α = {float(last.alpha):g}: met in {int((last.first_step >= 0).sum())} of {last.first_step.size}"
+        )
+        return lines
+
+    def figure(self, data):
+        from .. import plot
+
+        figure, axes = plot.panels(2, 2, 4.4)
+        names = {"imbalance": "log(p₁/p₂)", "alpha": "α", "learning_rate": "η"}
+        for axis, words in names.items():
+            data[axis].attrs["label"] = words
+        fixed = self._panels()
+        titles = {"imbalance": f"α = {self.panel_alpha:g}", "alpha": f"p₁ = {self.panel_p1:g}"}
+        for row, name in enumerate(("first_step", "stable_step")):
+            for column, (x, other) in enumerate((("imbalance", "alpha"), ("alpha", "imbalance"))):
+                ax = axes[row, column]
+                part = data.sel({other: fixed[other]})
+                plot.heatmap(
+                    part, name=name, x=x, y="learning_rate", ax=ax, label="steps", log=True, levels=9,
+                    missing=f"not in {self.steps} steps", vmin=0, vmax=math.log10(self.steps),
+                )  # fmt: skip
+                ax.set_title(f"{titles[x]}: zero error {'first met' if row == 0 else 'kept'}")
+        return figure
+
+
+def _met(part):
+    """Steps to zero error, infinite if never."""
+    import numpy as np
+
+    first = part.first_step.values
+    return np.where(first < 0, np.inf, first)
+
+
+def _over_rates(part, rates) -> str:
+    """How steps to zero error depend on the learning rate, in words."""
+    met = _met(part)
+    best = int(met.argmin())
+    if math.isinf(met[best]):
+        return "never"
+    ends = [f"{met[k]:.0f} steps" if math.isfinite(met[k]) else "never" for k in (0, best, -1)]
+    return f"{ends[0]} at η = {rates[0]:g}, fewest {ends[1]} at {rates[best]:.3g}, {ends[2]} at {rates[-1]:g}"
+
+
 def _centre(window: Window):
     return ((window[0] + window[1]) / 2, (window[2] + window[3]) / 2)
 
@@ -537,7 +643,7 @@ class SharpnessProfile(Study):
         figure, axes = plot.panels(count, 3, 2.0 * count)
         for k, panel in enumerate(self.panels):
             part, (ax, trace, loss) = data.isel(panel=k), axes[k]
-            plot.heatmap(ax, part.x, part.y, part.curvature, "sharpness λ", cmap="cividis")
+            plot.mesh(ax, part.x, part.y, part.curvature, "sharpness λ", cmap="cividis")
             ax.contour(part.x, part.y, part.curvature, levels=10, colors="white", linewidths=0.3)
             for j, rate in enumerate(self.learning_rates):
                 path = part.plane.values[j]

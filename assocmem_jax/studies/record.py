@@ -18,7 +18,11 @@ from ..config import ConfigError, Study, load
 
 
 class RecordError(Exception):
-    """What is on disk stands in the way; one line."""
+    """What is on disk stands in the way: lines to print, and the exit code."""
+
+    def __init__(self, *lines: str, code: int = 2):
+        super().__init__(*(f"assocmem: {line}" for line in lines))
+        self.code = code
 
 
 def run(study: Study, out: Path, *, force: bool = False) -> list[str]:

@@ -5,8 +5,8 @@ from .axes import Uniform as Uniform
 from .axes import sampled as sampled
 from .axes import zipped as zipped
 from .reduce import over_seeds as over_seeds
+from .run import SweepError as SweepError
 from .store import StoreError as StoreError
-from .sweep import SweepError as SweepError
 from .sweep import open_store as open_store
 from .sweep import sweep as sweep
 from .tiles import Outcome as Outcome

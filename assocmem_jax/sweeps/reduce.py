@@ -41,7 +41,7 @@ class OverSeeds:
 
     def variables(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
         """What ``variables`` of a lane become for a configuration."""
-        found = {"status": variables["status"], "seeds_ok": Variable(np.dtype(np.int32), (), ())}
+        found = {"status": variables["status"], "seeds_ok": Variable.of(np.int32)}
         for name, variable in variables.items():
             if name == "status":
                 continue
@@ -53,8 +53,8 @@ class OverSeeds:
             for word in self.words:
                 found[f"{name}_{word}"] = variable
             if self.levels:
-                found[f"{name}_quantile"] = Variable(
-                    variable.dtype, (len(self.levels), *variable.shape), ("quantile", *variable.dims)
+                found[f"{name}_quantile"] = variable._replace(
+                    shape=(len(self.levels), *variable.shape), dims=("quantile", *variable.dims)
                 )
         return found
 
@@ -99,9 +99,4 @@ class OverSeeds:
         return found
 
 
-def over_seeds(*what: str | float | int, drop_bad: bool = False) -> OverSeeds:
-    """See ``OverSeeds``."""
-    return OverSeeds(*what, drop_bad=drop_bad)
-
-
-over_seeds.__doc__ = OverSeeds.__doc__
+over_seeds = OverSeeds

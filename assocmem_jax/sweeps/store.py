@@ -24,10 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .axes import Blocks, Grid, Joint
-from .tiles import Variable
+from .tiles import Outcome, Variable
 
 COMMITS = "commits"
-MOST_TRIES = 3
 
 
 class StoreError(RuntimeError):
@@ -152,25 +151,23 @@ def _skeleton(path: Path, layout: Layout) -> None:
         )  # fmt: skip
         array[...] = values
     for name, variable in layout.variables.items():
-        array = group.create_array(
+        group.create_array(
             name, shape=layout.grid.shape + variable.shape, dtype=variable.dtype,
             chunks=tuple(max(1, n) for n in layout.blocks.box + variable.shape),
-            dimension_names=layout.dims + variable.dims, fill_value=0 if name == "status" else variable.missing,
-            attributes={"units": layout.units.get(name, "1")} | _flags(name),
+            dimension_names=layout.dims + variable.dims, fill_value=variable.missing,
+            attributes=variable_attributes(name, layout.units),
         )  # fmt: skip
     files = {str(f.relative_to(path)): _digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
     _put(path / COMMITS / "manifest.json", sealed({"files": files, "attributes": dict(attributes)}))
 
 
-def _flags(name: str) -> dict[str, Any]:
-    from .tiles import Outcome
-
-    if name != "status":
-        return {}
-    return {
-        "flag_values": [int(o) for o in Outcome],
-        "flag_meanings": " ".join(o.name.lower() for o in Outcome),
-    }
+def variable_attributes(name: str, units: Mapping[str, str]) -> dict[str, Any]:
+    """Units; for ``status``, what its codes mean (CF conventions)."""
+    found: dict[str, Any] = {"units": units.get(name, "1")}
+    if name == "status":
+        found["flag_values"] = [int(code) for code in Outcome]
+        found["flag_meanings"] = " ".join(code.name.lower() for code in Outcome)
+    return found
 
 
 class Store:

@@ -56,16 +56,17 @@ GPU_TILE = 2**17  # a card wants at least 10⁵ lanes; not measured
 
 
 class Variable(NamedTuple):
-    """One output of fn, per lane."""
+    """One output of fn: type, shape and dims of a lane, and what stands where nothing was computed."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
     dims: tuple[str, ...]
+    missing: float | int | bool
 
-    @property
-    def missing(self) -> Any:
-        """What stands where nothing was computed."""
-        return {"f": math.nan, "b": False, "u": 0}.get(self.dtype.kind, -1)
+    @classmethod
+    def of(cls, dtype: Any, shape: tuple[int, ...] = (), dims: tuple[str, ...] = ()) -> "Variable":
+        missing = {"f": math.nan, "b": False, "u": 0}.get(np.dtype(dtype).kind, -1)
+        return cls(np.dtype(dtype), shape, dims, missing)
 
 
 class Traced(NamedTuple):
@@ -79,7 +80,9 @@ class Traced(NamedTuple):
     digest: str
 
 
-def _describe(fn: Callable) -> str:
+def describe(fn: Callable) -> str:
+    if isinstance(fn, functools.partial):
+        return describe(fn.func)
     return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', type(fn).__name__)}"
 
 
@@ -90,7 +93,7 @@ def _arguments(fn: Callable, grid: Grid) -> bool:
     given = set(grid.parameters)
     parameters = inspect.signature(fn).parameters.values()
     if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
-        checks.refuse("fn", "a function that takes its parameters by name", _describe(fn))
+        checks.refuse("fn", "a function that takes its parameters by name", describe(fn))
     names = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     needed = {p.name for p in parameters if p.default is p.empty and p.name in names}
     free = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -98,15 +101,15 @@ def _arguments(fn: Callable, grid: Grid) -> bool:
     if keyed and grid.seeds is None and "key" in needed:
         checks.refuse("seeds", "given, as fn takes a key", None, "seeds=1, or more for error bars")
     if not keyed and grid.seeds is not None:
-        checks.refuse("fn", "a function with a parameter key, as seeds are given", _describe(fn))
+        checks.refuse("fn", "a function with a parameter key, as seeds are given", describe(fn))
     if not free and given - names:
         checks.refuse(
-            "axes", f"parameters of {_describe(fn)}: {sorted(names - {'key'})}", sorted(given - names)
+            "axes", f"parameters of {describe(fn)}: {sorted(names - {'key'})}", sorted(given - names)
         )
     if needed - given - {"key"}:
         checks.refuse(
             "axes",
-            f"given for every parameter of {_describe(fn)}",
+            f"given for every parameter of {describe(fn)}",
             f"none for {sorted(needed - given - {'key'})}",
         )
     return keyed and grid.seeds is not None
@@ -137,14 +140,17 @@ def trace(fn: Callable, grid: Grid) -> Traced:
         code = jnp.where(nan & (code == int(Outcome.OK)), int(Outcome.NON_FINITE), code).astype(jnp.int8)
         leaves["status"] = code
         for name, value in leaves.items():
-            found[name] = Variable(np.dtype(value.dtype), value.shape, _dims(name, value, result))
+            found[name] = Variable.of(value.dtype, value.shape, _dims(name, value, result))
+        found["status"] = found["status"]._replace(missing=int(Outcome.PENDING))
         return leaves
 
     try:
         jaxpr, shapes = jax.make_jaxpr(lane, return_shape=True)(*specs)
-    except jax.errors.ConcretizationTypeError as fault:
+    except TypeError as fault:
+        if "racer" not in str(fault):
+            raise
         raise ValueError(
-            f"fn must be traceable, got {type(fault).__name__} in {_describe(fn)}; axes arrive as traced "
+            f"fn must be traceable, got {type(fault).__name__} in {describe(fn)}; axes arrive as traced "
             "scalars: use jnp.where for branches, and for sizes (d, N, steps) one sweep each and xr.concat"
         ) from fault
     order = [name for name in shapes]  # as jax sorts them
@@ -297,9 +303,8 @@ class Program:
         if len(self.devices) > 1:
             mesh = Mesh(np.asarray(self.devices), ("devices",), axis_types=(AxisType.Auto,))
             whole, split = PartitionSpec(), PartitionSpec("devices")
-            device = jax.shard_map(
-                device, mesh=mesh, in_specs=(whole, split, whole, whole, whole), out_specs=split, check_vma=False
-            )  # fmt: skip
+            inputs = (whole, split, whole, whole, whole)
+            device = jax.shard_map(device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False)
         lanes = np.zeros((len(self.devices) * self.rounds, tile), np.int32)
         start = np.zeros(len(box), np.int32)
         with jax.default_device(self.devices[0]):
@@ -329,7 +334,7 @@ class Program:
     def parameters(self, task: int, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Values of fn's parameters in lanes of a box, on the host."""
         local = lanes // self.grid.replicas
-        at = np.unravel_index(local, self.blocks.box) if self.blocks.box else ()
+        at = [local // math.prod(self.blocks.box[k + 1 :]) % n for k, n in enumerate(self.blocks.box)]
         starts = [r.start for r in self.blocks.region(task)]
         found = {}
         for (name, (axis, _)), values in zip(self.grid.parameters.items(), self.values):

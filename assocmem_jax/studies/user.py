@@ -1,0 +1,112 @@
+"""A sweep of the user's own: a function named in a config, over the axes named there."""
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from ..config import Count, Positive, Range, Real, Section, SweepStudy
+
+Named = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Statistic = str | Real
+
+
+class Law(Section):
+    """A law to sample from: ``uniform = [low, high]`` or ``log_uniform = [low, high]``."""
+
+    uniform: tuple[Real, Real] | None = None
+    log_uniform: tuple[Positive, Positive] | None = None
+
+    @model_validator(mode="after")
+    def _one(self):
+        if (self.uniform is None) == (self.log_uniform is None):
+            raise ValueError("must have one of uniform and log_uniform")
+        low, high = self.uniform or self.log_uniform or (0, 1)
+        if not low < high:
+            raise ValueError(f"must be [low, high] with low < high, got [{low}, {high}]")
+        return self
+
+
+class Sampled(Section):
+    """Points of one dimension, drawn from a law for each parameter."""
+
+    n: Count
+    laws: Annotated[dict[str, Law], Field(min_length=1)]
+    method: Annotated[str, Field(pattern="^(sobol|random)$")] = "sobol"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class UserSweep(SweepStudy):
+    """``function = "module:name"``, imported from the working directory or the environment."""
+
+    title: ClassVar[str] = "Sweep"
+    function: Named
+    axes: Annotated[dict[str, Range], Field(default_factory=dict)]
+    sampled: Annotated[dict[str, Sampled], Field(default_factory=dict)]
+    fixed: Annotated[dict[str, float | int], Field(default_factory=dict)]
+    seeds: Count | None = None
+    reduce: tuple[Statistic, ...] = ()
+    predict: Named | None = None
+    units: Annotated[dict[str, str], Field(default_factory=dict)]
+
+    def sweep(self) -> tuple[Any, dict[str, Any]]:
+        from .. import sweeps
+
+        axes: dict[str, Any] = {name: values.points() for name, values in self.axes.items()}
+        for name, joint in self.sampled.items():
+            laws = {
+                k: sweeps.Uniform(*law.uniform)
+                if law.uniform
+                else sweeps.LogUniform(*(law.log_uniform or (1, 2)))
+                for k, law in joint.laws.items()
+            }
+            axes[name] = sweeps.sampled(joint.n, method=joint.method, seed=joint.seed, **laws)
+        options: dict[str, Any] = {"seeds": self.seeds, "units": self.units}
+        if self.reduce:
+            options["reduce"] = sweeps.over_seeds(*self.reduce)
+        if self.predict is not None:
+            options["predict"] = _imported(self.predict)
+        return _imported(self.function), axes | self.fixed | options
+
+    def report(self, data):
+        import numpy as np
+
+        lines = []
+        for name in data.data_vars:
+            values = np.asarray(data[name].values, float)
+            known = values[np.isfinite(values)]
+            if name != "status" and known.size:
+                lines.append(f"{name}: {known.min():.6g} to {known.max():.6g}, median {np.median(known):.6g}")
+        return lines
+
+    def figure(self, data):
+        """The first variable over the first two axes (the rest at their first point)."""
+        from .. import plot
+
+        name = next(v for v in data.data_vars if v != "status")
+        table = data[name]
+        if table.ndim >= 2:
+            y, x = table.dims[:2]
+            return plot.heatmap(table.isel(dict.fromkeys(table.dims[2:], 0)), x=x, y=y)
+        figure, axes = plot.panels(1, 1, 2.4, plot.COLUMN)
+        at = table[table.dims[0]] if table.dims and table.dims[0] in table.coords else range(table.size)
+        plot.line(axes[0, 0], at, table.values.reshape(-1), marker="o", markersize=2)
+        axes[0, 0].set_xlabel(str(table.dims[0]) if table.dims else "")
+        axes[0, 0].set_ylabel(str(name).replace("_", " "))
+        return figure
+
+
+def _imported(name: str) -> Any:
+    from .record import RecordError
+
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as fault:
+        raise RecordError(f"function = {name!r}: {module} cannot be imported: {fault}") from None
+    except AttributeError:
+        raise RecordError(f"function = {name!r}: {module} has no {attribute!r}") from None

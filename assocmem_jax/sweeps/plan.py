@@ -1,0 +1,196 @@
+"""A sweep before it runs: fn traced, the grid cut, the result laid out, the program compiled."""
+
+import functools
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .. import checks
+from . import memory, tiles
+from .axes import Blocks, Grid, blocks
+from .reduce import OverSeeds
+from .store import Layout
+from .tiles import Program, Traced, Variable
+
+# Configurations in a box, unless asked for: enough boxes to resume and to show progress, none too small.
+SMALLEST_BOX, LARGEST_BOX, BOXES = 4096, 2**20, 64
+BOX_BYTES = 2**27
+TRIAL_TILES, TRIAL_LANES = (8, 32, 128, 512, 2048), 4096
+
+
+class Plan(NamedTuple):
+    """A sweep, ready to run."""
+
+    fn: Callable
+    grid: Grid
+    traced: Traced
+    blocks: Blocks
+    tile: int
+    reduce: OverSeeds | None
+    predict: Callable | None
+    variables: Mapping[str, Variable]
+    description: Mapping[str, Any]
+    units: Mapping[str, str]
+    config: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Of the numbers: fn as traced, every axis, seeds, tile, statistics, precision."""
+        return self.description["identity"]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        kept = {k: self.description[k] for k in ("function", "identity", "tile", "precision")}
+        kept |= {"sweep": json.dumps(self.description), "versions": _versions()}
+        return kept if self.config is None else kept | {"config": self.config}
+
+    @property
+    def layout(self) -> Layout:
+        coordinates: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        for dim, joint in self.grid.dims.items():
+            coordinates |= {name: ((dim,), values) for name, values in joint.values.items()}
+        coordinates |= {name: ((), np.asarray(value)) for name, value in self.grid.fixed.items()}
+        if self.reduce is not None:
+            coordinates |= {name: ((name,), values) for name, values in self.reduce.coordinates.items()}
+        elif self.grid.seeds is not None:
+            coordinates["seed"] = (("seed",), np.asarray(self.grid.seeds, np.int64))
+        return Layout(self.grid, self.blocks, self.variables, coordinates, self.attributes, self.units)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes kept of a configuration."""
+        return sum(v.dtype.itemsize * math.prod(v.shape) for v in self.variables.values())
+
+
+def prepare(
+    fn: Callable, grid: Grid, *, tile: int | str | None = None, chunk: int | None = None,
+    reduce: OverSeeds | None = None, predict: Callable | None = None,
+    units: Mapping[str, str] | None = None, config: str | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> Plan:  # fmt: skip
+    """Refuse what cannot be run; decide tile and boxes (as ``kept``, the description of a store)."""
+    if reduce is not None and not isinstance(reduce, OverSeeds):
+        checks.refuse("reduce", "am.over_seeds(…)", repr(reduce))
+    if reduce is not None and grid.seeds is None:
+        checks.refuse("seeds", "given with reduce", None)
+    if predict is not None and not callable(predict):
+        checks.refuse("predict", "a function of the parameters", repr(predict))
+    traced = _traced(fn, grid)
+    variables = dict(traced.variables)
+    if reduce is not None:
+        variables = reduce.variables(variables)
+    elif grid.seeds is not None:
+        count = len(grid.seeds)
+        variables = {
+            name: v._replace(shape=(count, *v.shape), dims=("seed", *v.dims)) for name, v in variables.items()
+        }
+    if taken := {*grid.dims, *grid.parameters} & set(variables):
+        checks.refuse("fn", "a function whose results are not named like an axis", sorted(taken))
+    if kept is not None and tuple(kept["shape"]) == grid.shape:
+        cut = Blocks(grid.shape, tuple(kept["box"]))
+    else:
+        lane_bytes = sum(v.dtype.itemsize * math.prod(v.shape) for v in traced.variables.values())
+        most = np.clip(grid.size // BOXES, SMALLEST_BOX // grid.replicas, LARGEST_BOX // grid.replicas)
+        most = max(1, min(int(most), BOX_BYTES // (lane_bytes * grid.replicas)))
+        cut = blocks(grid.shape, most if chunk is None else checks.count("chunk", chunk))
+    measured = None
+    if kept is not None and tile in (None, "measure"):
+        tile, measured = kept["tile"], kept["tile_measured"]
+    elif tile == "measure":
+        tile, measured = _measure(traced, grid)
+    elif tile is None:
+        tile = tiles.default_tile(traced, grid.size * grid.replicas, jax.default_backend())
+    tile = checks.count("tile", tile)
+    double = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    description: dict[str, Any] = {
+        "function": tiles.describe(fn), "function_digest": traced.digest,
+        "shape": list(grid.shape), "box": list(cut.box), "tile": tile, "tile_measured": measured,
+        "dims": {dim: {"names": list(j.values), "how": j.how} for dim, j in grid.dims.items()},
+        "fixed": dict(grid.fixed), "seeds": None if grid.seeds is None else list(grid.seeds),
+        "reduce": None if reduce is None else repr(reduce),
+        "precision": "float64" if double else "float32",
+    }  # fmt: skip
+    identity = (traced.digest, grid.digest(), tile, description["reduce"], description["precision"])
+    description["identity"] = hashlib.sha256(repr(identity).encode()).hexdigest()
+    return Plan(fn, grid, traced, cut, tile, reduce, predict, variables, description, units or {}, config)
+
+
+_TRACES: dict[Any, Traced] = {}
+_PROGRAMS: dict[Any, Program] = {}
+
+
+def _kept(cache: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    if key not in cache:
+        while len(cache) >= 32:
+            cache.pop(next(iter(cache)))
+        cache[key] = make()
+    return cache[key]
+
+
+def _traced(fn: Callable, grid: Grid) -> Traced:
+    """fn's trace, kept: as under ``jit``, by identity of fn and by the names and types it is given."""
+    signature = tuple((name, str(values.dtype)) for name, (_, values) in grid.parameters.items())
+    key = (fn, signature, grid.seeds is None, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    try:
+        hash(key)
+    except TypeError:  # a callable that cannot be a key
+        return tiles.trace(fn, grid)
+    return _kept(_TRACES, key, lambda: tiles.trace(fn, grid))
+
+
+def program(plan: Plan) -> Program:
+    """The compiled program of a plan; kept, so that sweeps of one shape compile once."""
+    devices = tuple(jax.local_devices())
+    axes = tuple((axis, values.shape, str(values.dtype)) for axis, values in plan.grid.parameters.values())
+    key = (plan.traced.digest, axes, plan.grid.replicas, plan.blocks, plan.tile, devices)
+    make = functools.partial(Program, plan.traced, plan.grid, plan.blocks, plan.tile, devices)
+    return _kept(_PROGRAMS, key, make).on(plan.grid)
+
+
+@functools.cache
+def _versions() -> str:
+    names = ("assocmem_jax", "jax", "equinox", "diffrax", "optax")
+    return json.dumps({name: metadata.version(name) for name in names}, sort_keys=True)
+
+
+def _measure(traced: Traced, grid: Grid) -> tuple[int, dict[str, float]]:
+    """The fastest tile on lanes spread over the grid, and nanoseconds a lane for each tried."""
+    lanes = grid.size * grid.replicas
+    whole = Blocks(grid.shape, grid.shape)
+    sample = np.linspace(0, lanes - 1, min(lanes, TRIAL_LANES)).astype(np.int32)
+    found: dict[str, float] = {}
+    for tile in TRIAL_TILES:
+        trial = Program(traced, grid, whole, tile, tuple(jax.local_devices()[:1]), capacity=len(sample))
+        trial.run(0, sample)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            trial.run(0, sample)
+            times.append(time.perf_counter() - began)
+        found[str(tile)] = round(1e9 * min(times) / len(sample), 1)
+    return int(min(found, key=lambda t: found[t])), found
+
+
+def guard(plan: Plan, built: Program, workers: int) -> None:
+    """Refuse a program that needs more memory than is free, before it runs."""
+    by_tile, by_box = built.bytes_needed
+    boxes = math.prod(plan.blocks.box)
+    by_box += boxes * plan.row_bytes
+    need, free = workers * (by_tile + by_box), memory.free(built.devices[0])
+    if free is None or need <= free:
+        return
+    chunk = max(1, min(boxes, int(boxes * free / (4 * workers * max(by_box, 1)))))
+    tile = plan.tile
+    while tile > 1 and workers * by_tile * tile / plan.tile > free / 2:
+        tile //= 2
+    raise MemoryError(
+        f"tile: the program needs {need / 2**30:.3g} GiB for {built.lanes} lanes in tiles of {plan.tile}; "
+        f"{free / 2**30:.3g} GiB is free; try tile={tile}, chunk={chunk}"
+    )

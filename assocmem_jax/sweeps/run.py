@@ -1,0 +1,255 @@
+"""Running a plan: box after box here, or on an executor's workers; into memory or into a store."""
+
+import concurrent.futures as futures
+import functools
+import logging
+import multiprocessing
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import checks
+from .plan import Plan, guard, prepare, program
+from .reduce import OverSeeds
+from .store import Store, StoreError, create
+from .tiles import Outcome, Program, Variable
+
+# Attempts at a task that may end in the death of their process.
+MOST_DEATHS = 3
+# Configurations of one task that may raise before it is fn that is at fault.
+MOST_FAILURES = 64
+
+
+class SweepError(RuntimeError):
+    """A sweep that could not go on; what is committed stays. One line."""
+
+
+def compute(plan: Plan, built: Program, task: int, run: Callable | None = None):
+    """(variables of a box, what to note of it)."""
+    began = time.perf_counter()
+    natural = built.local_lanes(task)
+    order = np.arange(len(natural))
+    if plan.predict is not None:
+        costs = np.asarray(plan.predict(**built.parameters(task, natural)), float)
+        order = np.argsort(-np.broadcast_to(costs, natural.shape), kind="stable")
+    failures: dict[int, str] = {}
+    run = run or functools.partial(built.run, task)
+    values = isolate(run, natural[order], plan.traced.variables, failures)
+    if plan.predict is not None:
+        back = np.argsort(order, kind="stable")
+        values = {name: value[back] for name, value in values.items()}
+    counts = np.bincount(values["status"], minlength=len(Outcome))
+    if plan.reduce is not None:
+        replicas = plan.grid.replicas
+        values = plan.reduce({name: v.reshape(-1, replicas, *v.shape[1:]) for name, v in values.items()})
+    sizes = tuple(r.stop - r.start for r in plan.blocks.region(task))
+    shaped = {name: v.reshape(*sizes, *plan.variables[name].shape) for name, v in values.items()}
+    about = {
+        "outcomes": {code.name.lower(): int(counts[code]) for code in Outcome if counts[code]},
+        "failures": {str(lane): text for lane, text in sorted(failures.items())},
+        "seconds": round(time.perf_counter() - began, 4),
+        "device": built.devices[0].device_kind,
+    }
+    return shaped, about
+
+
+def isolate(
+    run: Callable, lanes: np.ndarray, variables: Mapping[str, Variable], failures: dict[int, str]
+) -> dict[str, np.ndarray]:
+    """``run(lanes)``; if that raises, halve until the lanes that raise stand alone, and mark them."""
+    log = logging.getLogger("jax._src.callback")  # prints a traceback for each raise: told once, below
+    level = log.level
+    try:
+        log.setLevel(logging.CRITICAL)
+        return run(lanes)
+    except MemoryError:
+        raise
+    except Exception as fault:
+        text = _reason(fault)
+        if "RESOURCE_EXHAUSTED" in text:
+            raise MemoryError(f"tile: {text}; try a smaller tile or chunk") from None
+        if len(failures) >= MOST_FAILURES:
+            raise SweepError(
+                f"fn fails in more than {MOST_FAILURES} configurations of one task; the last: {text}"
+            ) from fault
+        if len(lanes) == 1:
+            failures[int(lanes[0])] = text
+            blank = {n: np.full((1, *v.shape), v.missing, v.dtype) for n, v in variables.items()}
+            blank["status"][:] = int(Outcome.FAILED)
+            return blank
+    finally:
+        log.setLevel(level)
+    half = len(lanes) // 2
+    parts = [isolate(run, part, variables, failures) for part in (lanes[:half], lanes[half:])]
+    return {name: np.concatenate([part[name] for part in parts]) for name in variables}
+
+
+def _reason(fault: BaseException) -> str:
+    """One line of an exception; of a traceback inside it, the line that says why."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    inner = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return (inner[-1] if inner else lines[0] if lines else type(fault).__name__)[:300]
+
+
+def locally(
+    plan: Plan, built: Program, one: Callable[[int], Any], tasks: Sequence[int], progress: bool | None
+) -> None:
+    """Tasks one after another; where a CPU's device leaves cores idle, in a thread for each."""
+    workers = 1
+    if built.devices[0].platform == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = max(1, min(cores // len(built.devices), len(tasks)))
+    guard(plan, built, workers)
+    with _bar(plan, tasks, progress) as bar, futures.ThreadPoolExecutor(workers) as pool:
+        running = [pool.submit(one, task) for task in tasks]
+        try:
+            for done in futures.as_completed(running):
+                done.result()
+                bar.update(1)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _bar(plan: Plan, tasks: Sequence[int], progress: bool | None):
+    from tqdm import tqdm
+
+    quiet = not (sys.stderr.isatty() and not os.environ.get("CI")) if progress is None else not progress
+    return tqdm(
+        total=len(tasks), unit="task", desc=f"{plan.grid.size * plan.grid.replicas:,} lanes", disable=quiet
+    )
+
+
+def into_store(
+    plan: Plan, path: Path, *, executor: Any = None, shard: tuple[int, int] | None = None,
+    progress: bool | None = None, repair: bool = False,
+) -> None:  # fmt: skip
+    """Compute and commit what a store lacks."""
+    try:
+        if not path.exists():
+            create(path, plan.layout)
+        store = Store(path)
+        same(plan, store)
+        if repair:
+            store.repair(store.verify(), plan.layout)
+        first, step = shard or (0, 1)
+        committed = store.committed()
+        tasks = [task for task in list(plan.blocks)[first::step] if task not in committed]
+        if tasks and executor is not None:
+            _remotely(plan, store, executor, tasks, progress)
+        elif tasks:
+            built = program(plan)
+            locally(plan, built, functools.partial(_commit, plan, built, store), tasks, progress)
+        if store.committed() >= set(plan.blocks):
+            store.complete()
+    except OSError as fault:
+        done = len(list((path / "commits").glob("[0-9]*.json")))
+        raise StoreError(
+            f"{path}: {fault.strerror or fault}; {done} of {len(plan.blocks)} tasks are committed: make room "
+            "(or the store writable) and run the same sweep again"
+        ) from None
+
+
+def same(plan: Plan, store: Store) -> None:
+    """Refuse the store of another sweep."""
+    if store.plan["identity"] == plan.identity:
+        return
+    named = ("function_digest", "dims", "shape", "fixed", "seeds", "tile", "reduce", "precision")
+    what = [name for name in named if store.plan[name] != plan.description[name]] or ["values of its axes"]
+    if store.attributes["versions"] != plan.attributes["versions"]:
+        what.append(f"versions, then {store.attributes['versions']}")
+    checks.refuse(
+        "store", "of this sweep", f"{store.path}, which differs in {', '.join(what)}",
+        "choose another directory, or overwrite=True",
+    )  # fmt: skip
+
+
+def _commit(plan: Plan, built: Program, store: Store, task: int) -> int:
+    """Compute one task and commit it, unless it is committed; after three deaths, in quarantine."""
+    if store.record(task).exists():
+        return task
+    deaths = store.begin(task)
+    probe = functools.partial(_in_process, plan, store, task) if deaths >= MOST_DEATHS else None
+    try:
+        shaped, about = compute(plan, built, task, probe)
+        store.write(task, shaped, about | {"deaths": deaths})
+    except BaseException:
+        store.give_up(task)  # it could say why: no death
+        raise
+    return task
+
+
+def _in_process(plan: Plan, store: Store, task: int, lanes: np.ndarray) -> dict[str, np.ndarray]:
+    """Lanes computed in a process that may die of them."""
+    with futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(_probed, str(store.path), plan.fn, plan.reduce, task, lanes).result()
+        except BrokenProcessPool:
+            raise RuntimeError("its process died") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _reopened(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable | None):
+    """In a worker, once: a store, its plan and its program."""
+    store = Store(Path(path))
+    jax.config.update("jax_enable_x64", store.plan["precision"] == "float64")
+    plan = prepare(fn, store.grid(), reduce=reduce, predict=predict, kept=store.plan)
+    same(plan, store)
+    built = program(plan)
+    guard(plan, built, 1)
+    return plan, built, store
+
+
+def _probed(path: str, fn: Callable, reduce: OverSeeds | None, task: int, lanes: np.ndarray):
+    return _reopened(path, fn, reduce, None)[1].run(task, lanes)
+
+
+def _work(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable | None, task: int) -> bool:
+    """In a worker: commit a task. False: it has killed too many, the driver must quarantine it."""
+    store = Store(Path(path))
+    if store.record(task).exists():
+        return True
+    if store.tries(task) >= MOST_DEATHS:
+        return False
+    _commit(*_reopened(path, fn, reduce, predict), task)
+    return True
+
+
+def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], progress: bool | None) -> None:
+    payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
+    left = set(tasks)
+    with _bar(plan, tasks, progress) as bar:
+        for _ in range(MOST_DEATHS + 1):
+            with getattr(executor, "batch", nullcontext)():
+                running = {executor.submit(_work, *payload, task): task for task in sorted(left)}
+            for done in futures.as_completed(running):
+                task = running[done]
+                try:
+                    sound = done.result()
+                except futures.BrokenExecutor:
+                    raise SweepError(
+                        f"executor: a worker died and its pool with it; {len(store.committed())} of "
+                        f"{len(plan.blocks)} tasks are committed. fn must be importable there; run the same sweep again with a new pool"
+                    ) from None
+                except Exception as fault:
+                    if store.tries(task):  # its worker died, and the scheduler gave up on it
+                        continue
+                    text = _reason(fault)
+                    hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
+                    raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
+                if not sound:
+                    _commit(plan, program(plan), store, task)
+                left.discard(task)
+                bar.update(1)
+            if not left:
+                return
+    raise SweepError(f"executor: {len(left)} tasks never ended, among them {sorted(left)[:5]}")
