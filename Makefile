@@ -1,11 +1,12 @@
 # make demo   set up, run GD Figure 2, say where the figure is
 # make test   set up, run the fast tests (under six minutes on two cores)
+# make examples   README, every study, every script of examples/
 # make soak   the longer checks: planted faults, stiff gradients, figures at full size
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak lint types notebooks bench figures clean
+.PHONY: demo test examples soak lint types notebooks bench figures clean
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,6 +24,9 @@ demo: $(VENV)/base
 
 test: $(VENV)/all
 	$(BIN)/pytest -n 2
+
+examples: $(VENV)/all
+	$(BIN)/pytest -n 2 -m examples
 
 soak: $(VENV)/all
 	$(BIN)/pytest -n 2 -m soak

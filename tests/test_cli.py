@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 FEW = {
     "gd_fig1": ["resolution=6", "alphas=[0.95]"],
     "gd_fig2": ["resolution=6", "horizon=60"],
+    "gd_fig3": ["learning_rate.log=[0.1, 10.0, 3]", "alpha.linear=[0.5, 1.0, 3]", "steps=40"],
     "gd_fig4": ["resolution=6", "sgd.runs=3", "sgd.steps=40"],
     "gd_fig5": ["resolution=6", "horizon=200"],
     "gd_fig6": ["horizon=100"],
@@ -33,6 +34,7 @@ def options(name):
     return [word for item in FEW[name] for word in ("--set", item)]
 
 
+@pytest.mark.examples
 @pytest.mark.parametrize("name", FEW)
 def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     out = tmp_path / "result"

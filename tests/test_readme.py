@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.examples
 def test_the_python_of_the_readme_runs_as_printed():
     (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
     run = subprocess.run(

@@ -134,16 +134,16 @@ def test_results_are_named():
 def test_a_gradient_flow_and_noise_run_through_the_same_call():
     def flow(alpha, t1):
         task = am.two_tokens(alpha, 0.75)
-        flow = am.GradientFlow(t1=t1)
+        flow = am.GradientFlow(t1=t1, max_steps=20)
         return am.simulate(
             task, am.MarginSystem.zeros(task), flow, observe={"m": am.margins}, at=jnp.zeros(0)
         )
 
     data = am.sweep(flow, alpha=[0.0], t1=[1.0, 1e6])
-    for k, t in enumerate((1.0, 1e6)):
-        # α = 0: two tokens apart, GD Theorem 2 with c = 2p(x), m = ct + 1 − W(e^{ct+1}).
-        exact = [float(am.theory.orthogonal.binary_margin(t, 2 * p)) for p in (0.75, 0.25)]
-        np.testing.assert_allclose(data.m[0, k, -1], exact, rtol=1e-8)
+    assert data.status.values.tolist() == [[am.Outcome.OK, am.Outcome.STEP_LIMIT]]
+    # α = 0: two tokens apart, GD Theorem 2 with c = 2p(x).
+    exact = [float(am.theory.orthogonal.binary_margin(1.0, 2 * p)) for p in (0.75, 0.25)]
+    np.testing.assert_allclose(data.m[0, 0, -1], exact, rtol=1e-8)
 
     def sgd(learning_rate, key):
         task = am.two_tokens(0.9, 0.75)
@@ -243,10 +243,6 @@ def test_statuses_tell_what_became_of_a_configuration():
     data = am.sweep(decayed, rate=[0.1, 1e3])
     assert data.status.values.tolist() == [am.Outcome.OK, am.Outcome.DIVERGED]
     assert data.status.attrs["flag_meanings"].split()[2] == "diverged"
-    flow = am.sweep(
-        lambda most: am.simulate(task, memory, am.GradientFlow(t1=1e6 * most, max_steps=9)), most=[1.0]
-    )
-    assert flow.status.values.tolist() == [am.Outcome.STEP_LIMIT]
     nan = am.sweep(lambda a: {"x": jnp.log(a)}, a=[-1.0, 0.0, 1.0])
     assert nan.status.values.tolist() == [am.Outcome.NON_FINITE, am.Outcome.OK, am.Outcome.OK]
 
