@@ -53,6 +53,7 @@ _ROOMS = {
     "sweeps": (
         "LogUniform",
         "Outcome",
+        "SlurmExecutor",
         "StoreError",
         "SweepError",
         "Uniform",

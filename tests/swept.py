@@ -1,6 +1,10 @@
 """Functions to sweep, at the top level of a module that worker processes can import."""
 
+import os
+import time
+
 import equinox as eqx
+import jax
 import jax.random as jr
 import optax
 
@@ -29,3 +33,27 @@ def reversed_cost(learning_rate, alpha):
 
 def unlucky(a):
     return {"x": eqx.error_if(2 * a, a == 13, "unlucky")}
+
+
+def slow(learning_rate, alpha):
+    """Long enough to be killed in."""
+    return am.time_to_perfect(am.two_tokens(alpha, 0.75), learning_rate, 20_000)
+
+
+def logged(**parameters):
+    """Not a prediction: notes when a task is computed, and by whom."""
+    first = float(parameters["learning_rate"][0])
+    with open(os.environ["SWEPT_LOG"], "a", encoding="utf-8") as log:
+        log.write(f"{time.time()} {os.getpid()} {first!r}\n")
+    return 0.0
+
+
+def _die(x):
+    if x == 13:
+        os._exit(9)
+    return x
+
+
+def deadly(a):
+    shape = jax.ShapeDtypeStruct((), a.dtype)
+    return {"x": jax.pure_callback(_die, shape, 2 * a / 2, vmap_method="sequential")}

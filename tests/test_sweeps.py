@@ -258,7 +258,7 @@ def test_a_configuration_that_raises_is_set_apart(tmp_path):
         np.testing.assert_array_equal(data.x[rest], clean.x[rest])
     assert "unlucky" in am.sweep(unlucky, a=np.arange(20.0)).attrs["failures"][0]
     with pytest.raises(
-        am.SweepError, match="fails in more than 64 configurations of one task; the last: .*always"
+        am.SweepError, match=r"fails in more than 64 configurations of one task; the last: .*always"
     ):
         am.sweep(lambda a: eqx.error_if(a, a >= 0, "always"), a=np.arange(200.0))
 

@@ -6,6 +6,7 @@ from .axes import sampled as sampled
 from .axes import zipped as zipped
 from .reduce import over_seeds as over_seeds
 from .run import SweepError as SweepError
+from .slurm import SlurmExecutor as SlurmExecutor
 from .store import StoreError as StoreError
 from .sweep import open_store as open_store
 from .sweep import sweep as sweep

@@ -236,9 +236,10 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 try:
                     sound = done.result()
                 except futures.BrokenExecutor:
+                    done = f"{len(store.committed())} of {len(plan.blocks)} tasks are committed"
                     raise SweepError(
-                        f"executor: a worker died and its pool with it; {len(store.committed())} of "
-                        f"{len(plan.blocks)} tasks are committed. fn must be importable there; run the same sweep again with a new pool"
+                        f"executor: a worker died and its pool with it; {done}: run the same sweep again with "
+                        "a new pool (a worker also dies where fn cannot be imported)"
                     ) from None
                 except Exception as fault:
                     if store.tries(task):  # its worker died, and the scheduler gave up on it
