@@ -37,8 +37,8 @@ def fingerprint(path):
 
 def test_twenty_kills_of_the_command(tmp_path):
     """About a second of start, then about six seconds of work in 100 tasks."""
-    sizes = ["learning_rate.log=[0.1, 10.0, 50]", "imbalance.log=[0.3, 3.0, 99]", "alpha.linear=[0.5, 1.0, 101]",
-             "steps=3000", "chunk=5100"]  # fmt: skip
+    sizes = ["learning_rate.log=[0.1, 10.0, 50]", "imbalance.log=[0.3, 3.0, 99]", "steps=3000",
+             "alpha.linear=[0.5, 1.0, 101]", "chunk=5100"]  # fmt: skip
     command = [BIN / "assocmem", "sweep", CONFIG, *[w for s in sizes for w in ("--set", s)], "--out"]
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     began = time.perf_counter()
@@ -67,7 +67,8 @@ VARIANT = """
 import sys; sys.path.insert(0, {tests!r})
 import jax; jax.config.update("jax_enable_x64", True); jax.config.update("jax_num_cpu_devices", {devices})
 import numpy as np, assocmem_jax as am; from swept import trained
-am.sweep(trained, learning_rate=np.geomspace(.1, 10, 60), alpha=np.linspace(.5, 1, 50), tile=64, store={path!r}, {how})
+rates, alphas = np.geomspace(.1, 10, 60), np.linspace(.5, 1, 50)
+am.sweep(trained, learning_rate=rates, alpha=alphas, tile=64, store={path!r}, {how})
 """
 
 
@@ -81,10 +82,7 @@ def test_one_hash_over_everything(tmp_path):
     go = functools.partial(am.sweep, trained, **axes, tile=64)
     note("memory", go())
     for chunk in (1, 7, 100, 3000):
-        note(
-            f"chunk {chunk}",
-            go(chunk=chunk) if chunk > 1 else go(chunk=1, learning_rate=axes["learning_rate"]),
-        )
+        note(f"chunk {chunk}", go(chunk=chunk))
     note("backwards", go(predict=lambda learning_rate, alpha: -alpha))
     for workers in (1, 4):
         with futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -171,7 +169,8 @@ def test_a_configuration_that_kills_its_process_is_set_apart(tmp_path, engine, m
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
             "import jax; jax.config.update('jax_enable_x64', True)\n"
             "import numpy as np, assocmem_jax as am; from swept import deadly\n"
-            f"if __name__ == '__main__': am.sweep(deadly, a=np.arange(32.0), chunk=8, tile=4, store={str(tmp_path / 's')!r})"
+            f"path = {str(tmp_path / 's')!r}\n"
+            "if __name__ == '__main__': am.sweep(deadly, a=np.arange(32.0), chunk=8, tile=4, store=path)"
         )
         script = tmp_path / "script.py"
         script.write_text(code, encoding="utf-8")

@@ -17,7 +17,7 @@ import assocmem_jax as am
 from assocmem_jax import cli
 from assocmem_jax.sweeps import plan, run
 from assocmem_jax.sweeps.store import Store
-from swept import reversed_cost, trained
+from swept import reversed_cost, steps, trained
 
 CONFIG = Path(__file__).parent.parent / "configs" / "gd_fig3.toml"
 AXES = dict(learning_rate=np.geomspace(0.1, 10, 6), alpha=np.linspace(0.5, 1, 5))
@@ -178,6 +178,14 @@ def test_other_sweeps_are_refused(whole, tmp_path):
     shutil.copytree(whole, replaced)
     data = am.sweep(trained, learning_rate=[1.0], alpha=[0.5], store=replaced, overwrite=True)
     assert data.loss.shape == (1, 1)
+
+
+def test_a_chunk_full_of_never_is_a_result(tmp_path):
+    """Every value is the fill value: it is written all the same, as absence means pending."""
+    data = am.sweep(steps, learning_rate=[0.1, 1.0], alpha=1.0, store=tmp_path / "s")
+    assert (data.first_step == -1).all()
+    assert (tmp_path / "s" / "first_step" / "c" / "0").exists()
+    assert Store(tmp_path / "s").verify().faults == []
 
 
 def test_predicted_costs_and_units_are_not_part_of_the_identity(whole, copy):

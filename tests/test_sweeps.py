@@ -212,6 +212,20 @@ def test_one_trace_and_one_compilation_whatever_the_size():
     assert len(builds) == once  # other values, the same program
 
 
+def test_the_identity_knows_what_fn_has_captured():
+    def make(scale, table):
+        inside = jax.jit(lambda a: jnp.sum(jnp.asarray(table) * a))
+        return lambda a: {"x": scale * inside(a)}
+
+    points = am.sweeps.axes.grid({"a": [1.0, 2.0]}, None)
+    table = np.arange(5.0)
+    digests = {
+        tiles.trace(make(scale, values), points).digest
+        for scale, values in [(2.0, table), (2.0, table.copy()), (3.0, table), (2.0, table**2)]
+    }
+    assert len(digests) == 3  # the first two are the same function
+
+
 def test_the_tile_can_be_measured():
     data = am.sweep(lambda a: {"b": jnp.exp(a)}, a=np.linspace(0, 1, 100), tile="measure")
     told = json.loads(data.attrs["sweep"])

@@ -226,7 +226,7 @@ def _work(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable |
 
 def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], progress: bool | None) -> None:
     payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
-    left = set(tasks)
+    left, last = set(tasks), ""
     with _bar(plan, tasks, progress) as bar:
         for _ in range(MOST_DEATHS + 1):
             with getattr(executor, "batch", nullcontext)():
@@ -238,13 +238,13 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 except futures.BrokenExecutor:
                     done = f"{len(store.committed())} of {len(plan.blocks)} tasks are committed"
                     raise SweepError(
-                        f"executor: a worker died and its pool with it; {done}: run the same sweep again with "
-                        "a new pool (a worker also dies where fn cannot be imported)"
+                        f"executor: a worker died and its pool with it; {done}: run the same sweep again "
+                        "with a new pool (a worker also dies where fn cannot be imported)"
                     ) from None
                 except Exception as fault:
+                    text = last = _reason(fault)
                     if store.tries(task):  # its worker died, and the scheduler gave up on it
                         continue
-                    text = _reason(fault)
                     hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
                     raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
                 if not sound:
@@ -253,4 +253,6 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 bar.update(1)
             if not left:
                 return
-    raise SweepError(f"executor: {len(left)} tasks never ended, among them {sorted(left)[:5]}")
+    raise SweepError(
+        f"executor: {len(left)} tasks never ended, among them {sorted(left)[:5]}; the last: {last}"
+    )
