@@ -21,6 +21,7 @@ def test_the_python_of_the_readme_runs_as_printed():
     assert "in the bracket at all times: True" in run.stdout
     assert "spikes to 1.34" in run.stdout
     assert "(1000,)" in run.stdout
+    assert "steps at α = 0.5: 2 to 31" in run.stdout
 
 
 def test_the_commands_of_the_readme_exist():

@@ -91,11 +91,11 @@ def _lanes(steps: int, stable: bool):
 
     @run.def_vmap
     def batched(size, in_batched, *arguments):
-        last = [
+        margins, signed, rates = (
             jnp.moveaxis(a, 0, -1) if mapped else jnp.broadcast_to(a[..., None], (*a.shape, size))
             for a, mapped in zip(arguments, in_batched)
-        ]
-        return _descend(*last, steps, stable), (True, True, True)
+        )
+        return _descend(margins, signed, rates, steps, stable), (True, True, True)
 
     return run
 

@@ -278,7 +278,7 @@ class Program:
         within = [math.prod(box[k + 1 :]) for k in range(len(box))]
         where = [axis for axis, _ in grid.parameters.values()]
         names = sorted(traced.variables)  # as jax flattens a dict
-        tile = self.tile
+        tile, devices = self.tile, list(self.devices)
 
         def arguments(lanes, start, values, seeds):
             local, replica = lanes // grid.replicas, lanes % grid.replicas
@@ -300,14 +300,14 @@ class Program:
             empty = [jnp.zeros((self.rounds, tile, *v.shape), v.dtype) for v in shapes]
             return jax.lax.fori_loop(0, count, one, empty)
 
-        if len(self.devices) > 1:
-            mesh = Mesh(np.asarray(self.devices), ("devices",), axis_types=(AxisType.Auto,))
+        if len(devices) > 1:
+            mesh = Mesh(np.asarray(devices), ("devices",), axis_types=(AxisType.Auto,))
             whole, split = PartitionSpec(), PartitionSpec("devices")
             inputs = (whole, split, whole, whole, whole)
             device = jax.shard_map(device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False)
-        lanes = np.zeros((len(self.devices) * self.rounds, tile), np.int32)
+        lanes = np.zeros((len(devices) * self.rounds, tile), np.int32)
         start = np.zeros(len(box), np.int32)
-        with jax.default_device(self.devices[0]):
+        with jax.default_device(devices[0]):
             lowered = jax.jit(device).lower(np.int32(0), lanes, start, self.values, self.seeds)
             return lowered.compile()
 
@@ -327,7 +327,8 @@ class Program:
         sizes = [r.stop - r.start for r in self.blocks.region(task)]
         if tuple(sizes) == self.blocks.box:
             return np.arange(self.lanes, dtype=np.int32)
-        inside = np.ravel_multi_index(np.indices(sizes).reshape(len(sizes), -1), self.blocks.box)
+        at = np.indices(sizes).reshape(len(sizes), -1)
+        inside = np.asarray(np.ravel_multi_index(tuple(at), self.blocks.box))
         lanes = inside[:, None] * self.grid.replicas + np.arange(self.grid.replicas)
         return lanes.reshape(-1).astype(np.int32)
 
