@@ -19,6 +19,7 @@ import torch
 import assocmem_jax as am
 import machine
 
+jax.config.update("jax_enable_x64", False)  # as the loop: float32
 RATES = np.geomspace(0.1, 10, 10)
 IMBALANCES = 10 ** np.linspace(-0.5, 0.5, 10)
 ALPHAS = np.linspace(0.5, 1, 10)
@@ -26,9 +27,12 @@ STEPS, SLICE, SLICE_STEPS = 1000, 20, 100
 
 COLD = """
 import jax; jax.config.update("jax_num_cpu_devices", 2)
-import sys; sys.path.insert(0, "benchmarks")
-import bench_figure3 as b
-print(int((b.figure().first_step >= 0).sum()))
+import numpy as np, assocmem_jax as am
+def steps_to_perfect(learning_rate, imbalance, alpha):
+    return am.time_to_perfect(am.two_tokens(alpha, jax.nn.sigmoid(imbalance)), learning_rate, 1000)
+data = am.sweep(steps_to_perfect, learning_rate=np.geomspace(0.1, 10, 10),
+                imbalance=10 ** np.linspace(-0.5, 0.5, 10), alpha=np.linspace(0.5, 1, 10))
+print(int((data.first_step >= 0).sum()))
 """
 
 

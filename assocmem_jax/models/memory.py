@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .. import checks
 from ..checks import Scalar
 from ..tasks import AssociationTask
+from ..tasks.embeddings import product
 from .base import AbstractModel
 
 
@@ -99,7 +100,7 @@ class LinearMemory(AbstractModel):
         return cls(jnp.outer(difference, gamma) / jnp.dot(difference, difference))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
-        return _rows(task, tokens) @ self.weight.T @ task.outputs.T
+        return product(product(_rows(task, tokens), self.weight.T), task.outputs.T)
 
     def trainable(self):
         return (self.weight,)
@@ -143,8 +144,8 @@ class NormalizedMemory(AbstractModel):
         return cls(LinearMemory.gaussian(task, key, scale).weight, task)
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
-        hidden = _rows(task, tokens) @ self.weight.T
-        return hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True) @ task.outputs.T
+        hidden = product(_rows(task, tokens), self.weight.T)
+        return product(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True), task.outputs.T)
 
     def trainable(self):
         return (self.weight,)

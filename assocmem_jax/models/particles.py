@@ -3,14 +3,13 @@
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import checks
 from ..tasks import AssociationTask
-from ..tasks.embeddings import gram
+from ..tasks.embeddings import gram, product
 from .base import AbstractModel
 from .memory import LinearMemory
 
@@ -49,8 +48,7 @@ class ParticleSystem(AbstractModel):
         return (self.values,)
 
     def tangent(self, task, gradient):
-        moved = jnp.matmul(self.alpha, gradient.values, precision=jax.lax.Precision.HIGHEST)
-        moved = jnp.matmul(moved, self.beta, precision=jax.lax.Precision.HIGHEST)
+        moved = product(product(self.alpha, gradient.values), self.beta)
         return eqx.tree_at(lambda m: m.values, gradient, moved)
 
     def noise(self, task, key):
@@ -105,7 +103,8 @@ class MarginSystem(AbstractModel):
         return (self.margins,)
 
     def tangent(self, task, gradient):
-        return eqx.tree_at(lambda m: m.margins, gradient, self.kernel @ gradient.margins)
+        moved = product(self.kernel, gradient.margins[:, None])[:, 0]
+        return eqx.tree_at(lambda m: m.margins, gradient, moved)
 
     def noise(self, task, key):
         scores = LinearMemory.zeros(task).noise(task, key).scores(task)

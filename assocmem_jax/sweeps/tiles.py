@@ -51,7 +51,7 @@ _OF_STATUS = {
 
 # On CPU a tile's loop state should stay in the first-level cache (measured: benchmarks/bench_tiles.py).
 TILE_BYTES = 24 * 1024
-SMALLEST_TILE, LARGEST_TILE = 32, 1024
+SMALLEST_TILE, LARGEST_TILE = 8, 1024
 GPU_TILE = 2**17  # a card wants at least 10⁵ lanes; not measured
 
 

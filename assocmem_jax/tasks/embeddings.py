@@ -107,4 +107,19 @@ def from_gram(gram: Float[Array | np.ndarray, "n n"], d: int | None = None) -> F
 
 def gram(rows: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """Inner products of the rows: α of GD (11) for the inputs."""
-    return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+    return product(rows, rows.T)
+
+
+def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m"]:
+    """ab; a small product as a sum of outer products.
+
+    Under ``vmap`` XLA computes small products one by one on a CPU: at 4 × 4, seventy times the cost of
+    the same sum written out, which is one loop over all lanes.
+    """
+    n, k, m = a.shape[0], *b.shape
+    if k > 8 or n * m > 256:
+        return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    total = a[:, 0, None] * b[0]
+    for i in range(1, k):
+        total = total + a[:, i, None] * b[i]
+    return total
