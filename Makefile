@@ -23,7 +23,7 @@ demo: $(VENV)/base
 	$(BIN)/assocmem run configs/gd_fig2.toml
 
 test: $(VENV)/all
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 examples: $(VENV)/all
 	$(BIN)/pytest -n 2 -m examples

@@ -91,6 +91,8 @@ def caught(name: str) -> tuple[str, bool, str]:
             "--no-header",
             "-p",
             "no:cacheprovider",
+            "-m",
+            "not examples",
         ]
         command += ["-k", options[0].strip("'")] if options else []
         run = subprocess.run(

@@ -89,6 +89,7 @@ def test_descent_is_the_numpy_loop(kind):
         )  # fmt: skip
 
 
+@pytest.mark.soak
 def test_descent_tends_to_the_flow_at_first_order():
     p, targets, inputs, outputs, weight = helpers.random_problem(1)
     task = am.AssociationTask(p, targets, inputs, outputs)

@@ -157,14 +157,15 @@ def test_all_saved_times_are_accurate_not_only_the_last():
 def test_stiff_problems_fall_back_and_agree():
     """Near-collinear inputs and a finite minimiser, where the explicit solver runs out of steps."""
     task = am.two_tokens(0.999, 0.75)
-    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe={"g": am.gammas})
+    watch = {"g": am.gammas, "margins": am.margins}
+    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe=watch)
     assert run.status == am.Status.OK
     assert 200 < run.num_steps <= 1200  # it lands on each of the 200 times asked for
     expected = two_particle_reference(1e12, 0.75, 0.999)
     m = np.asarray(run.observed["g"][-1]) @ np.array([[1, -1], [1, 1]])
     np.testing.assert_allclose(m, expected, rtol=1e-9)
     collinear = am.two_tokens(1.0, 0.75)
-    run = am.simulate(collinear, am.LinearMemory.zeros(collinear), am.GradientFlow(1e12), observe=WATCH)
+    run = am.simulate(collinear, am.LinearMemory.zeros(collinear), am.GradientFlow(1e12), observe=watch)
     np.testing.assert_allclose(run.observed["margins"][-1, 0], np.log(3), rtol=1e-10)  # oracle F
     with pytest.raises(am.SimulationError, match=r"STEP_LIMIT.*stiff=True"):
         am.simulate(

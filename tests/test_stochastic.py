@@ -1,5 +1,7 @@
 """Stochastic flow, GD (6): orders of convergence, law of the noise, its keys."""
 
+import functools
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import helpers
 PATHS = 400
 
 
+@functools.cache
 def ends(solver, steps, refine, sigma=1.0, t1=1.0, paths=PATHS):
     """Final W of many paths; runs with the same steps × refine share their Brownian paths."""
     task = am.two_tokens(0.5, 0.75)
@@ -25,7 +28,10 @@ def ends(solver, steps, refine, sigma=1.0, t1=1.0, paths=PATHS):
     return np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(1), paths)))
 
 
-@pytest.mark.parametrize(("solver", "order"), [(diffrax.Euler(), 1.0), (diffrax.ShARK(), 1.5)])
+@pytest.mark.parametrize(
+    ("solver", "order"),
+    [(diffrax.Euler(), 1.0), pytest.param(diffrax.ShARK(), 1.5, marks=pytest.mark.soak)],
+)
 def test_strong_and_weak_order(solver, order):
     """Additive noise of size one against a gradient below one: E|W_h − W| and |E φ(W_h) − E φ(W)|.
 
