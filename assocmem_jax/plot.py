@@ -163,7 +163,7 @@ def heatmap(
 def _grey(ax: Axes, values, missing: str) -> None:
     if np.isnan(values).any():
         patch = Patch(facecolor="0.8", edgecolor="0.4", linewidth=0.4, label=missing)
-        ax.legend(handles=[patch], loc="upper right", frameon=True, framealpha=0.9, handlelength=1)
+        ax.legend(handles=[patch], loc="lower left", frameon=True, framealpha=0.9, handlelength=1)
 
 
 def _heat(ax: Axes, table, x: str, y: str, values, label: str, levels: int, bar: bool, options) -> Any:

@@ -41,8 +41,9 @@ SIZES = [(1, 2, 2), (2, 2, 2), (4, 2, 4), (8, 2, 9), (9, 2, 9), (3, 3, 4)]
 
 @pytest.mark.parametrize(("n", "m", "d"), SIZES)
 def test_steps_to_perfect_agree_with_a_numpy_loop(n, m, d):
-    problems = [random_problem(seed, n, m, d, d)[:4] for seed in range(8)]
-    rates = np.geomspace(0.3, 30, 8)
+    count = 32 if n == 2 else 8
+    problems = [random_problem(seed, n, m, d, d)[:4] for seed in range(count)]
+    rates = np.geomspace(0.03, 30, count)
 
     @jax.jit
     @jax.vmap
@@ -51,6 +52,10 @@ def test_steps_to_perfect_agree_with_a_numpy_loop(n, m, d):
         return [am.time_to_perfect(task, rate, 70, stable=stable) for stable in (True, False)]
 
     watched, stopped = run(*map(np.stack, zip(*problems)), rates)
+    if n == 2:  # beside lanes that hit at once there are some that do so blocks later, and some that never do
+        assert watched.first_step.min() == -1
+        assert ((0 < watched.first_step) & (watched.first_step <= 32)).any()
+        assert (watched.first_step > 32).any()
     for k, (problem, rate) in enumerate(zip(problems, rates)):
         first, kept = numpy_steps_to_perfect(*problem, rate, 70)
         assert (int(watched.first_step[k]), int(watched.stable_step[k])) == (first, kept)
