@@ -91,8 +91,11 @@ def prepare(
         variables = {
             name: v._replace(shape=(count, *v.shape), dims=("seed", *v.dims)) for name, v in variables.items()
         }
-    if taken := {*grid.dims, *grid.parameters} & set(variables):
-        checks.refuse("fn", "a function whose results are not named like an axis", sorted(taken))
+    results = {*variables, *(dim for v in variables.values() for dim in v.dims)}
+    if taken := {*grid.dims, *grid.parameters} & results:
+        checks.refuse(
+            "fn", "a function whose results (and their axes) are not named like an axis", sorted(taken)
+        )
     if kept is not None and tuple(kept["shape"]) == grid.shape:
         cut = Blocks(grid.shape, tuple(kept["box"]))
     else:

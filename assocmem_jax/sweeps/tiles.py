@@ -73,7 +73,6 @@ class Traced(NamedTuple):
     """fn as one lane sees it."""
 
     jaxpr: Any
-    names: tuple[str, ...]
     variables: Mapping[str, Variable]
     keyed: bool
     state_bytes: int
@@ -153,13 +152,12 @@ def trace(fn: Callable, grid: Grid) -> Traced:
             f"fn must be traceable, got {type(fault).__name__} in {describe(fn)}; axes arrive as traced "
             "scalars: use jnp.where for branches, and for sizes (d, N, steps) one sweep each and xr.concat"
         ) from fault
-    order = [name for name in shapes]  # as jax sorts them
     text = re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode()
     mixed = hashlib.sha256(text)
     for constant in _constants(jaxpr):
         mixed.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
-    variables = {name: found[name] for name in order}
-    return Traced(jaxpr, names, variables, keyed, _loop_bytes(jaxpr.jaxpr), mixed.hexdigest())
+    variables = {name: found[name] for name in shapes}  # as jax sorts them
+    return Traced(jaxpr, variables, keyed, _loop_bytes(jaxpr.jaxpr), mixed.hexdigest())
 
 
 def _dtype(values: np.ndarray) -> np.dtype:
@@ -185,7 +183,8 @@ def _named(result: Any) -> dict[str, Any]:
             checks.refuse(
                 "fn", "a function that returns arrays", f"{type(leaf).__name__} in {name or 'its result'}"
             )
-        if value.dtype == jnp.bfloat16 or value.dtype.kind not in "fiub":
+        kinds = (jnp.floating, jnp.integer, jnp.bool_)
+        if value.dtype == jnp.bfloat16 or not any(jnp.issubdtype(value.dtype, kind) for kind in kinds):
             checks.refuse(
                 "fn", "a function that returns real numbers", f"{value.dtype} in {name or 'its result'}"
             )
