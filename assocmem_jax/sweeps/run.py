@@ -226,9 +226,10 @@ def _work(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable |
 
 def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], progress: bool | None) -> None:
     payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
-    left, last = set(tasks), ""
+    left, last, idle = set(tasks), "", 0
     with _bar(plan, tasks, progress) as bar:
-        for _ in range(MOST_DEATHS + 1):
+        while left and idle <= MOST_DEATHS:
+            before = len(left)
             with getattr(executor, "batch", nullcontext)():
                 running = {executor.submit(_work, *payload, task): task for task in sorted(left)}
             for done in futures.as_completed(running):
@@ -236,23 +237,26 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 try:
                     sound = done.result()
                 except futures.BrokenExecutor:
-                    done = f"{len(store.committed())} of {len(plan.blocks)} tasks are committed"
+                    kept = f"{len(store.committed())} of {len(plan.blocks)} tasks are committed"
                     raise SweepError(
-                        f"executor: a worker died and its pool with it; {done}: run the same sweep again "
-                        "with a new pool (a worker also dies where fn cannot be imported)"
+                        f"executor: a worker died and its pool with it; {kept}: run the same sweep again with "
+                        "a new pool (a worker also dies where fn cannot be imported)"
                     ) from None
                 except Exception as fault:
                     text = last = _reason(fault)
-                    if store.tries(task):  # its worker died, and the scheduler gave up on it
+                    deaths = store.tries(task)
+                    if not deaths:
+                        hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
+                        raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
+                    if deaths < MOST_DEATHS:  # its worker died, and the scheduler gave up: once more
                         continue
-                    hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
-                    raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
+                    sound = False
                 if not sound:
                     _commit(plan, program(plan), store, task)
                 left.discard(task)
                 bar.update(1)
-            if not left:
-                return
-    raise SweepError(
-        f"executor: {len(left)} tasks never ended, among them {sorted(left)[:5]}; the last: {last}"
-    )
+            idle = idle + 1 if len(left) == before else 0
+    if left:
+        raise SweepError(
+            f"executor: {len(left)} tasks never ended, such as {sorted(left)[:5]}; the last: {last}"
+        )
