@@ -176,6 +176,9 @@ def test_other_sweeps_are_refused(whole, tmp_path):
     assert tmp_path.exists()
     replaced = tmp_path / "s"
     shutil.copytree(whole, replaced)
+    with pytest.raises(ValueError, match="axes must be given for every parameter"):
+        am.sweep(trained, learning_rate=[1.0], store=replaced, overwrite=True)
+    assert contents(replaced) == contents(whole)  # a refused sweep replaces nothing
     data = am.sweep(trained, learning_rate=[1.0], alpha=[0.5], store=replaced, overwrite=True)
     assert data.loss.shape == (1, 1)
 

@@ -237,10 +237,10 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 try:
                     sound = done.result()
                 except futures.BrokenExecutor:
-                    kept = f"{len(store.committed())} of {len(plan.blocks)} tasks are committed"
                     raise SweepError(
-                        f"executor: a worker died and its pool with it; {kept}: run the same sweep again with "
-                        "a new pool (a worker also dies where fn cannot be imported)"
+                        f"executor: a worker died and its pool with it; {len(store.committed())} of "
+                        f"{len(plan.blocks)} tasks are committed: run the same sweep again with a new pool "
+                        "(a worker also dies where fn cannot be imported)"
                     ) from None
                 except Exception as fault:
                     text = last = _reason(fault)

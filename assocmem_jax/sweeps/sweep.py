@@ -81,19 +81,16 @@ def sweep(
     ):
         checks.refuse("shard", "(i, n) with 0 ≤ i < n, and a store", shard)
     path = None if store is None else Path(store)
-    kept = None
-    if path is not None and path.exists():
-        existing = Store(path)  # refuses to replace what is not a store
-        if overwrite:
-            shutil.rmtree(path)
-        else:
-            kept = existing.plan
+    existing = Store(path) if path is not None and path.exists() else None  # refuses what is not a store
+    kept = None if existing is None or overwrite else existing.plan
     plan = prepare(
         fn, grid(axes, seeds), tile=tile, chunk=chunk, reduce=reduce, predict=predict, units=units,
         config=config, kept=kept,
     )  # fmt: skip
     if path is None:
         return _into_memory(plan, progress)
+    if existing is not None and overwrite:  # not before the new sweep is known to be sound
+        shutil.rmtree(path)
     into_store(plan, path, executor=executor, shard=shard, progress=progress, repair=repair)
     return open_store(path)
 
