@@ -128,7 +128,8 @@ def _into_memory(plan: Plan, progress: bool | None):
     coordinates = {
         name: (dims, values, describe(name)) for name, (dims, values) in layout.coordinates.items()
     }
-    attributes = plan.attributes | {"wall_time_seconds": round(time.perf_counter() - began, 4)}
+    seconds = round(time.perf_counter() - began, 4)
+    attributes = plan.attributes | {"device": built.devices[0].device_kind, "wall_time_seconds": seconds}
     if failures:
         attributes["failures"] = failures[:MOST_FAILURES]
     return xr.Dataset(data, coordinates, attributes)
