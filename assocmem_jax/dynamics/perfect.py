@@ -19,7 +19,7 @@ from .events import perfect_accuracy
 from .simulate import simulate
 from .trajectory import Status
 
-# Above this many tokens the kernel N × N no longer unrolls to advantage.
+# Above this many tokens (or dimensions) sums over them no longer unroll to advantage.
 UNROLLED_TOKENS = 8
 # Steps between two looks at whether every lane has ended.
 BLOCK = 32
@@ -103,9 +103,15 @@ def _lanes(steps: int, stable: bool):
 def _descend(m, signed, rates, steps: int, stable: bool):
     """First and stable step and status; m: (N, …lanes), signed: (N, d, …), rates: (N, …)."""
     tokens, width = signed.shape[:2]
+
+    def overlap(x):
+        if width > UNROLLED_TOKENS:
+            return jnp.sum(signed * signed[x], axis=1)
+        return sum(signed[:, k] * signed[x, k] for k in range(width))
+
     # Column x' of η K diag(p), summed by hand: a batched product of such small matrices costs more
     # than a hundred steps.
-    columns = [rates[x] * sum(signed[:, k] * signed[x, k] for k in range(width)) for x in range(tokens)]
+    columns = [rates[x] * overlap(x) for x in range(tokens)]
     # The barriers keep XLA from computing these, and each sigmoid, once for every use.
     columns = jax.lax.optimization_barrier(columns)
 
