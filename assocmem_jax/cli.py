@@ -89,8 +89,10 @@ def _sweep(options: argparse.Namespace) -> int:
             return 2
         from .studies import stored
 
-        look = {"status": stored.status, "verify": stored.verify}[options.what[0]]
-        return _reported(lambda: look(Path(options.what[1]), **_repair(options)))
+        out = Path(options.what[1])
+        if options.what[0] == "status":
+            return _reported(lambda: stored.status(out))
+        return _reported(lambda: stored.verify(out, repair=options.repair))
     if len(options.what) > 1:
         print("assocmem: sweep takes one config (or: status STORE, verify STORE)", file=sys.stderr)
         return 2
@@ -106,10 +108,6 @@ def _sweep(options: argparse.Namespace) -> int:
     out = options.out or Path("results") / f"{Path(options.what[0]).stem}-{study.hash()[:8]}.zarr"
     shard, force, devices = options.shard, options.force, options.devices
     return _reported(lambda: stored.run(study, out, shard=shard, force=force, devices=devices))
-
-
-def _repair(options: argparse.Namespace) -> dict:
-    return {"repair": options.repair} if options.what[0] == "verify" else {}
 
 
 def _figure(options: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """Sweeps in a store: run, look at, verify. What ``assocmem sweep`` does."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -64,9 +63,10 @@ def _ready(study: Study, devices: int | None) -> dict[str, Any]:
         raise RecordError(f"{study.study} is not a sweep; assocmem run runs it")
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from ..sweeps.memory import cores
+
     try:
-        jax.config.update("jax_num_cpu_devices", cores if devices is None else devices)
+        jax.config.update("jax_num_cpu_devices", cores() if devices is None else devices)
     except RuntimeError:
         if devices is not None:
             raise RecordError("--devices: JAX has started already; its devices cannot be changed") from None
@@ -120,7 +120,7 @@ def _state(out: Path) -> list[str]:
     return lines + [f"  failed: {line}" for line in failures[:8]]
 
 
-def _finish(study: SweepStudy | Study, data, out: Path) -> list[str]:
+def _finish(study: Study, data, out: Path) -> list[str]:
     from ..plot import paper, save
     from ..sweeps import Outcome
 

@@ -1,7 +1,13 @@
-"""How much memory is free, here and now."""
+"""What this machine has: cores, and memory free here and now."""
 
+import os
 from pathlib import Path
 from typing import Any
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free(device: Any = None) -> int | None:

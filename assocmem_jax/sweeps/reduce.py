@@ -91,9 +91,8 @@ class OverSeeds:
                 picks = []
                 for level in self.levels:
                     rank = np.maximum(np.ceil(level * n).astype(int), 1) - 1
-                    pick = np.take_along_axis(ranked, rank[:, None] + np.zeros_like(ranked[:, :1], int), 1)[
-                        :, 0
-                    ]
+                    rank = np.broadcast_to(rank[:, None], ranked[:, :1].shape)
+                    pick = np.take_along_axis(ranked, rank, axis=1)[:, 0]
                     picks.append(np.where(n > 0, pick, np.nan))
                 found[f"{name}_quantile"] = np.stack(picks, axis=1).astype(value.dtype)
         return found

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from .. import checks
+from . import memory
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
 from .store import Store, StoreError, create
@@ -43,7 +44,8 @@ def compute(plan: Plan, built: Program, task: int, run: Callable | None = None):
         order = np.argsort(-np.broadcast_to(costs, natural.shape), kind="stable")
     failures: dict[int, str] = {}
     run = run or functools.partial(built.run, task)
-    values = isolate(run, natural[order], plan.traced.variables, failures)
+    with _quiet():
+        values = isolate(run, natural[order], plan.traced.variables, failures)
     if plan.predict is not None:
         back = np.argsort(order, kind="stable")
         values = {name: value[back] for name, value in values.items()}
@@ -66,10 +68,7 @@ def isolate(
     run: Callable, lanes: np.ndarray, variables: Mapping[str, Variable], failures: dict[int, str]
 ) -> dict[str, np.ndarray]:
     """``run(lanes)``; if that raises, halve until the lanes that raise stand alone, and mark them."""
-    log = logging.getLogger("jax._src.callback")  # prints a traceback for each raise: told once, below
-    level = log.level
     try:
-        log.setLevel(logging.CRITICAL)
         return run(lanes)
     except MemoryError:
         raise
@@ -86,11 +85,23 @@ def isolate(
             blank = {n: np.full((1, *v.shape), v.missing, v.dtype) for n, v in variables.items()}
             blank["status"][:] = int(Outcome.FAILED)
             return blank
-    finally:
-        log.setLevel(level)
     half = len(lanes) // 2
     parts = [isolate(run, part, variables, failures) for part in (lanes[:half], lanes[half:])]
     return {name: np.concatenate([part[name] for part in parts]) for name in variables}
+
+
+@contextmanager
+def _quiet():
+    """Without the traceback that JAX logs for every raise in a callback: each is told once, as a failure.
+
+    A filter of its own for each caller, as tasks run in threads.
+    """
+    log, silent = logging.getLogger("jax._src.callback"), lambda record: False
+    log.addFilter(silent)
+    try:
+        yield
+    finally:
+        log.removeFilter(silent)
 
 
 def _reason(fault: BaseException) -> str:
@@ -106,8 +117,7 @@ def locally(
     """Tasks one after another; where a CPU's device leaves cores idle, in a thread for each."""
     workers = 1
     if built.devices[0].platform == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = max(1, min(cores // len(built.devices), len(tasks)))
+        workers = max(1, min(memory.cores() // len(built.devices), len(tasks)))
     guard(plan, built, workers)
     with _bar(plan, tasks, progress) as bar, futures.ThreadPoolExecutor(workers) as pool:
         running = [pool.submit(one, task) for task in tasks]

@@ -80,6 +80,7 @@ class Traced(NamedTuple):
 
 
 def describe(fn: Callable) -> str:
+    """Where fn is defined."""
     if isinstance(fn, functools.partial):
         return describe(fn.func)
     return f"{getattr(fn, '__module__', '?')}.{getattr(fn, '__qualname__', type(fn).__name__)}"
