@@ -526,7 +526,7 @@ def test_refusals_are_one_line(arguments, message, tmp_path, monkeypatch):
         (lambda: am.zipped(a=[1.0], b=[1.0, 2.0]), "zipped must be of parameters of one length"),
         (lambda: am.sampled(4), "sampled must be given at least one law"),
         (lambda: am.sampled(0, a=am.Uniform(0, 1)), "n must be at least 1"),
-        (lambda: am.sampled(4, a=(0, 1)), "a must be a Uniform or LogUniform"),
+        (lambda: am.sampled(4, a=(0, 1)), "a must be a Uniform, LogUniform or Integers"),
         (lambda: am.sampled(4, method="grid", a=am.Uniform(0, 1)), "method must be 'sobol' or 'random'"),
         (lambda: am.Uniform(1, 0), "Uniform must be finite numbers low < high"),
         (lambda: am.LogUniform(0, 1), "LogUniform must be finite numbers low < high, both positive"),

@@ -24,8 +24,9 @@ class Descent(eqx.Module):
     """W_{t+1} = W_t + optimizer(∇L(W_t)), GD (5); with ``batch_size``, of a minibatch, GD (7).
 
     - ``optimizer``: any optax transformation, or, with ``learning_rate``, a function of the rate
-      such as ``optax.sgd``. In the second form the rate is data: it may be traced or batched, and a
-      new value does not recompile.
+      such as ``optax.sgd``. In the second form the rate is data: it may be traced, batched and
+      differentiated, and a new value does not recompile. A vector of ``steps`` rates is a schedule:
+      the optimizer is given the function of the step that reads it.
     - ``steps``: updates to make.
     - ``batch_size``: pairs drawn from p(x) p(y|x) for each update, with the key
       ``fold_in(key, step)``; ``None`` descends the population loss.
@@ -41,7 +42,7 @@ class Descent(eqx.Module):
     optimizer: optax.GradientTransformation | Callable = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     batch_size: int | None = eqx.field(static=True)
-    learning_rate: Float[Array, ""] | None
+    learning_rate: Float[Array, "*steps"] | None
     compensated: bool | None = eqx.field(static=True)
 
     def __init__(
@@ -50,7 +51,7 @@ class Descent(eqx.Module):
         steps: int,
         batch_size: int | None = None,
         *,
-        learning_rate: Scalar | None = None,
+        learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | None = None,
         compensated: bool | None = None,
     ):
         transformation = isinstance(optimizer, optax.GradientTransformation)
@@ -75,6 +76,11 @@ class Descent(eqx.Module):
             (learning_rate,) = checks.floats(learning_rate)
         self.optimizer = optimizer
         self.steps = checks.count("steps", steps, 0)
+        if learning_rate is not None and learning_rate.shape not in ((), (self.steps,)):
+            checks.refuse(
+                "learning_rate", f"one number, or one for each of the {steps} steps",
+                f"shape {learning_rate.shape}",
+            )  # fmt: skip
         self.batch_size = None if batch_size is None else checks.count("batch_size", batch_size)
         self.learning_rate = learning_rate
         self.compensated = compensated
@@ -82,8 +88,11 @@ class Descent(eqx.Module):
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation."""
         optimizer: Any = self.optimizer
-        if self.learning_rate is not None:
-            optimizer = optimizer(self.learning_rate)
+        rates = self.learning_rate
+        if rates is not None and rates.ndim:
+            optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)])
+        elif rates is not None:
+            optimizer = optimizer(rates)
         return optax.with_extra_args_support(optimizer)
 
     def marks(self, every: int | None, at) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Many configurations at once: axes, tiles, statistics over seeds, a store, executors."""
 
+from .axes import Integers as Integers
 from .axes import LogUniform as LogUniform
 from .axes import Uniform as Uniform
 from .axes import sampled as sampled

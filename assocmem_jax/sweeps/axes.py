@@ -40,6 +40,22 @@ class LogUniform:
         return self.low * (self.high / self.low) ** u
 
 
+@dataclasses.dataclass(frozen=True)
+class Integers:
+    """A law for ``sampled``: whole numbers from low to high, both included, equally likely."""
+
+    low: int
+    high: int
+
+    def __post_init__(self):
+        _ordered(self, -math.inf)
+        if self.low != int(self.low) or self.high != int(self.high):
+            checks.refuse("Integers", "between whole numbers", f"({self.low!r}, {self.high!r})")
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return np.minimum(np.floor(self.low + (self.high + 1 - self.low) * u), self.high).astype(np.int32)
+
+
 def _ordered(law: Any, least: float) -> None:
     known = all(isinstance(v, float | int) and math.isfinite(v) for v in (law.low, law.high))
     if not known or not least < law.low < law.high:
@@ -66,18 +82,23 @@ def zipped(**values: Any) -> Joint:
     return Joint(arrays, "zipped")
 
 
-def sampled(n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | LogUniform) -> Joint:
+def sampled(n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | LogUniform | Integers) -> Joint:
     """One axis of ``n`` points drawn from laws: ``point=am.sampled(4096, alpha=am.Uniform(.5, 1))``.
 
     ``method``: "sobol" (scrambled Sobol points: even cover, best for n a power of two) or "random".
     Points depend on n, seed, method and the order of the laws only.
     """
-    n = checks.count("n", n)
     if not laws:
         checks.refuse("sampled", "given at least one law", "none", "alpha=am.Uniform(0, 1)")
+    return Joint(drawn(n, laws, method, seed), f"{method}, seed {seed}")
+
+
+def drawn(n: int, laws: Mapping[str, Any], method: str = "sobol", seed: int = 0) -> dict[str, np.ndarray]:
+    """The points of ``sampled``, for laws of any name."""
+    n = checks.count("n", n)
     for name, law in laws.items():
-        if not isinstance(law, Uniform | LogUniform):
-            checks.refuse(name, "a Uniform or LogUniform", repr(law))
+        if not isinstance(law, Uniform | LogUniform | Integers):
+            checks.refuse(name, "a Uniform, LogUniform or Integers", repr(law))
     if method == "sobol":
         from scipy.stats import qmc
 
@@ -88,8 +109,7 @@ def sampled(n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | L
         points = np.random.default_rng(seed).random((n, len(laws)))
     else:
         checks.refuse("method", "'sobol' or 'random'", repr(method))
-    arrays = {name: law.quantile(points[:, k]) for k, (name, law) in enumerate(laws.items())}
-    return Joint(arrays, f"{method}, seed {seed}")
+    return {name: law.quantile(points[:, k]) for k, (name, law) in enumerate(laws.items())}
 
 
 def _vector(name: str, value: Any) -> np.ndarray:

@@ -7,7 +7,9 @@ they broadcast, jit, vmap and differentiate. Every docstring says where we diffe
 from . import equicorrelated as equicorrelated
 from . import first_step as first_step
 from . import forgetting as forgetting
+from . import induction as induction
 from . import orthogonal as orthogonal
+from . import outer_product as outer_product
 from . import soft_labels as soft_labels
 from . import two_particles as two_particles
 from .special import exponential_root as exponential_root

@@ -75,3 +75,41 @@ def margin(t, q, c, m0=0.0) -> Real:
     correction = jnp.where(moving, slope * (t - time_between(m0, root, q, c)), 0)
     correction = jnp.where(jnp.isfinite(correction), correction, 0)
     return root + correction - fixed(correction)
+
+
+# --- Beyond the edge (not in GD) ------------------------------------------------------------------
+
+
+def cycle_amplitude(q, excess) -> Real:
+    """Half the width of the 2-cycle just beyond the edge, ηH* = 2 + ``excess``: to leading order
+    √(3 excess/(2(1 − 3q(1−q)))).
+
+    The Schwarzian derivative of the step at m* is −4 + 12q(1−q) < 0 there for every q: period doubling
+    is always supercritical, descent never jumps.
+    """
+    return jnp.sqrt(3 * jnp.asarray(excess) / (2 * (1 - 3 * jnp.asarray(q) * (1 - q))))
+
+
+def balanced_cycle(rate, c, iterations: int = 200) -> Real:
+    """q = ½, η > 2/H* = 8/c: the m > 0 of the 2-cycle ±m, m = (ηc/4) tanh(m/2); 0 below the edge.
+
+    It attracts almost every start at every rate: |m| follows m ↦ |m − (ηc/2) tanh(m/2)|, whose slope
+    stays above −1, so that it has no 2-cycle and (Coppel) converges to a fixed point.
+    """
+    quarter = jnp.asarray(rate) * c / 4
+    # m − quarter · tanh(m/2) is convex for m > 0 and negative just above 0: bisect on the right of it.
+    low, high = jnp.full_like(quarter, 1e-12), quarter
+
+    def halve(_, ends):
+        a, b = ends
+        middle = (a + b) / 2
+        inside = middle < quarter * jnp.tanh(middle / 2)
+        return jnp.where(inside, middle, a), jnp.where(inside, b, middle)
+
+    low, high = jax.lax.fori_loop(0, iterations, halve, (low, high))
+    return jnp.where(quarter > 2, (low + high) / 2, 0.0)
+
+
+def balanced_multiplier(m) -> Real:
+    """Multiplier of that cycle, (1 − 2m/sinh m)²: below one for every m > 0."""
+    return (1 - 2 * jnp.asarray(m) / jnp.sinh(m)) ** 2

@@ -143,3 +143,73 @@ def spike_lower(rate, p1, alpha, c) -> Real:
     """L(W₁) ≥ (c/2) η (αp₁ − p₂) p₂ if αp₁ > p₂: GD Proposition 5, which omits c/2 (row 21)."""
     p2 = 1 - jnp.asarray(p1)
     return c / 2 * rate * (alpha * p1 - p2) * p2
+
+
+# --- Steps to perfect accuracy (not in GD) --------------------------------------------------------
+
+
+def fewest_steps(p1, alpha) -> Real:
+    """No constant learning rate reaches perfect accuracy from zero in fewer steps; p₁ ≥ p₂.
+
+    1 if p₂ > αp₁, else 2 + ⌊(αp₁ − p₂)/(2p₂)⌋: the first step puts m₂ at −ηc(αp₁−p₂)/2, and each
+    later one adds less than ηcp₂.
+    """
+    lag = alpha * jnp.asarray(p1) - (1 - p1)
+    return jnp.where(lag < 0, 1, 2 + jnp.floor(lag / (2 * (1 - p1)))).astype(int)
+
+
+class Limit(NamedTuple):
+    """``steps`` to perfect accuracy as η → ∞ (−1: more than allowed); ``gap``: min |m_i|/(ηc) met on the
+    way; ``rate``: ηc from which on the count is ``steps`` exactly."""
+
+    steps: Real
+    gap: Real
+    rate: Real
+
+
+def perceptron_limit(p1, alpha, most: int = 512) -> Limit:
+    """Steps to perfect accuracy in the limit of large learning rates: a perceptron.
+
+    x = m/(ηc): x_i(1) = (p_i − αp_j)/2, then x_i += p_i 1{x_i<0} − αp_j 1{x_j<0} until both are
+    positive. Since |σ(−m) − 1{m<0}| ≤ e^{−|m|}, descent follows it, sign by sign, as soon as
+    T(1+|α|)e^{−ηc·gap/2} ≤ gap/2: ``rate`` = (2/gap) log(2T(1+|α|)/gap).
+    """
+    p = jnp.stack([jnp.asarray(p1), 1 - jnp.asarray(p1)])
+    start = (p - alpha * p[::-1]) / 2
+
+    def step(t, state):
+        x, count, gap = state
+        moving = count < 0
+        gap = jnp.where(moving, jnp.minimum(gap, jnp.min(jnp.abs(x))), gap)
+        count = jnp.where(moving & jnp.all(x > 0), t + 1, count)
+        pull = p * (x < 0)
+        return x + pull - alpha * pull[::-1], count, gap
+
+    first = (start, jnp.asarray(-1), jnp.asarray(jnp.inf, start.dtype))
+    _, count, gap = jax.lax.fori_loop(0, most, step, first)
+    rate = 2 / gap * jnp.log(2 * jnp.maximum(count, 1) * (1 + jnp.abs(alpha)) / gap)
+    return Limit(count, gap, rate)
+
+
+class TwoSteps(NamedTuple):
+    """ηc of the first step (at least), and the ratio of the second to it."""
+
+    rate: Real
+    ratio: Real
+
+
+def two_step_schedule(p1, alpha) -> TwoSteps:
+    """A schedule that reaches perfect accuracy in two steps from zero; αp₁ > p₂, α < 1.
+
+    In the limit of large η₁ the first step leaves only token 2 wrong, and η₂ p₂ must lift it by
+    (αp₁−p₂)/2 while α η₂ p₂ must cost token 1 less than (p₁−αp₂)/2: the ratio may lie between
+    (αp₁−p₂)/(2p₂) and (p₁−αp₂)/(2αp₂), an interval that is not empty iff α² < 1. Here, its middle; ηc is
+    such that e^{−|m(1)|} cannot spoil it.
+    """
+    p2 = 1 - jnp.asarray(p1)
+    low, high = (alpha * p1 - p2) / (2 * p2), (p1 - alpha * p2) / (2 * alpha * p2)
+    ratio = (low + high) / 2
+    slack = (high - low) / 2 * alpha * p2  # of the tighter of the two, α ≤ 1
+    nearest = jnp.minimum(alpha * p1 - p2, p1 - alpha * p2) / 2
+    rate = jnp.log(2 * ratio * (1 + alpha) / slack) / nearest
+    return TwoSteps(jnp.maximum(rate, 1.0), ratio)

@@ -1,0 +1,322 @@
+"""Draw problems, run the claims, weigh both routes: ``check``."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import checks
+from ..sweeps.axes import drawn
+from .claims import Claim
+from .registry import Statement, statements
+
+# Problems computed side by side.
+LANES = 256
+# Two routes may differ by the error of each.
+BOTH = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One entry of one claim of one problem: ``left relation right``, allowed to miss by ``within``."""
+
+    problem: Mapping[str, float | int]
+    left: float
+    relation: str
+    right: float
+    within: float
+
+    def __str__(self) -> str:
+        at = ", ".join(f"{name} = {_short(value)}" for name, value in self.problem.items())
+        return f"{_short(self.left, 6)} {self.relation} {_short(self.right, 6)}" + (f" at {at}" if at else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How a form fared: problems it applies to, those that break it, and its worst entry.
+
+    ``worst`` is the entry of the largest (excess/within): for a form that holds, how near it came.
+    """
+
+    tried: int = 0
+    broken: int = 0
+    ratio: float = -np.inf
+    worst: Example | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.broken == 0
+
+    def add(self, problems: Mapping[str, np.ndarray], case: Mapping[str, int], claims: tuple) -> "Tally":
+        """With a batch of problems; leaves of ``claims`` have the batch on their first axis."""
+        size = len(next(iter(jax.tree.leaves(claims))))
+        broken, applies, ratio, worst = np.zeros(size, bool), np.zeros(size, bool), self.ratio, self.worst
+        for claim in claims:
+            parts = (claim.left, claim.right, claim.within, claim.given)
+            rank = max(np.ndim(part) for part in parts)
+            left, right, within, given = np.broadcast_arrays(
+                *(np.reshape(part, np.shape(part) + (1,) * (rank - np.ndim(part))) for part in parts)
+            )
+            excess = Claim(left, right, within, given, claim.relation).excess()
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios = np.where(excess > -np.inf, excess / np.maximum(within, 1e-300), -np.inf)
+            ratios = np.where(np.isnan(ratios), np.inf, ratios).reshape(size, -1)
+            broken |= (ratios > 1).any(axis=1)
+            applies |= np.asarray(given).reshape(size, -1).any(axis=1)
+            if ratios.size and ratios.max() > ratio:
+                row, entry = np.unravel_index(np.argmax(ratios), ratios.shape)
+                ratio = float(ratios[row, entry])
+                values = (float(side.reshape(size, -1)[row, entry]) for side in (left, right, within))
+                at = {name: column[row].item() for name, column in problems.items()} | dict(case)
+                one, two, three = values
+                worst = Example(at, one, claim.relation, two, three)
+        return Tally(self.tried + int(applies.sum()), self.broken + int((broken & applies).sum()), ratio, worst)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What ``check`` found of a statement.
+
+    - ``printed``: the printed form, or ``None`` where it is the corrected one. ``corrected``: ours.
+    - ``second``: the corrected form by the second route, on a few of the problems. ``apart``: largest
+      difference of the two routes over what rounding allows (both hold to 2).
+    """
+
+    statement: Statement
+    printed: Tally | None
+    corrected: Tally
+    second: Tally | None
+    apart: float
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the corrected form holds, by both routes, and they agree."""
+        both = self.second is None or (self.second.holds and self.apart <= BOTH)
+        return self.corrected.holds and both
+
+    @property
+    def expected(self) -> bool:
+        """Whether the printed form fared as its recorded verdict says; true where nothing is recorded."""
+        broken = self.printed is not None and not self.printed.holds
+        return {"false": broken, "right": not broken, "open": True}[self.statement.verdict]
+
+    def lines(self) -> list[str]:
+        """A row of the table, and under it the worst case of each form."""
+        s, printed = self.statement, self.printed
+        if s.forms is None:
+            return [f"{s.id:<10} {s.says[:52]:<52}  not executable: {s.reason}"]
+        said = "as corrected" if s.verdict == "right" else "–"
+        if printed is not None:
+            said = "holds" if printed.holds else f"FAILS {printed.broken}/{printed.tried}"
+        ours = f"holds {self.corrected.tried}" if self.corrected.holds else "FAILS"
+        ours += {"proved": "", "numerical": " (numerical)", "conjecture": " (conjecture)"}[s.status]
+        again = "–"
+        if self.second is not None:
+            again = "agrees" if self.second.holds and self.apart <= BOTH else "DISAGREES"
+        lines = [f"{s.id:<10} {s.says[:52]:<52}  {said:<16} {ours:<18} {again}"]
+        if printed is not None and not printed.holds:
+            lines.append(f"{'':<10}   printed fails: {printed.worst}")
+        worst = self.corrected.worst
+        if worst is not None:
+            share = self.corrected.ratio
+            near = "nearest" if self.corrected.holds else "CORRECTED FAILS"
+            lines.append(f"{'':<10}   {near}: {worst} ({_share(share)} of {worst.within:.1e})")
+        if again == "DISAGREES" and self.second is not None:
+            lines.append(f"{'':<10}   SECOND ROUTE: {self.second.worst}; routes {self.apart:.3g} × apart")
+        return lines
+
+    def record(self) -> dict[str, Any]:
+        """As plain numbers and text."""
+        s = self.statement
+        tally = lambda t: None if t is None else dataclasses.asdict(t) | {"holds": t.holds}  # noqa: E731
+        return {
+            "id": s.id, "where": s.where, "says": s.says, "verdict": s.verdict, "status": s.status,
+            "executable": s.forms is not None, "printed": tally(self.printed),
+            "corrected": tally(self.corrected), "second": tally(self.second), "apart": self.apart,
+            "tolerance": s.tolerance, "ok": self.ok, "seconds": round(self.seconds, 3),
+        }  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The verdicts of a ``check``, in order. Prints as a table."""
+
+    verdicts: tuple[Verdict, ...]
+    samples: int
+    seed: int
+    seconds: float
+
+    def __getitem__(self, id: str) -> Verdict:
+        return {v.statement.id: v for v in self.verdicts}[id]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every corrected form holds, by both routes."""
+        return all(verdict.ok for verdict in self.verdicts)
+
+    def summary(self) -> list[str]:
+        """Last lines of the table."""
+        ran = [v for v in self.verdicts if v.statement.forms is not None]
+        refuted = sum(v.printed is not None and not v.printed.holds for v in ran)
+        red = [v.statement.id for v in ran if not v.ok]
+        missed = [v.statement.id for v in ran if not v.expected]
+        lines = [
+            f"{len(ran)} statements on up to {self.samples} problems each in {self.seconds:.0f} s: "
+            f"{len(ran) - len(red)} corrected forms hold by both routes; {refuted} printed forms refuted"
+        ]
+        lines += [f"printed form not as recorded: {', '.join(missed)}"] if missed else []
+        return lines + ([f"CORRECTED FORM FAILS: {', '.join(red)}"] if red else [])
+
+    def __str__(self) -> str:
+        rows = itertools.chain.from_iterable(v.lines() for v in self.verdicts)
+        return "\n".join([HEADER, *rows, *self.summary()])
+
+    def to_json(self) -> str:
+        """Everything, with what it takes to run it again. Infinite numbers as strings."""
+        import importlib.metadata as metadata
+
+        names = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy")
+        entries = {
+            "samples": self.samples, "seed": self.seed, "seconds": round(self.seconds, 3), "ok": self.ok,
+            "dtype": "float64", "device": jax.devices()[0].device_kind,
+            "versions": {name: metadata.version(name) for name in names},
+            "statements": [verdict.record() for verdict in self.verdicts],
+        }  # fmt: skip
+        return json.dumps(_finite(entries), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+HEADER = f"{'id':<10} {'statement':<52}  {'printed':<16} {'corrected':<18} second route"
+
+
+def _short(value: float | int, digits: int = 4) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def _share(ratio: float) -> str:
+    return f"{ratio:.2f}" if abs(ratio) < 100 else f"{ratio:.1g}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value if not isinstance(value, float) or np.isfinite(value) else str(value)
+
+
+def check(
+    *which: str,
+    samples: int = 1024,
+    seed: int = 0,
+    show: Callable[[str], None] | None = None,
+) -> Report:
+    """Check statements on problems drawn from their domains: all, or those of a source or an id.
+
+    For each statement, ``samples`` scrambled Sobol points of its domain (shared among its cases of sizes,
+    fewer where ``most`` says so) are run through the simulator and the closed forms in float64. Where
+    there is a second route, that follows on the first few. ``show`` is given each line as it is known.
+
+        print(am.check("gd.8"))
+        assert am.check("mine").ok
+    """
+    samples, seed = checks.count("samples", samples), checks.count("seed", seed, 0)
+    if not jax.config.read("jax_enable_x64"):
+        checks.refuse(
+            "check", "run in float64", "float32 (JAX's default)", "jax.config.update('jax_enable_x64', True)"
+        )
+    chosen, began = statements(*which), time.perf_counter()
+    examine = functools.partial(_examine, samples=samples, seed=seed)
+    show = show or (lambda line: None)
+    show(HEADER)
+    verdicts = []
+    # Compilation is most of the work, and runs outside the interpreter's lock.
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8)) as pool:
+        for verdict in pool.map(examine, chosen):
+            verdicts.append(verdict)
+            for line in verdict.lines():
+                show(line)
+    report = Report(tuple(verdicts), samples, seed, time.perf_counter() - began)
+    for line in report.summary():
+        show(line)
+    return report
+
+
+def _batches(statement: Statement, case: Mapping[str, int], n: int, seed: int) -> Iterator[tuple]:
+    """(problems, claims of each form), ``LANES`` problems at a time; the last batch is padded and cut."""
+    program = statement.program(case)
+    if not statement.domain:
+        found = program({})
+        yield {}, jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+        return
+    many = _vmapped(program)
+    values = drawn(n, statement.domain, seed=seed)
+    for first in range(0, n, LANES):
+        rows = {name: column[first : first + LANES] for name, column in values.items()}
+        size = len(next(iter(rows.values())))
+        lanes = min(LANES, n)
+        padded = {name: np.resize(column, lanes) for name, column in rows.items()}
+        found = many(padded)
+        yield rows, jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], found)
+
+
+@functools.lru_cache(maxsize=256)
+def _vmapped(program: Callable) -> Callable:
+    return jax.jit(jax.vmap(program))
+
+
+def _examine(statement: Statement, samples: int, seed: int) -> Verdict:
+    began = time.perf_counter()
+    printed, corrected, second, apart = None, Tally(), None, 0.0
+    if statement.forms is None:
+        return Verdict(statement, None, corrected, None, 0.0, 0.0)
+    share = -(-min(samples, statement.most or samples) // len(statement.cases))
+    for case in statement.cases:
+        left = -(-statement.second_samples // len(statement.cases))
+        for problems, forms in _batches(statement, case, share, seed):
+            corrected = corrected.add(problems, case, forms["corrected"])
+            if "printed" in forms:
+                printed = (printed or Tally()).add(problems, case, forms["printed"])
+            for row in range(min(left, _size(problems))) if statement.second is not None else ():
+                at = {name: column[row].item() for name, column in problems.items()}
+                one = jax.tree.map(lambda leaf, row=row: leaf[row], forms["corrected"])
+                second, distance = _again(statement, at, case, one, second or Tally())
+                apart = max(apart, distance)
+            left -= _size(problems)
+    return Verdict(statement, printed, corrected, second, apart, time.perf_counter() - began)
+
+
+def _size(problems: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(problems.values()))) if problems else 1
+
+
+def _again(statement: Statement, at: Mapping, case: Mapping, first: tuple, tally: Tally) -> tuple[Tally, float]:
+    """The second route on one problem, and how far its sides are from the first's (in allowances)."""
+    assert statement.second is not None
+    found = statement.second(**at, **case)
+    found = (found,) if isinstance(found, Claim) else tuple(found)
+    if [c.relation for c in found] != [c.relation for c in first]:
+        checks.refuse(
+            f"the second route of {statement.id}", f"of {len(first)} claims like the first's", len(found)
+        )
+    batched = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    tally = tally.add({name: np.array([value]) for name, value in at.items()}, case, batched)
+    apart = 0.0
+    for ours, theirs in zip(first, found):
+        within = np.asarray(ours.within, float) + np.asarray(theirs.within, float)
+        given = np.asarray(ours.given) & np.asarray(theirs.given)
+        for side in ("left", "right"):
+            a, b = np.asarray(getattr(ours, side), float), np.asarray(getattr(theirs, side), float)
+            with np.errstate(invalid="ignore"):
+                gap = np.where(a == b, 0.0, np.abs(a - b)) / (within / 2)
+            gap = np.where(given, np.where(np.isnan(gap), np.inf, gap), 0.0)
+            apart = max(apart, float(np.max(gap)))
+    return tally, apart
