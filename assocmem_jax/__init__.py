@@ -51,6 +51,7 @@ _ROOMS = {
         "time_to_perfect",
     ),
     "sweeps": (
+        "Integers",
         "LogUniform",
         "Outcome",
         "SlurmExecutor",
@@ -63,9 +64,19 @@ _ROOMS = {
         "sweep",
         "zipped",
     ),
+    "statements": (
+        "Claim",
+        "Statement",
+        "at_least",
+        "at_most",
+        "check",
+        "equal",
+        "shrink",
+        "statement",
+    ),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("plot", "theory")
+_MODULES = ("plot", "statements", "theory")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 
@@ -86,9 +97,11 @@ def __dir__():
 
 if TYPE_CHECKING:  # the same names, for type checkers
     from . import plot as plot
+    from . import statements as statements
     from . import theory as theory
     from .dynamics import *  # noqa: F403
     from .models import *  # noqa: F403
     from .observe import *  # noqa: F403
+    from .statements import *  # noqa: F403
     from .sweeps import *  # noqa: F403
     from .tasks import *  # noqa: F403

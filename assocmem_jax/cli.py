@@ -38,6 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep.add_argument("--force", action="store_true", help="start again, replacing a store of any sweep")
     sweep.add_argument("--repair", action="store_true", help="verify: compute again what is damaged")
     sweep.add_argument("--devices", type=int, help="CPU devices to make (one for each core)")
+    check = commands.add_parser(
+        "check", help="run the theorems of the papers on problems drawn from their domains",
+        description="Draws problems, runs simulation and closed form, prints a row for each statement: how "
+        "its printed form fared, how the corrected one, and whether a second route agrees. Exit 1 if a corrected "
+        "form fails. docs/theory.md explains every row.",
+    )  # fmt: skip
+    check.add_argument(
+        "what", nargs="*", help="sources (gd, birth, slides, beyond) or ids (gd.8); all unless given"
+    )
+    check.add_argument("--samples", type=int, default=1024, help="problems drawn for each statement (1024)")
+    check.add_argument("--seed", type=int, default=0, help="of the problems (0)")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
+    check.add_argument("--from", type=Path, action="append", default=[], metavar="FILE", dest="files",
+                       help="a Python file that registers statements of yours (@am.statement)")  # fmt: skip
+    check.add_argument("--list", action="store_true", help="what there is; runs nothing")
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
     try:
@@ -45,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        return {"list": _list, "run": _run, "sweep": _sweep, "figure": _figure}[options.command](options)
+        return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
         print("assocmem: interrupted; nothing was left half written", file=sys.stderr)
         return 130
@@ -114,6 +129,17 @@ def _figure(options: argparse.Namespace) -> int:
     from .studies import record
 
     return _reported(lambda: record.redraw(options.result))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .studies import checked
+
+    if options.list:
+        return _reported(lambda: checked.listed(options.what, options.files))
+    return checked.run(options.what, options.samples, options.seed, options.json, options.files)
+
+
+_COMMANDS = {"list": _list, "run": _run, "sweep": _sweep, "check": _check, "figure": _figure}
 
 
 def _reported(action) -> int:

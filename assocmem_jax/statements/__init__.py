@@ -12,3 +12,4 @@ from .claims import equal as equal
 from .registry import Statement as Statement
 from .registry import statement as statement
 from .registry import statements as statements
+from .shrink import shrink as shrink

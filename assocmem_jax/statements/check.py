@@ -78,7 +78,9 @@ class Tally:
                 at = {name: column[row].item() for name, column in problems.items()} | dict(case)
                 one, two, three = values
                 worst = Example(at, one, claim.relation, two, three)
-        return Tally(self.tried + int(applies.sum()), self.broken + int((broken & applies).sum()), ratio, worst)
+        return Tally(
+            self.tried + int(applies.sum()), self.broken + int((broken & applies).sum()), ratio, worst
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Verdict:
     def expected(self) -> bool:
         """Whether the printed form fared as its recorded verdict says; true where nothing is recorded."""
         broken = self.printed is not None and not self.printed.holds
-        return {"false": broken, "right": not broken, "open": True}[self.statement.verdict]
+        return {"false": broken, "right": not broken}.get(self.statement.verdict, True)
 
     def lines(self) -> list[str]:
         """A row of the table, and under it the worst case of each form."""
@@ -298,7 +300,9 @@ def _size(problems: Mapping[str, np.ndarray]) -> int:
     return len(next(iter(problems.values()))) if problems else 1
 
 
-def _again(statement: Statement, at: Mapping, case: Mapping, first: tuple, tally: Tally) -> tuple[Tally, float]:
+def _again(
+    statement: Statement, at: Mapping, case: Mapping, first: tuple, tally: Tally
+) -> tuple[Tally, float]:
     """The second route on one problem, and how far its sides are from the first's (in allowances)."""
     assert statement.second is not None
     found = statement.second(**at, **case)

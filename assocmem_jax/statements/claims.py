@@ -55,7 +55,7 @@ def amplified(rate: Any, sharpness: Any, size: Any, operations: float | int = 64
 
 
 def _claim(relation: str, left: Any, right: Any, within: Any, given: Any) -> Claim:
-    if getattr(left, "dtype", type(left)) == bool or isinstance(left, bool):
+    if isinstance(left, bool) or getattr(left, "dtype", None) == jnp.bool_:
         left, right, within = left * 1.0, right * 1.0, 0.5
     return Claim(left, right, rounding(right) if within is None else within, given, relation)
 

@@ -66,11 +66,11 @@ def at_margin(m, c=2.0) -> LinearMemory:
 
 
 def descend(
-    task: AssociationTask, model: AbstractModel, rate, steps: int, every: int | None = None, **observe: Callable
+    task: AssociationTask, model: AbstractModel, rate, steps: int, at: Any = None, **observe: Callable
 ) -> Trajectory:
-    """Gradient descent at a rate, or at one rate a step, observed at every step."""
+    """Gradient descent at a rate, or at one rate a step, observed at every step, or at those named."""
     dynamics = Descent(optax.sgd, steps, learning_rate=rate)
-    return simulate(task, model, dynamics, observe=observe, every=every, throw=False)
+    return simulate(task, model, dynamics, observe=observe, at=at, throw=False)
 
 
 def flow(task: AssociationTask, model: AbstractModel, t, at=None, **observe: Callable) -> Trajectory:

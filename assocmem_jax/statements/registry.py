@@ -19,8 +19,8 @@ Law = Uniform | LogUniform | Integers
 Forms = Mapping[str, Claim | tuple[Claim, ...]]
 
 # Where the statements that come with the package are written, in the order of their tables.
-ROOMS = ("gd",)
-VERDICTS = ("right", "false", "open")
+ROOMS = ("gd", "birth", "slides", "beyond")
+VERDICTS = ("right", "false", "open", "new")
 
 
 @dataclass(eq=False)
@@ -35,7 +35,7 @@ class Statement:
     where: str = ""
     printed: str = ""
     corrected: str = ""
-    verdict: str = "open"
+    verdict: str = "new"
     reason: str = ""
     tolerance: str = "64 roundings of the right side"
     proof: str = ""
@@ -131,10 +131,11 @@ def statement(
     - ``cases``: sizes that fix shapes, one dict each (``[dict(n=3), dict(n=5)]``), as plain integers.
     - The function returns a claim, a tuple of claims, or a dict with "corrected" and "printed"; its
       docstring is the proof sketch.
-    - ``where``, ``printed``, ``corrected``, ``reason``, ``tolerance``, ``figure``: texts of docs/theory.md;
-      ``verdict``: "right", "false" (the printed form is) or "open"; ``status``: "proved", "numerical"
-      or "conjecture"; ``counterexample``: the smallest problem that refutes the printed form; ``most``:
-      problems at most (where each is itself a Monte-Carlo run).
+    - ``where``, ``printed``, ``corrected``, ``reason``, ``tolerance``, ``figure``: texts of docs/theory.md.
+    - ``verdict``: of the printed form, "right", "false" or "open"; "new" where there is none.
+      ``status``: "proved", "numerical" or "conjecture".
+    - ``counterexample``: a small problem that refutes the printed form. ``most``: problems at most
+      (where each is itself a Monte-Carlo run). ``second_samples``: problems for the second route.
     """
     if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", id):
         checks.refuse("id", "source.name in small letters, digits, - and _", repr(id), "for example 'mine.1'")
@@ -144,7 +145,7 @@ def statement(
             checks.refuse(f"domain[{name!r}]", "a Uniform, LogUniform or Integers", repr(law))
     if unknown := set(more) - {f for f in Statement.__dataclass_fields__ if f not in ("forms", "second")}:
         checks.refuse("statement", "given fields it knows", ", ".join(sorted(unknown)))
-    if more.get("verdict", "open") not in VERDICTS:
+    if more.get("verdict", "new") not in VERDICTS:
         checks.refuse("verdict", f"one of {', '.join(VERDICTS)}", repr(more["verdict"]))
 
     def register(forms: Callable | None) -> Statement:
@@ -156,7 +157,8 @@ def statement(
         if id.partition(".")[0] in (*ROOMS, "cooc") and not own:
             checks.refuse("id", "outside the papers' own names", repr(id), "for example 'mine.1'")
         proof = inspect.cleandoc(forms.__doc__ or "") if forms is not None else ""
-        made = Statement(id, says, forms, domain, cases, **({"proof": proof} | more))
+        fields: dict[str, Any] = {"proof": proof} | more
+        made = Statement(id, says, forms, domain, cases, **fields)
         _REGISTRY[id] = made
         return made
 
@@ -177,7 +179,9 @@ def statements(*which: str) -> list[Statement]:
         found = [s for s in everything if s.id == wanted or s.id.startswith(wanted + ".")]
         if not found:
             sources = ", ".join(dict.fromkeys(s.source for s in everything))
-            checks.refuse("which", f"a source ({sources}) or an id", repr(name), "see `assocmem check --list`")
+            checks.refuse(
+                "which", f"a source ({sources}) or an id", repr(name), "see `assocmem check --list`"
+            )
         chosen += [s for s in found if s not in chosen]
     return chosen
 

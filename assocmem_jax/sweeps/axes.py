@@ -82,7 +82,9 @@ def zipped(**values: Any) -> Joint:
     return Joint(arrays, "zipped")
 
 
-def sampled(n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | LogUniform | Integers) -> Joint:
+def sampled(
+    n: int, *, method: str = "sobol", seed: int = 0, **laws: Uniform | LogUniform | Integers
+) -> Joint:
     """One axis of ``n`` points drawn from laws: ``point=am.sampled(4096, alpha=am.Uniform(.5, 1))``.
 
     ``method``: "sobol" (scrambled Sobol points: even cover, best for n a power of two) or "random".

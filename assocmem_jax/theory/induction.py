@@ -5,15 +5,16 @@ Matrices are key-left, z ᵀ W x_T, as in the lemmas; Birth (7) and section 4.2 
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
 def second_layer_gradient(
-    weights: Float[Array, " s"],
-    errors: Float[Array, "s n"],
-    readout: Float[Array, "s t n"],
-    keys: Float[Array, "s t d"],
-    queries: Float[Array, "s d"],
+    weights: Float[Array | np.ndarray, " s"],
+    errors: Float[Array | np.ndarray, "s n"],
+    readout: Float[Array | np.ndarray, "s t n"],
+    keys: Float[Array | np.ndarray, "s t d"],
+    queries: Float[Array | np.ndarray, "s d"],
 ) -> Float[Array, "d d"]:
     """∇L at W_K² = 0, Birth Lemma 4: Σ_k E[(p̂_k − 1{y=k}) (1/T) Σ_t w_U(k)ᵀΦ₂x_t (z_t − z̄) x_Tᵀ].
 
@@ -25,11 +26,11 @@ def second_layer_gradient(
 
 
 def first_layer_gradient(
-    weights: Float[Array, " s"],
-    errors: Float[Array, "s n"],
-    readout: Float[Array, "s t n"],
-    lookup: Float[Array, "s t"],
-    positions: Float[Array, "t d"],
+    weights: Float[Array | np.ndarray, " s"],
+    errors: Float[Array | np.ndarray, "s n"],
+    readout: Float[Array | np.ndarray, "s t n"],
+    lookup: Float[Array | np.ndarray, "s t"],
+    positions: Float[Array | np.ndarray, "t d"],
 ) -> Float[Array, "d d"]:
     """∇L at W_K¹ = 0 with the second softmax linearised, Birth Lemma 5.
 
