@@ -1,12 +1,13 @@
 # make demo   set up, run GD Figure 2, say where the figure is
 # make test   set up, run the fast tests (under six minutes on two cores)
 # make examples   README, every study, every script of examples/
+# make check  every statement of the papers on fresh problems (two minutes on two cores)
 # make soak   the longer checks: planted faults, stiff gradients, figures at full size
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test examples soak lint types notebooks bench figures clean
+.PHONY: demo test examples soak lint types notebooks check theory bench figures clean
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,6 +44,16 @@ types: $(VENV)/all
 notebooks: $(VENV)/all
 	for source in notebooks/*.py; do \
 	  $(BIN)/jupytext --to notebook --execute --output $(VENV)/executed.ipynb $$source || exit 1; done
+
+check: $(VENV)/base
+	$(BIN)/assocmem check
+
+# docs/theory.md and its figures, from the registry and the studies
+theory: $(VENV)/base
+	for study in theory_refuted bifurcation schedule; do \
+	  $(BIN)/assocmem run configs/$$study.toml --out results/theory/$$study || exit 1; \
+	  cp results/theory/$$study/figure.png docs/figures/$$study.png; done
+	$(BIN)/python -m assocmem_jax.statements.page > docs/theory.md
 
 figures: $(VENV)/base
 	for config in configs/gd_fig*.toml; do $(BIN)/assocmem run $$config || exit 1; done

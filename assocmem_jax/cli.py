@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check = commands.add_parser(
         "check", help="run the theorems of the papers on problems drawn from their domains",
         description="Draws problems, runs simulation and closed form, prints a row for each statement: how "
-        "its printed form fared, how the corrected one, and whether a second route agrees. Exit 1 if a corrected "
-        "form fails. docs/theory.md explains every row.",
+        "its printed form fared, how the corrected one, and whether a second route agrees. Exit 1 if a "
+        "corrected form fails. docs/theory.md explains every row.",
     )  # fmt: skip
     check.add_argument(
         "what", nargs="*", help="sources (gd, birth, slides, beyond) or ids (gd.8); all unless given"

@@ -21,6 +21,13 @@ STUDIES = {
     "gd.limited_capacity": ("gd", "LimitedCapacity", "GD Figure 4: minimisers that forget"),
     "gd.sharpness": ("gd", "SharpnessProfile", "GD Figure 5: sharpness along descent"),
     "gd.large_memory": ("gd", "LargeMemory", "GD Figure 6: margins of five tokens in d dimensions"),
+    "theory.refuted": ("beyond", "Refuted", "docs/theory.md: printed bounds of GD, crossed"),
+    "beyond.bifurcation": (
+        "beyond",
+        "Bifurcation",
+        "beyond the edge of stability: iterates, exponents, sharpness",
+    ),
+    "beyond.schedule": ("beyond", "Schedule", "learned schedules against the best constant rate"),
     "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 

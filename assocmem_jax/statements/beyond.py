@@ -104,7 +104,7 @@ def _(alpha, p1, extra):
     "accuracy in two steps; no constant rate does once αp₁ ≥ 3p₂",
     domain={"alpha": Uniform(0.05, 0.98), "p1": Uniform(0.52, 0.97), "extra": Uniform(1, 3)},
     tolerance="truth values",
-    figure="schedule.png",
+    figure="schedule",
 )
 def two_steps(alpha, p1, extra):
     """The first step leaves m₁ ≫ 0 ≫ m₂; the second moves m₂ by rηcp₂ and m₁ by −αrηcp₂, up to e^{−|m|}. The
@@ -147,7 +147,7 @@ def _(alpha, p1, extra):
     "descent never jumps at η = 2/H*",
     domain={"q": Uniform(0.05, 0.95), "excess": LogUniform(0.01, 0.05)},
     tolerance="μ/4, relative, on the square: the next order is at most .121 μ (computed for q in [.05, .95])",
-    figure="bifurcation.png",
+    figure="bifurcation",
 )
 def opening(q, excess):
     """At slope −1 the Schwarzian derivative of the step is −4 + 12q(1−q) < 0, as q(1−q) ≤ ¼; the normal form
@@ -229,8 +229,8 @@ def _(edge, m0):
     tolerance="truth values; |ηλ/2 − 1| ≥ .03, where 400 steps decide; λ at least 1e-3",
 )
 def inseparable(seed, edge, n, m, d, k):
-    """The step has derivative I − η∇²L(W*) at W*: along the top eigenvector an error is multiplied by 1 "
-    "− ηλ."""
+    """The step has derivative I − η∇²L(W*) at W*: along the top eigenvector an error is multiplied
+    by 1 − ηλ."""
     p, _, q, E, U, _ = draw(seed, n, m, d, k)
     task = AssociationTask(p, q, E, U)
 
@@ -280,7 +280,7 @@ def _(seed, edge, n, m, d, k):
     status="conjecture",
     domain={"q": Uniform(0.05, 0.4)},
     tolerance="truth values; an exponent over 1,500 steps is known to some 1/√1500 = .03",
-    figure="bifurcation.png",
+    figure="bifurcation",
     most=64,
     second_samples=4,
 )

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from .. import checks
+from ..sweeps import Integers
 from ..sweeps.axes import drawn
 from .claims import Claim
 from .registry import Statement, statements
@@ -88,6 +89,7 @@ class Verdict:
     """What ``check`` found of a statement.
 
     - ``printed``: the printed form, or ``None`` where it is the corrected one. ``corrected``: ours.
+    - ``stored``: the printed form on the counterexample of the registry alone.
     - ``second``: the corrected form by the second route, on a few of the problems. ``apart``: largest
       difference of the two routes over what rounding allows (both hold to 2).
     """
@@ -95,6 +97,7 @@ class Verdict:
     statement: Statement
     printed: Tally | None
     corrected: Tally
+    stored: Tally | None
     second: Tally | None
     apart: float
     seconds: float
@@ -109,6 +112,7 @@ class Verdict:
     def expected(self) -> bool:
         """Whether the printed form fared as its recorded verdict says; true where nothing is recorded."""
         broken = self.printed is not None and not self.printed.holds
+        broken &= self.stored is None or not self.stored.holds
         return {"false": broken, "right": not broken}.get(self.statement.verdict, True)
 
     def lines(self) -> list[str]:
@@ -142,7 +146,7 @@ class Verdict:
         tally = lambda t: None if t is None else dataclasses.asdict(t) | {"holds": t.holds}  # noqa: E731
         return {
             "id": s.id, "where": s.where, "says": s.says, "verdict": s.verdict, "status": s.status,
-            "executable": s.forms is not None, "printed": tally(self.printed),
+            "executable": s.forms is not None, "printed": tally(self.printed), "stored": tally(self.stored),
             "corrected": tally(self.corrected), "second": tally(self.second), "apart": self.apart,
             "tolerance": s.tolerance, "ok": self.ok, "seconds": round(self.seconds, 3),
         }  # fmt: skip
@@ -253,21 +257,26 @@ def check(
 
 
 def _batches(statement: Statement, case: Mapping[str, int], n: int, seed: int) -> Iterator[tuple]:
-    """(problems, claims of each form), ``LANES`` problems at a time; the last batch is padded and cut."""
-    program = statement.program(case)
-    if not statement.domain:
-        found = program({})
-        yield {}, jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
-        return
-    many = _vmapped(program)
-    values = drawn(n, statement.domain, seed=seed)
-    for first in range(0, n, LANES):
+    """(problems, claims of each form), ``LANES`` problems at a time."""
+    values = drawn(n, statement.domain, seed=seed) if statement.domain else {}
+    for first in range(0, n if values else 1, LANES):
         rows = {name: column[first : first + LANES] for name, column in values.items()}
-        size = len(next(iter(rows.values())))
-        lanes = min(LANES, n)
-        padded = {name: np.resize(column, lanes) for name, column in rows.items()}
-        found = many(padded)
-        yield rows, jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], found)
+        yield rows, _padded(statement, case, rows, min(LANES, n))
+
+
+def _padded(statement: Statement, case: Mapping[str, int], rows: Mapping[str, np.ndarray], lanes: int) -> Any:
+    """The forms of these problems, computed ``lanes`` at a time (one compilation) and cut again."""
+    program, size = statement.program(case), _size(rows)
+    if not rows:
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], program({}))
+    padded = {name: np.resize(column, lanes) for name, column in rows.items()}
+    laws = statement.domain
+    padded = {name: column.astype(_dtype(laws[name])) for name, column in padded.items()}
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:size], _vmapped(program)(padded))
+
+
+def _dtype(law: Any) -> type:
+    return np.int32 if isinstance(law, Integers) else np.float64
 
 
 @functools.lru_cache(maxsize=256)
@@ -277,9 +286,9 @@ def _vmapped(program: Callable) -> Callable:
 
 def _examine(statement: Statement, samples: int, seed: int) -> Verdict:
     began = time.perf_counter()
-    printed, corrected, second, apart = None, Tally(), None, 0.0
+    printed, corrected, stored, second, apart = None, Tally(), None, None, 0.0
     if statement.forms is None:
-        return Verdict(statement, None, corrected, None, 0.0, 0.0)
+        return Verdict(statement, None, corrected, None, None, 0.0, 0.0)
     share = -(-min(samples, statement.most or samples) // len(statement.cases))
     for case in statement.cases:
         left = -(-statement.second_samples // len(statement.cases))
@@ -293,7 +302,12 @@ def _examine(statement: Statement, samples: int, seed: int) -> Verdict:
                 second, distance = _again(statement, at, case, one, second or Tally())
                 apart = max(apart, distance)
             left -= _size(problems)
-    return Verdict(statement, printed, corrected, second, apart, time.perf_counter() - began)
+        known = statement.counterexample
+        if known is not None and all(known[name] == size for name, size in case.items()):
+            free = {name: np.asarray([known[name]]) for name in statement.domain}
+            forms = _padded(statement, case, free, min(share, LANES))
+            stored = Tally().add(free, case, forms["printed"])
+    return Verdict(statement, printed, corrected, stored, second, apart, time.perf_counter() - began)
 
 
 def _size(problems: Mapping[str, np.ndarray]) -> int:
