@@ -23,6 +23,9 @@ FEW = {
     "gd_fig4": ["resolution=6", "sgd.runs=3", "sgd.steps=40"],
     "gd_fig5": ["resolution=6", "horizon=200"],
     "gd_fig6": ["horizon=100"],
+    "theory_refuted": [],
+    "bifurcation": ["rates=16", "kept=32", "transient=500"],
+    "schedule": ["constants=200", "longest=2", "iterations=40", "starts=4"],
 }
 
 
@@ -56,7 +59,9 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None)
     assert data.attrs["config_hash"] == provenance["config_hash"]
     assert all(
-        np.isfinite(data[v]).all() for v in data.data_vars if v not in ("minimal_sharpness", "minimiser")
+        np.isfinite(data[v]).all()
+        for v in data.data_vars
+        if v not in ("minimal_sharpness", "minimiser", "learned_rate", "margin_constant", "margin_learned")
     )
     image = imread(out / "figure.png")
     assert image.shape[1] > 500
@@ -65,6 +70,51 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     before = (out / "figure.pdf").read_bytes()
     assert run("figure", out) == 0
     assert (out / "figure.pdf").read_bytes() == before
+
+
+@pytest.mark.examples
+def test_numbers_beyond_print(tmp_path, capsys):
+    """The doubling is at 2/H*; the loss bound is crossed at ct = 4.889; a schedule takes 2 steps, not 10."""
+    small = ["--set", "rates=12", "--set", "kept=16", "--set", "transient=1000"]
+    assert run("run", CONFIGS / "bifurcation.toml", "--out", tmp_path / "b", *small) == 0
+    printed = capsys.readouterr().out
+    thresholds = [float(part.split()[0]) for part in printed.split("period doubles at η = ")[1:]]
+    assert len(thresholds) == 3
+    assert abs(np.array(thresholds) - 1).max() < 1e-3
+    sharp = [float(part.split(";")[0]) for part in printed.split("H* = ")[1:]]
+    np.testing.assert_allclose(sharp[:2], [2 * 0.25, 2 * 0.21], rtol=1e-6)  # cqr
+    assert run("run", CONFIGS / "theory_refuted.toml", "--out", tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert abs(float(printed.split("at ct = ")[1].split(";")[0]) - 4.889) < 0.005
+    assert "γ₁(1) = 4.8750, printed γ_max = 2.7993" in printed
+    few = ["--set", "constants=300", "--set", "longest=2", "--set", "iterations=200", "--set", "starts=8"]
+    assert run("run", CONFIGS / "schedule.toml", "--out", tmp_path / "s", *few) == 0
+    first = capsys.readouterr().out.split("p₁ = 0.95: ")[1].splitlines()[0]
+    assert first.startswith("best constant rate 10 steps")  # the least that beyond.1 allows
+    assert first.endswith("learned 2 steps")
+
+
+@pytest.mark.soak
+def test_exponents_beyond_the_edge():
+    """Closed forms for balanced labels: log|1 − ηH*| below the edge, ½ log of the cycle's multiplier beyond."""
+    import jax.numpy as jnp
+
+    from assocmem_jax import theory
+    from assocmem_jax.config import load
+
+    small = ["rates=16", "kept=64", "transient=1000", "largest=3.0"]
+    study = load(CONFIGS / "bifurcation.toml", small)
+    data = study.diagram(study.systems[0].task())
+    edge, found = data.edge.values, data.lyapunov.values
+    m = theory.soft_labels.balanced_cycle(jnp.asarray(8 * edge / 2), 2.0)
+    beyond = np.log(np.asarray(theory.soft_labels.balanced_multiplier(jnp.maximum(m, 1e-9)))) / 2
+    with np.errstate(divide="ignore"):
+        expected = np.where(edge < 1, np.log(np.abs(1 - 2 * edge)), beyond)
+    # ηH* = 1 is superstable: its exponent is −∞, or what rounding leaves of it.
+    sure = np.abs(edge - 1) > 0.05
+    np.testing.assert_allclose(found[sure & (edge > 0.55)], expected[sure & (edge > 0.55)], atol=1e-6)
+    np.testing.assert_allclose(np.abs(data.x.values[sure & (edge > 1), -1]) * 2**0.5,
+                               np.asarray(m)[sure & (edge > 1)], rtol=1e-6)  # float32; W = m(1, −1)/2  # fmt: skip
 
 
 def test_figure_2_numbers(tmp_path, capsys):

@@ -124,6 +124,43 @@ def test_clock():
     np.testing.assert_allclose(np.diff(times(optax.adam(0.1))), 0.1, rtol=1e-6)
 
 
+def test_a_rate_for_every_step():
+    """As data: against a NumPy loop, on the clock, in reverse mode; and as optax's own schedule does it."""
+    problem = helpers.random_problem(7)
+    p, targets, inputs, outputs, weight = problem
+    task, memory = am.AssociationTask(p, targets, inputs, outputs), am.LinearMemory(weight)
+    rates = np.array([0.5, 2.0, 0.1, 3.0, 1.0])
+
+    def final(rates):
+        dynamics = am.Descent(optax.sgd, 5, learning_rate=rates)
+        return am.simulate(task, memory, dynamics, observe={"W": am.weights, "loss": am.loss})
+
+    def loop(rates):
+        W = weight.copy()
+        for rate in rates:
+            W -= rate * helpers.gradient(W, p, targets, inputs, outputs)
+        return W
+
+    run = final(jnp.asarray(rates))
+    np.testing.assert_allclose(run.observed["W"][-1], loop(rates), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(run.times, np.concatenate([[0], np.cumsum(rates)]), rtol=1e-15)
+    slope = jax.jit(jax.grad(lambda rates: final(rates).observed["loss"][-1]))(jnp.asarray(rates))
+    for k in range(5):
+        # Central differences at 1e-5: an error of 1e-10 times the third derivative, and rounding over 1e-5.
+        ends = [loop(rates + h * np.eye(5)[k]) for h in (1e-5, -1e-5)]
+        up, down = (helpers.loss(W, p, targets, inputs, outputs) for W in ends)
+        assert abs(float(slope[k]) - (up - down) / 2e-5) < 1e-9
+    other = am.simulate(
+        task,
+        memory,
+        am.Descent(optax.sgd(lambda step: jnp.asarray(rates)[step]), 5),
+        observe={"W": am.weights},
+    )
+    np.testing.assert_array_equal(other.observed["W"], run.observed["W"])
+    with pytest.raises(ValueError, match=r"one number, or one for each of the 5 steps, got shape \(4,\)"):
+        am.Descent(optax.sgd, 5, learning_rate=rates[:4])
+
+
 def test_marks():
     """every and at: the same states, initial and final included, uneven remainders too."""
     task = am.two_tokens(0.9, 0.75)

@@ -13,8 +13,10 @@ LAST = ["plot", "studies", "cli", "config"]
 ALLOWED = {room: {"checks", *ORDER[:i]} for i, room in enumerate(ORDER)}
 ALLOWED |= {
     "checks": set(), "theory": set(), "config": {"studies", "sweeps"}, "plot": {"checks", "dynamics"},
-    "studies": {*ORDER, "checks", "theory", "config", "plot"},
-    "cli": {*ORDER, "config", "studies", "plot", "theory", "checks", ""}, "": {*ORDER, *LAST, "theory"},
+    "statements": {*ORDER, "checks", "theory"},
+    "studies": {*ORDER, "checks", "theory", "statements", "config", "plot"},
+    "cli": {*ORDER, "config", "studies", "plot", "theory", "checks", ""},
+    "": {*ORDER, *LAST, "statements", "theory"},
 }  # fmt: skip
 
 
