@@ -96,7 +96,7 @@ def test_numbers_beyond_print(tmp_path, capsys):
 
 @pytest.mark.soak
 def test_exponents_beyond_the_edge():
-    """Closed forms for balanced labels: log|1 − ηH*| below the edge, ½ log of the cycle's multiplier beyond."""
+    """Balanced labels in closed form: log|1 − ηH*| below the edge, ½ log of the cycle's multiplier beyond."""
     import jax.numpy as jnp
 
     from assocmem_jax import theory
@@ -113,8 +113,9 @@ def test_exponents_beyond_the_edge():
     # ηH* = 1 is superstable: its exponent is −∞, or what rounding leaves of it.
     sure = np.abs(edge - 1) > 0.05
     np.testing.assert_allclose(found[sure & (edge > 0.55)], expected[sure & (edge > 0.55)], atol=1e-6)
-    np.testing.assert_allclose(np.abs(data.x.values[sure & (edge > 1), -1]) * 2**0.5,
-                               np.asarray(m)[sure & (edge > 1)], rtol=1e-6)  # float32; W = m(1, −1)/2  # fmt: skip
+    after = sure & (edge > 1)
+    width = np.abs(data.x.values[after, -1]) * 2**0.5  # in float32; W = m(1, −1)/2
+    np.testing.assert_allclose(width, np.asarray(m)[after], rtol=1e-6)
 
 
 def test_figure_2_numbers(tmp_path, capsys):

@@ -281,7 +281,7 @@ def test_flow_hits():
 
 
 def test_layer_norm_conserves_the_norm():
-    """Birth (38): ⟨W, ∇L⟩ = 0 (science.md row 35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
+    """Birth (38): ⟨W, ∇L⟩ = 0 (docs/theory.md: birth.35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
     import optax
 
     p, targets, inputs, outputs, weight = helpers.random_problem(7)

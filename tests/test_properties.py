@@ -97,7 +97,7 @@ def test_gradients_stay_in_their_span_and_sum_to_zero(problem, rates):
 
 @given(st.floats(-8, 8), st.lists(st.floats(0, 50), min_size=1, max_size=40))
 def test_descent_dominates_the_flow(m0, rates):
-    """science.md row 8: e^m + m gains at least c Σ η, any start and schedule."""
+    """docs/theory.md: gd.8: e^m + m gains at least c Σ η, any start and schedule."""
     m, elapsed = m0, 0.0
     for rate in rates:
         m, elapsed = float(theory.orthogonal.binary_step(m, rate, 1.0)), elapsed + rate
@@ -149,7 +149,7 @@ def test_flow_brackets(alpha, p1, decade):
 
 @given(ALPHA, PROBABILITY, RATE)
 def test_first_step(alpha, p1, rate):
-    """Oracles E and H, Proposition 5 corrected (row 21)."""
+    """Oracles E and H, Proposition 5 corrected (gd.21)."""
     gamma, _ = _descend(alpha, p1, rate, 1)
     m = jnp.stack([gamma[1, 0] + gamma[1, 1], gamma[1, 1] - gamma[1, 0]])
     np.testing.assert_allclose(

@@ -47,7 +47,7 @@ def test_embeddings():
 
 
 def test_mean_over_all_batches_is_the_population_gradient():
-    """GD (7), row 2: the mean over a batch is unbiased; enumerated over every batch of two."""
+    """GD (7), gd.2: the mean over a batch is unbiased; enumerated over every batch of two."""
     p, targets, inputs, outputs, weight = helpers.random_problem(60, n=3, m=3, soft=True)
     task = am.AssociationTask(p, targets, inputs, outputs)
     pairs = [(x, y, p[x] * targets[x, y]) for x in range(3) for y in range(3)]

@@ -30,7 +30,7 @@ def test_lam_on_its_whole_range():
     for y, m in zip(ys, found):
         expected = root_of(y)
         assert abs(mpmath.mpf(float(m)) - expected) <= 1e-15 * max(1, abs(expected))
-    # The product-log form that GD (29) prints has lost it here (row 7).
+    # The product-log form that GD (29) prints has lost it here (gd.7).
     with np.errstate(over="ignore", invalid="ignore"):
         assert not np.isfinite(711 - float(np.exp(711.0)))
     assert np.isnan(theory.lam(np.nan))
@@ -158,7 +158,7 @@ def test_soft_labels_satisfy_their_equation():
 
 
 def test_two_particles_equations_agree():
-    """γ of (18) and margins of (17) are one system; the printed (19) is twice too fast (row 15)."""
+    """γ of (18) and margins of (17) are one system; the printed (19) is twice too fast (gd.15)."""
     rng = np.random.default_rng(1)
     for _ in range(20):
         gamma, p1, alpha, c = rng.normal(size=2), rng.uniform(0.5, 1), rng.uniform(-1, 1), rng.uniform(0.5, 3)
@@ -180,7 +180,7 @@ def test_constants():
 
 
 def test_printed_theorem_2_is_false_and_ours_holds():
-    """Rows 8, 9: the descent bound and the loss bound fail where science.md says they do."""
+    """gd.8, gd.9: the descent bound and the loss bound fail where docs/theory.md says they do."""
     # Margin bound: fails at t = 1 iff ηc < 2.5129.
     for a, fails in ((2.512, True), (2.513, False)):
         assert bool(a / 2 < np.log(a + 1)) is fails

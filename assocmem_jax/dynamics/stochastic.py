@@ -55,7 +55,7 @@ class StochasticFlow(eqx.Module):
     """dW = −∇L(W) dt + σ_t dE_t with E_t a Brownian motion on all entries of W, GD (6).
 
     - ``sigma``: σ ≥ 0, a number or a function of time. It is a standard deviation per √time (GD
-      calls it the variance; science.md row 2).
+      calls it the variance; docs/theory.md: gd.2).
     - ``t1``: horizon. ``steps``: equal steps to it.
     - ``solver``: a diffrax SDE solver; Euler–Maruyama (strong order 1 here, as the noise is
       additive) unless given. ``diffrax.ShARK()`` has strong order 1.5.

@@ -116,7 +116,7 @@ class NormalizedMemory(AbstractModel):
     """Layer norm after the matrix: logits u_yᵀ W e_x/‖W e_x‖, Birth (37)–(38).
 
     The norm is undefined where W e_x = 0, so such a W is refused; the gradient is orthogonal to W
-    (science.md row 35), so the flow keeps ‖W‖ and each descent step adds η²‖∇L‖² to ‖W‖².
+    (docs/theory.md: birth.35), so the flow keeps ‖W‖ and each descent step adds η²‖∇L‖² to ‖W‖².
     """
 
     weight: Float[Array, "k d"]

@@ -25,7 +25,7 @@ DENSE_LIMIT = 128
 def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"]:
     """∇²L(W) of a linear memory, dense: Σ_x p(x) Cov_{p_W(·|x)}(u) ⊗ e_x e_xᵀ, GD (26).
 
-    Row a·d + b stands for W_ab. The footnote of GD appendix A slips an index (science.md row 24).
+    Row a·d + b stands for W_ab. The footnote of GD appendix A slips an index (docs/theory.md: gd.24).
     """
     weight = weights(task, model)
     if not isinstance(model, LinearMemory):
@@ -58,7 +58,7 @@ def hessian_operator(task: AssociationTask, model: AbstractModel) -> Callable:
 
 
 def sharpness(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
-    """λ_max of ∇²L in W: GD section 5.1. Descent is stable iff η < 2/λ (science.md row 25).
+    """λ_max of ∇²L in W: GD section 5.1. Descent is stable iff η < 2/λ (docs/theory.md: gd.25).
 
     For linear memories and their particle and margin systems, the Hessian is B Bᵀ with columns
     √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and BᵀB: the
@@ -256,7 +256,7 @@ def lanczos_top(
 
 
 def edge_of_stability(learning_rate: Scalar) -> Callable:
-    """The observable ηλ/2: above one, descent of rate η leaves any minimiser (science.md row 25)."""
+    """The observable ηλ/2: above one, descent of rate η leaves any minimiser (docs/theory.md: gd.25)."""
     checks.positive("learning_rate", learning_rate)
     return eqx.Partial(_edge, learning_rate)
 

@@ -59,7 +59,7 @@ def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
     """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
 
     m₁ = γ₁+γ₂ and m₂ = γ₂−γ₁; γ₂ is the max-margin direction. GD (21) and the captions print
-    another sign and factor (science.md row 23): see ``plane``.
+    another sign and factor (docs/theory.md: gd.23): see ``plane``.
     """
     if task.num_tokens != 2 or task.num_classes != 2:
         checks.refuse(

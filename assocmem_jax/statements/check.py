@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -115,11 +115,11 @@ class Verdict:
         broken &= self.stored is None or not self.stored.holds
         return {"false": broken, "right": not broken}.get(self.statement.verdict, True)
 
-    def lines(self) -> list[str]:
-        """A row of the table, and under it the worst case of each form."""
+    def lines(self, width: int = 10) -> list[str]:
+        """A row of the table, and under it the worst case of each form; ``width``: of the ids."""
         s, printed = self.statement, self.printed
         if s.forms is None:
-            return [f"{s.id:<10} {s.says[:52]:<52}  not executable: {s.reason}"]
+            return [f"{s.id:<{width}} {s.says[:52]:<52}  not executable: {s.reason}"]
         said = "as corrected" if s.verdict == "right" else "–"
         if printed is not None:
             said = "holds" if printed.holds else f"FAILS {printed.broken}/{printed.tried}"
@@ -128,16 +128,18 @@ class Verdict:
         again = "–"
         if self.second is not None:
             again = "agrees" if self.second.holds and self.apart <= BOTH else "DISAGREES"
-        lines = [f"{s.id:<10} {s.says[:52]:<52}  {said:<16} {ours:<18} {again}"]
+        lines = [f"{s.id:<{width}} {s.says[:52]:<52}  {said:<16} {ours:<18} {again}"]
         if printed is not None and not printed.holds:
-            lines.append(f"{'':<10}   printed fails: {printed.worst}")
+            lines.append(f"{'':<{width}}   printed fails: {printed.worst}")
         worst = self.corrected.worst
         if worst is not None:
             share = self.corrected.ratio
             near = "nearest" if self.corrected.holds else "CORRECTED FAILS"
-            lines.append(f"{'':<10}   {near}: {worst} ({_share(share)} of {worst.within:.1e})")
+            lines.append(f"{'':<{width}}   {near}: {worst} ({_share(share)} of {worst.within:.1e})")
         if again == "DISAGREES" and self.second is not None:
-            lines.append(f"{'':<10}   SECOND ROUTE: {self.second.worst}; routes {self.apart:.3g} × apart")
+            lines.append(
+                f"{'':<{width}}   SECOND ROUTE: {self.second.worst}; routes {self.apart:.3g} × apart"
+            )
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -183,8 +185,9 @@ class Report:
         return lines + ([f"CORRECTED FORM FAILS: {', '.join(red)}"] if red else [])
 
     def __str__(self) -> str:
-        rows = itertools.chain.from_iterable(v.lines() for v in self.verdicts)
-        return "\n".join([HEADER, *rows, *self.summary()])
+        width = _width(v.statement for v in self.verdicts)
+        rows = itertools.chain.from_iterable(v.lines(width) for v in self.verdicts)
+        return "\n".join([_header(width), *rows, *self.summary()])
 
     def to_json(self) -> str:
         """Everything, with what it takes to run it again. Infinite numbers as strings."""
@@ -200,7 +203,12 @@ class Report:
         return json.dumps(_finite(entries), indent=1, ensure_ascii=False, allow_nan=False)
 
 
-HEADER = f"{'id':<10} {'statement':<52}  {'printed':<16} {'corrected':<18} second route"
+def _width(chosen: Iterable[Statement]) -> int:
+    return max(10, *(len(s.id) for s in chosen))
+
+
+def _header(width: int) -> str:
+    return f"{'id':<{width}} {'statement':<52}  {'printed':<16} {'corrected':<18} second route"
 
 
 def _short(value: float | int, digits: int = 4) -> str:
@@ -242,13 +250,14 @@ def check(
     chosen, began = statements(*which), time.perf_counter()
     examine = functools.partial(_examine, samples=samples, seed=seed)
     show = show or (lambda line: None)
-    show(HEADER)
+    width = _width(chosen)
+    show(_header(width))
     verdicts = []
     # Compilation is most of the work, and runs outside the interpreter's lock.
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8)) as pool:
         for verdict in pool.map(examine, chosen):
             verdicts.append(verdict)
-            for line in verdict.lines():
+            for line in verdict.lines(width):
                 show(line)
     report = Report(tuple(verdicts), samples, seed, time.perf_counter() - began)
     for line in report.summary():

@@ -2,7 +2,7 @@
 
 Planes show γ = (u₁−u₂)ᵀW f on two orthonormal f: learned tokens of class 1 lie on its positive side.
 In Figures 1–2, f lies along e₁±e₂; in Figures 4–5, γ is the printed (21), (u₂−u₁)ᵀW f on the standard
-basis. (GD prints two signs and factors for γ: science.md row 23.)
+basis. (GD prints two signs and factors for γ: docs/theory.md: gd.23.)
 """
 
 import functools

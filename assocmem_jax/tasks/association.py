@@ -221,7 +221,7 @@ class AssociationTask(eqx.Module):
     def sampled_loss(self, model: ScoresTokens, batch: Batch) -> Float[Array, ""]:
         """The mean of ℓ over a minibatch: an unbiased estimate of ``loss``.
 
-        GD below (6) prints a sum over the batch, which is |B| times this (science.md row 2).
+        GD below (6) prints a sum over the batch, which is |B| times this (docs/theory.md: gd.2).
         """
         tokens, labels = batch
         return jnp.mean(cross_entropy(model.scores(self, tokens), labels))

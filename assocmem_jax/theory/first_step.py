@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 def weight(rate, task) -> Float[Array, "k d"]:
     """W₁ = η Σ_x p(x) (ū*_x − ū) e_xᵀ, ū*_x the mean answer of x and ū that of all classes.
 
-    With M classes the deduction is 1/M; Slides p. 12 prints 1/N, the case M = N (row 38).
+    With M classes the deduction is 1/M; Slides p. 12 prints 1/N, the case M = N (slides.38).
     """
     targets, outputs = task.targets, task.outputs
     wanted = outputs[targets] if targets.ndim == 1 else targets @ outputs

@@ -1,7 +1,7 @@
 """How the first gradient steps build an induction head: Birth lemmas 4 and 5 and appendix B.3.
 
 Sequences: ``values`` x_t and ``keys`` z_t (rows, shape (S, T, d)), queries x_T (S, d), weights p(s).
-Matrices are key-left, z ᵀ W x_T, as in the lemmas; Birth (7) and section 4.2 transpose them (row 29).
+Matrices are key-left, z ᵀ W x_T, as in the lemmas; Birth (7) and section 4.2 transpose them (birth.29a).
 """
 
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def equal_trigger_and_output(length: int) -> float:
     """P(q = o) given that z_T is the second occurrence of the trigger, K = 1, all laws uniform: 1/(T−1).
 
     The first occurrence is uniform on 1 … T−1, and q = o just where it is T−1. Birth (22) takes q
-    as independent of o, which would be 1/N (row 30).
+    as independent of o, which would be 1/N (birth.30).
     """
     return 1 / (length - 1)
 
@@ -60,7 +60,7 @@ def equal_trigger_and_output(length: int) -> float:
 def output_gain(tokens: int, length: int) -> float:
     """κ, by which the W_V term of Birth (16) is multiplied: E[#k | y=k] − E[#k] = κ (1 − 1/N).
 
-    κ = N/(N−1) · [2π + (1−π)(1 + (T−3)/(N−1)) − T/N], π = 1/(T−1). Birth prints 1 (row 30).
+    κ = N/(N−1) · [2π + (1−π)(1 + (T−3)/(N−1)) − T/N], π = 1/(T−1). Birth prints 1 (birth.30).
     """
     same = equal_trigger_and_output(length)
     inner = 2 * same + (1 - same) * (1 + (length - 3) / (tokens - 1)) - length / tokens
@@ -72,7 +72,7 @@ def previous_token_column(tokens: int, length: int, t: int) -> Float[Array, " t"
 
     P/(N−1) · [(N−2)(p_{t−1} − p̄_{1:t}) − (p_t − p̄_{1:t})], P = 1/(T−1), exactly.
 
-    Birth B.3.3 prints P (T−1)/T (p_{t−1} − p̄_{1:t}) + O(1/N): its C-term cancels over s ≤ t (row 32).
+    Birth B.3.3 prints P (T−1)/T (p_{t−1} − p̄_{1:t}) + O(1/N): its C-term cancels over s ≤ t (birth.32).
     """
     column = jnp.zeros(length)
     column = column.at[t - 2].add(tokens - 2.0).at[t - 1].add(-1.0)
@@ -88,6 +88,6 @@ def overlap(first: Int[Array, " n"], second: Int[Array, " n"]) -> Float[Array, "
 def largest_overlap(size: int) -> float:
     """max u_Iᵀu_J over I ≠ J of at most ``size`` elements: √(1 − 1/size), one inside the other.
 
-    It is 1 − δ of Birth appendix D, which prints I = J for I ≠ J (row 36).
+    It is 1 − δ of Birth appendix D, which prints I = J for I ≠ J (birth.36).
     """
     return (1 - 1 / size) ** 0.5

@@ -37,7 +37,7 @@ def binary_descent_lower(elapsed, c, m0=0.0) -> Real:
     """Descent dominates the flow: m_t ≥ λ(c Σ_{s<t} η_s + e^{m₀} + m₀), any m₀ and schedule.
 
     ``elapsed`` is Σ η_s. GD Theorem 2 prints m ≥ log(ηct + 1) from zero, which is false: its proof
-    drops a factor ½ (science.md row 8).
+    drops a factor ½ (docs/theory.md: gd.8).
     """
     return binary_margin(elapsed, c, m0)
 
@@ -58,7 +58,7 @@ def binary_loss_upper(elapsed, p, c) -> Real:
 
 
 def binary_loss_rate(elapsed, p, c) -> Real:
-    """L ≤ (κ/ηt) Σ p(x)/c_x, κ = 1.07943…. GD Theorem 2 prints κ = 1: crossed at ct = 4.889 (row 9)."""
+    """L ≤ (κ/ηt) Σ p(x)/c_x, κ = 1.07943…. GD Theorem 2 prints κ = 1: crossed at ct = 4.889 (gd.9)."""
     return LOSS_CONSTANT / jnp.asarray(elapsed) * jnp.sum(jnp.asarray(p) / c)
 
 
@@ -92,7 +92,7 @@ def multiclass_step(m, rate, kappa, classes) -> Real:
 def multiclass_weight(m, labels, inputs, outputs, rho=0.0) -> Float[Array, "k d"]:
     """W = Σ_x m_x (u_{f(x)} − ū) ⊗ e_x/(ν (1−ρ) ‖e_x‖²): GD Theorem 3 with its constant, 1.
 
-    GD prints the constant (M−1)/√(2M); at ρ = 0, u − ū is Π(u) and the constant is 1 (row 13).
+    GD prints the constant (M−1)/√(2M); at ρ = 0, u − ū is Π(u) and the constant is 1 (gd.13).
     """
     outputs, inputs = jnp.asarray(outputs), jnp.asarray(inputs)
     nu = jnp.sum(outputs[0] ** 2)
@@ -163,7 +163,7 @@ def multiclass_scores(t, kappa, w0, label=0, iterations: int = 200) -> Float[Arr
 def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, "*batch m"]]:
     """Conserved by the flow for orthogonal outputs of any norms ‖u_i‖: Σ w_i/‖u_i‖², and
     e^{−w_i}/‖u_i‖² up to a common constant over the wrong classes (returned relative to their
-    mean, 0 at the label). GD section 4.1 omits the norms (row 11). Descent keeps the first.
+    mean, 0 at the label). GD section 4.1 omits the norms (gd.11). Descent keeps the first.
     """
     scores, squares = jnp.asarray(scores), jnp.asarray(norms) ** 2
     wrong = jnp.arange(scores.shape[-1]) != label

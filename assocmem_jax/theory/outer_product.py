@@ -12,7 +12,7 @@ def variance(tokens, same, d, right, gaussian: bool = True) -> Real:
 
     ``right``: whether y = f(z). With k = 2/d for Gaussian embeddings of variance 1/d and k = 0 on the
     sphere: right: (1+k)² − 1 + (n_y−1)(1+k)/d + (N−n_y)/d²; wrong: (1+k)/d + n_y(1+k)/d + (N−1−n_y)/d².
-    Slides p. 6 prints n_y/d + (N−n_y)/d², which misses the 1/d of a wrong y (row 37).
+    Slides p. 6 prints n_y/d + (N−n_y)/d², which misses the 1/d of a wrong y (slides.37).
     """
     k = 2 / jnp.asarray(d) if gaussian else 0.0
     own = (1 + k) ** 2 - 1 + (same - 1) * (1 + k) / d + (tokens - same) / d**2

@@ -25,7 +25,7 @@ def curvature(q, c) -> Real:
 def critical_rate(q, c) -> Real:
     """2/H*: descent converges for smaller rates and ends in a 2-cycle (or worse) for larger ones.
 
-    GD section 5.1 prints the inequality the other way round (science.md row 25).
+    GD section 5.1 prints the inequality the other way round (docs/theory.md: gd.25).
     """
     return 2 / curvature(q, c)
 

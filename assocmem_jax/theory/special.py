@@ -37,7 +37,7 @@ def lam(y) -> Real:
     """λ(y): the real m with e^m + m = y, for all real y; the logarithm of Wright's omega.
 
     GD (29) writes it as y − W₀(e^y), which overflows in floats from y ≈ 710 and loses digits long
-    before (science.md row 7). Error below 1e-15·max(1, |m|) in float64 for y in [−800, 1e300].
+    before (docs/theory.md: gd.7). Error below 1e-15·max(1, |m|) in float64 for y in [−800, 1e300].
     λ'(y) = 1/(1 + e^m).
     """
     return _lam(_float(y))

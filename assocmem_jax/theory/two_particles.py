@@ -39,7 +39,7 @@ def parameters(task) -> Parameters:
 def velocity(gamma, p1, alpha, c) -> Float[Array, "2"]:
     """dγ/dt = τ((1+α)(S₁−S₂), (1−α)(S₁+S₂)), S₁ = p₁σ(−γ₁−γ₂), S₂ = p₂σ(γ₁−γ₂).
 
-    GD (19), (32), (33), (35), (36) print twice this (science.md row 15).
+    GD (19), (32), (33), (35), (36) print twice this (docs/theory.md: gd.15).
     """
     s1 = p1 * jax.nn.sigmoid(-gamma[0] - gamma[1])
     s2 = (1 - p1) * jax.nn.sigmoid(gamma[0] - gamma[1])
@@ -67,8 +67,8 @@ class Bracket(NamedTuple):
 def gamma_bracket(task, t) -> Bracket:
     """What must hold of γ(t) under the flow from W₀ = 0, p₁ ≥ p₂: proved, at all times.
 
-    0 ≤ γ₁ ≤ 2γ̄;  λ(1+c₀p₂t) ≤ γ₂ ≤ λ(1+c₀p₁t), c₀ = (1−α)c (science.md rows 16, 17). GD Theorem 4
-    prints 2p₂ ≤ c_t/c₀ and appendix C a bound on γ₁; both are false (rows 16, 18).
+    0 ≤ γ₁ ≤ 2γ̄;  λ(1+c₀p₂t) ≤ γ₂ ≤ λ(1+c₀p₁t), c₀ = (1−α)c (docs/theory.md: gd.16, gd.17). GD Theorem 4
+    prints 2p₂ ≤ c_t/c₀ and appendix C a bound on γ₁; both are false (gd.16, gd.18).
     """
     p1, alpha, c = parameters(task)
     t = jnp.asarray(t)
@@ -83,7 +83,7 @@ def gamma_bracket(task, t) -> Bracket:
 def descent_bracket(task, rate, elapsed) -> Bracket:
     """What must hold of γ after descent of constant rate η from W₀ = 0, ``elapsed`` = ηt, p₁ ≥ p₂.
 
-    min(0, γ̄ − η(c/2)(1+α)p₂) ≤ γ₁ ≤ 2γ̄ + η(c/2)(1+α)p₁;  γ₂ ≥ λ(1+ηc₀p₂t) (rows 19, 20). γ₂ has
+    min(0, γ̄ − η(c/2)(1+α)p₂) ≤ γ₁ ≤ 2γ̄ + η(c/2)(1+α)p₁;  γ₂ ≥ λ(1+ηc₀p₂t) (gd.19, gd.20). γ₂ has
     no upper bound here (infinite). GD appendix C's interval for γ₁ is false: at p₁ = .75, α = .95,
     η = 10 (its Figure 2), γ₁(1) = 4.875 > 2.80.
     """
@@ -140,7 +140,7 @@ def first_step_loss(rate, p1, alpha, c) -> Real:
 
 
 def spike_lower(rate, p1, alpha, c) -> Real:
-    """L(W₁) ≥ (c/2) η (αp₁ − p₂) p₂ if αp₁ > p₂: GD Proposition 5, which omits c/2 (row 21)."""
+    """L(W₁) ≥ (c/2) η (αp₁ − p₂) p₂ if αp₁ > p₂: GD Proposition 5, which omits c/2 (gd.21)."""
     p2 = 1 - jnp.asarray(p1)
     return c / 2 * rate * (alpha * p1 - p2) * p2
 
