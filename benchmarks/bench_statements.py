@@ -17,8 +17,8 @@ def main():
     )
     elapsed = time.perf_counter() - began
     machine.report(
-        "assocmem check, every statement, 1,024 problems each, from a cold process, in 180 s", 1, LIMIT / elapsed,
-        seconds=elapsed, summary=run.stdout.strip().splitlines()[-1],
+        "assocmem check, every statement, 1,024 problems each, from a cold process, in 180 s", 1,
+        LIMIT / elapsed, seconds=elapsed, summary=run.stdout.strip().splitlines()[-1],
     )  # fmt: skip
 
 
