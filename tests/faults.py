@@ -86,7 +86,7 @@ FAULTS = {
     "row: one step fewer than the least": ("theory/two_particles.py", "2 + jnp.floor(lag / (2 * (1 - p1)))", "3 + jnp.floor(lag / (2 * (1 - p1)))", "test_statements.py -k test_row[beyond.1]"),
     "row: a hit one step early": ("dynamics/perfect.py", "first = jnp.minimum(first, jnp.where(holds, t + 1, _NEVER))", "first = jnp.minimum(first, jnp.where(holds, t, _NEVER))", "test_statements.py -k test_row[beyond.2]"),
     "row: width of the cycle": ("theory/soft_labels.py", "(2 * (1 - 3 * jnp.asarray(q) * (1 - q)))", "(2 * (1 - 4 * jnp.asarray(q) * (1 - q) + 1e-9))", "test_statements.py -k test_row[beyond.4]"),
-    "routes not compared": ("statements/check.py", "self.second.holds and self.apart <= BOTH)\n        return self.corrected.holds", "self.second.holds)\n        return self.corrected.holds", "test_statements.py -k red"),
+    "routes not compared": ("statements/check.py", "self.second.holds and self.apart <= BOTH)", "self.second.holds)", "test_statements.py -k red"),
     "NaN passes for a claim that holds": ("statements/claims.py", "np.where(np.isnan(gap), np.inf, gap)", "np.where(np.isnan(gap), -np.inf, gap)", "test_statements.py -k mean"),
     "padding counted": ("statements/check.py", "np.asarray(leaf)[:size], _vmapped", "np.asarray(leaf)[:], _vmapped", "test_statements.py -k whatever"),
     "neutral directions in the tangent": ("studies/beyond.py", "moved = left @ moved @ right", "moved = moved", "test_cli.py -k exponents"),

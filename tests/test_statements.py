@@ -169,6 +169,7 @@ def test_a_problem_is_drawn_whatever_the_batch(own):
 REFUSED = [
     (lambda: am.statement("nodots", "x"), "id must be source.name"),
     (lambda: am.statement("gd.99", "x")(lambda: am.equal(1, 1)), "outside the papers' own names"),
+    (lambda: ROWS["gd.24"](), "gd.24 must be given seed, n, m, d, k, got n, m, d, k"),
     (lambda: am.statement("mine.x", "x", domain={"a": (0, 1)}), r"domain\['a'\] must be a Uniform"),
     (lambda: am.statement("mine.x", "x", verdict="maybe"), "verdict must be one of right, false, open, new"),
     (lambda: am.statement("mine.x", "x", proofs="p"), "given fields it knows, got proofs"),
@@ -192,9 +193,16 @@ def test_refused_in_one_line(call, message, own):
 
 
 def test_a_function_that_returns_no_claim(own):
-    am.statement("mine.none", "x", domain={"x": am.Uniform(0, 1)})(lambda x: (x,))
+    """… is red, named, and loses no sibling."""
+    none = am.statement("mine.none", "x", domain={"x": am.Uniform(0, 1)})(lambda x: (x,))
+    am.statement("mine.sound", "x", domain={"x": am.Uniform(0, 1)})(lambda x: am.at_most(x, 2.0))
+    report = am.check("mine", samples=2)
+    assert not report.ok
+    assert report["mine.sound"].ok
+    assert "ERROR: ValueError: a statement must be a function that returns claims" in str(report)
+    assert json.loads(report.to_json())["statements"][0]["fault"].startswith("ValueError")
     with pytest.raises(ValueError, match="a statement must be a function that returns claims"):
-        am.check("mine.none", samples=2)
+        none(x=1.0)
 
 
 def test_float32_is_refused(float32):

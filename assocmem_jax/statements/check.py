@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from .. import checks
 from ..sweeps import Integers
 from ..sweeps.axes import drawn
+from ..sweeps.memory import cores
 from .claims import Claim
 from .registry import Statement, statements
 
@@ -75,10 +75,9 @@ class Tally:
             if ratios.size and ratios.max() > ratio:
                 row, entry = np.unravel_index(np.argmax(ratios), ratios.shape)
                 ratio = float(ratios[row, entry])
-                values = (float(side.reshape(size, -1)[row, entry]) for side in (left, right, within))
+                a, b, slack = (float(side.reshape(size, -1)[row, entry]) for side in (left, right, within))
                 at = {name: column[row].item() for name, column in problems.items()} | dict(case)
-                one, two, three = values
-                worst = Example(at, one, claim.relation, two, three)
+                worst = Example(at, a, claim.relation, b, slack)
         return Tally(
             self.tried + int(applies.sum()), self.broken + int((broken & applies).sum()), ratio, worst
         )
@@ -92,6 +91,7 @@ class Verdict:
     - ``stored``: the printed form on the counterexample of the registry alone.
     - ``second``: the corrected form by the second route, on a few of the problems. ``apart``: largest
       difference of the two routes over what rounding allows (both hold to 2).
+    - ``fault``: what the statement raised, if it did; ``statement(**problem)`` shows where.
     """
 
     statement: Statement
@@ -101,12 +101,16 @@ class Verdict:
     second: Tally | None
     apart: float
     seconds: float
+    fault: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the corrected form holds, by both routes, and they agree."""
-        both = self.second is None or (self.second.holds and self.apart <= BOTH)
-        return self.corrected.holds and both
+        return not self.fault and self.corrected.holds and self._agrees
+
+    @property
+    def _agrees(self) -> bool:
+        return self.second is None or (self.second.holds and self.apart <= BOTH)
 
     @property
     def expected(self) -> bool:
@@ -120,14 +124,14 @@ class Verdict:
         s, printed = self.statement, self.printed
         if s.forms is None:
             return [f"{s.id:<{width}} {s.says[:52]:<52}  not executable: {s.reason}"]
+        if self.fault:
+            return [f"{s.id:<{width}} {s.says[:52]:<52}  ERROR: {self.fault}"]
         said = "as corrected" if s.verdict == "right" else "–"
         if printed is not None:
             said = "holds" if printed.holds else f"FAILS {printed.broken}/{printed.tried}"
         ours = f"holds {self.corrected.tried}" if self.corrected.holds else "FAILS"
         ours += {"proved": "", "numerical": " (numerical)", "conjecture": " (conjecture)"}[s.status]
-        again = "–"
-        if self.second is not None:
-            again = "agrees" if self.second.holds and self.apart <= BOTH else "DISAGREES"
+        again = "–" if self.second is None else "agrees" if self._agrees else "DISAGREES"
         lines = [f"{s.id:<{width}} {s.says[:52]:<52}  {said:<16} {ours:<18} {again}"]
         if printed is not None and not printed.holds:
             lines.append(f"{'':<{width}}   printed fails: {printed.worst}")
@@ -136,10 +140,9 @@ class Verdict:
             share = self.corrected.ratio
             near = "nearest" if self.corrected.holds else "CORRECTED FAILS"
             lines.append(f"{'':<{width}}   {near}: {worst} ({_share(share)} of {worst.within:.1e})")
-        if again == "DISAGREES" and self.second is not None:
-            lines.append(
-                f"{'':<{width}}   SECOND ROUTE: {self.second.worst}; routes {self.apart:.3g} × apart"
-            )
+        if self.second is not None and not self._agrees:
+            apart = f"routes {self.apart:.3g} × apart"
+            lines.append(f"{'':<{width}}   SECOND ROUTE: {self.second.worst}; {apart}")
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class Verdict:
             "id": s.id, "where": s.where, "says": s.says, "verdict": s.verdict, "status": s.status,
             "executable": s.forms is not None, "printed": tally(self.printed), "stored": tally(self.stored),
             "corrected": tally(self.corrected), "second": tally(self.second), "apart": self.apart,
-            "tolerance": s.tolerance, "ok": self.ok, "seconds": round(self.seconds, 3),
+            "tolerance": s.tolerance, "fault": self.fault, "ok": self.ok, "seconds": round(self.seconds, 3),
         }  # fmt: skip
 
 
@@ -238,6 +241,7 @@ def check(
     For each statement, ``samples`` scrambled Sobol points of its domain (shared among its cases of sizes,
     fewer where ``most`` says so) are run through the simulator and the closed forms in float64. Where
     there is a second route, that follows on the first few. ``show`` is given each line as it is known.
+    A statement that raises is red; the others go on.
 
         print(am.check("gd.8"))
         assert am.check("mine").ok
@@ -254,7 +258,7 @@ def check(
     show(_header(width))
     verdicts = []
     # Compilation is most of the work, and runs outside the interpreter's lock.
-    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for verdict in pool.map(examine, chosen):
             verdicts.append(verdict)
             for line in verdict.lines(width):
@@ -294,10 +298,17 @@ def _vmapped(program: Callable) -> Callable:
 
 
 def _examine(statement: Statement, samples: int, seed: int) -> Verdict:
+    nothing = Verdict(statement, None, Tally(), None, None, 0.0, 0.0)
+    try:
+        return nothing if statement.forms is None else _weigh(statement, samples, seed)
+    except Exception as fault:
+        first = str(fault).splitlines()[:1] or [""]
+        return dataclasses.replace(nothing, fault=f"{type(fault).__name__}: {first[0]}")
+
+
+def _weigh(statement: Statement, samples: int, seed: int) -> Verdict:
     began = time.perf_counter()
     printed, corrected, stored, second, apart = None, Tally(), None, None, 0.0
-    if statement.forms is None:
-        return Verdict(statement, None, corrected, None, None, 0.0, 0.0)
     share = -(-min(samples, statement.most or samples) // len(statement.cases))
     for case in statement.cases:
         left = -(-statement.second_samples // len(statement.cases))

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import numpy as np
 
 from .. import checks
 from ..sweeps import Integers, LogUniform, Uniform
@@ -61,9 +60,11 @@ class Statement:
         return function
 
     def __call__(self, **problem: Any) -> dict[str, tuple[Claim, ...]]:
-        """The claims of one problem: "corrected", and "printed" where it differs."""
+        """The claims of one problem: "corrected", and "printed" where it differs. Sizes not given are
+        those of the first case."""
         if self.forms is None:
             checks.refuse(self.id, "executable", "a statement in words only")
+        problem = dict(self.cases[0]) | problem
         known = [*self.domain, *self.cases[0]]
         if set(problem) != set(known):
             checks.refuse(self.id, f"given {', '.join(known)}", ", ".join(problem) or "nothing")
@@ -184,8 +185,3 @@ def statements(*which: str) -> list[Statement]:
             )
         chosen += [s for s in found if s not in chosen]
     return chosen
-
-
-def sides(claims: tuple[Claim, ...]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(left, right, within) of each claim as arrays, for comparing routes."""
-    return [tuple(np.asarray(v, float) for v in (c.left, c.right, c.within)) for c in claims]  # pyright: ignore
