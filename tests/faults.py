@@ -45,7 +45,7 @@ FAULTS = {
     "biased sampler": ("tasks/association.py", 'place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")', 'place = jnp.searchsorted(cdf, uniforms(token_key) ** 1.01 * cdf[-1], side="right")', "test_tasks.py -k chi"),
     "sampler with a float32 grid": ("tasks/association.py", "bits.astype(dtype) + jnp.asarray(0.5, dtype)", "(bits >> 12 << 12).astype(dtype) + jnp.asarray(0.5, dtype)", "test_tasks.py -k rare"),
     "non-PSD Gram accepted": ("tasks/embeddings.py", "if float(values[0]) < -4 * slack:", "if float(values[0]) < -4e9:", "test_calls.py"),
-    "a tie counts as right": ("observe/quality.py", "sure = (_lead(scores, top) > 0)", "sure = (_lead(scores, top) >= 0)", "test_observe.py -k ties"),
+    "a tie counts as right": ("tasks/association.py", "sure = (_lead(scores, top) > 0)", "sure = (_lead(scores, top) >= 0)", "test_observe.py -k ties"),
     "layer norm not projected": ("models/memory.py", "return product(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True), task.outputs.T)", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_observe.py -k birth_38"),
     "hash blind to the config": ("config.py", "return hashlib.sha256(self.canonical().encode()).hexdigest()", "return hashlib.sha256(self.study.encode()).hexdigest()", "test_cli.py -k rerun"),
     "max margin scaled": ("observe/separation.py", "return MaxMargin(True, direction, 1 / norm, multipliers, off)", "return MaxMargin(True, direction, 1 / norm**2, multipliers, off)", "test_observe.py -k interior"),

@@ -85,7 +85,7 @@ CALLS = [
     (run(observe={"loss": 3}), "observe['loss'] must be a function (task, model) -> array, got 3"),
     (run(until="hit"), "until must be an Until, got 'hit'; for example am.perfect_accuracy()"),
     (run("sgd"), "dynamics must be a GradientFlow, Descent or StochasticFlow, got 'sgd'"),
-    (run(model=am.ParticleSystem.zeros(THREE)), "model must be for 2 tokens and 2 classes, got scores of shape (3, 3); build it from this task"),
+    (run(model=am.ParticleSystem.zeros(THREE)), "model must be for scores of shape (2, 2), got scores of shape (3, 3); build it from this task"),
     (lambda: am.StochasticFlow(-1.0, 1.0, 3), "sigma must be between 0 and inf, got -1.0; it is a standard deviation"),
     (lambda: am.StochasticFlow(1.0, 1.0, 0), "steps must be at least 1, got 0"),
     (lambda: am.perfect_accuracy(0), "hold must be at least 1, got 0; hold=None never stops"),

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
-from ..models import AbstractModel
-from ..tasks import AssociationTask
+from ..models import AbstractModel, AbstractReducedSystem
+from ..tasks import AbstractTask
 
 # Beyond this many plain float32 updates, rounding biases the path by more than 1e-3.
 FLOAT32_UPDATES = 100_000
@@ -99,7 +99,7 @@ class Descent(eqx.Module):
         return step_marks(self.steps, every, at)
 
     def prepare(
-        self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
+        self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
         """(advance, initial parameters, initial inner state) for ``marching.march``."""
         optimizer = self.transformation()
@@ -128,15 +128,27 @@ class Descent(eqx.Module):
         model = combine(params)
         if not model.weight_space:
             params = _refuse_nonlinear(optimizer, params)
+        reduced = model if isinstance(model, AbstractReducedSystem) else None
+        if reduced is not None:
+            params = _refuse_memory(optimizer, params)
+            if compensated:
+                checks.refuse(
+                    "compensated", "off for a reduced system", True, "use float64, or the weights themselves"
+                )
+        kept = jax.tree.map(lambda leaf: leaf is not None, params, is_leaf=lambda leaf: leaf is None)
         tick, clock = _clock(optimizer, dtype)
 
         def advance(params, inner, step, time):
             state, carry, clock = inner
             value, gradient = jax.value_and_grad(losses)(params, step)
-            gradient = model.tangent(task, gradient)
+            if reduced is None:
+                gradient = combine(params).tangent(task, gradient)
             extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
             updates, state = optimizer.update(cast(Any, gradient), state, params, **extra)
-            if compensated:
+            if reduced is not None:
+                here: Any = combine(params)
+                params = eqx.filter(here.stepped(task, updates), kept)
+            elif compensated:
                 params, carry = _kahan(params, updates, carry)
             else:
                 params = optax.apply_updates(params, updates)
@@ -193,32 +205,54 @@ def _clock(optimizer, dtype):
     return tick, state
 
 
+def _probe(optimizer, flat):
+    """Updates of a lone vector parameter at 0 under a sequence of gradients."""
+    state, found = optimizer.init(flat[0] * 0), []
+    for g in flat:
+        extra = {"value": 0.0, "grad": g, "value_fn": lambda p: jnp.sum(p)}
+        update, state = optimizer.update(g, state, flat[0] * 0, **extra)
+        found.append(update)
+    return jnp.stack(found)
+
+
+def _refuse(params, fault, message):
+    if checks.concrete(fault):
+        if bool(fault):
+            raise ValueError(message)
+        return params
+    return eqx.error_if(params, fault, message)
+
+
 def _refuse_nonlinear(optimizer, params):
     """Scores follow W only under optimizers linear in the gradients: try it on three of them."""
-
-    def drift(flat):
-        state, total = optimizer.init(flat[0] * 0), []
-        for g in flat:
-            update, state = optimizer.update(
-                g, state, flat[0] * 0, value=0.0, grad=g, value_fn=lambda p: jnp.sum(p)
-            )
-            total.append(update)
-        return jnp.stack(total)
-
     rng = np.random.default_rng(0)
     dtype = jnp.result_type(*jax.tree.leaves(params))
     with jax.ensure_compile_time_eval():  # inside jit, but nothing here need be traced
         a, b = (jnp.asarray(rng.normal(size=(3, 4)), dtype) for _ in range(2))
-        both, apart = drift(a + 3 * b), drift(a) + 3 * drift(b)
+        together, apart = _probe(optimizer, a + 3 * b), _probe(optimizer, a) + 3 * _probe(optimizer, b)
         tolerance = 1e3 * jnp.finfo(dtype).eps * (1e-300 + jnp.max(jnp.abs(apart)))
-        nonlinear = jnp.max(jnp.abs(both - apart)) > tolerance
-    message = (
+        nonlinear = jnp.max(jnp.abs(together - apart)) > tolerance
+    return _refuse(
+        params,
+        nonlinear,
         "optimizer must be linear in the gradients for a system of scores or margins (SGD, momentum, "
         "schedules, weight decay), got one that is not (Adam and sign descent act on the entries of "
-        "W, which scores do not determine); use LinearMemory"
+        "W, which scores do not determine); use LinearMemory",
     )
-    if checks.concrete(nonlinear):
-        if bool(nonlinear):
-            raise ValueError(message)
-        return params
-    return eqx.error_if(params, nonlinear, message)
+
+
+def _refuse_memory(optimizer, params):
+    """Scalar products of weights close under −η∇L alone: an update may not depend on earlier gradients."""
+    rng = np.random.default_rng(0)
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+    with jax.ensure_compile_time_eval():
+        a, b, last = (jnp.asarray(rng.normal(size=4), dtype) for _ in range(3))
+        one, other = (_probe(optimizer, jnp.stack([first, last]))[1] for first in (a, b))
+        twice = _probe(optimizer, jnp.stack([a, 2 * last]))[1]
+        remembers = jnp.any(one != other) | (jnp.max(jnp.abs(twice - 2 * one)) > 1e-6 * jnp.max(jnp.abs(one)))
+    return _refuse(
+        params,
+        remembers,
+        "optimizer must be plain gradient descent (optax.sgd of a rate or a schedule) for a reduced system, "
+        "got one with a memory (scalar products of weights do not determine it); use CooccurrenceTransformer",
+    )

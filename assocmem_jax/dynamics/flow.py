@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
-from ..tasks import AssociationTask
+from ..tasks import AbstractTask
 from .events import Until
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status
@@ -120,7 +120,7 @@ class Solved(NamedTuple):
 
 def integrate(
     flow: GradientFlow,
-    task: AssociationTask,
+    task: AbstractTask,
     combine: Callable[[Any], AbstractModel],
     params,
     times: Array,
@@ -138,10 +138,9 @@ def integrate(
     start, end = jnp.zeros((), dtype), flow.clock(flow.t1.astype(dtype))
     # Rounding must not put a requested time past the horizon.
     grid = jnp.minimum(flow.clock(times), end)
-    model = combine(params)
 
     def field(s, params, args):
-        gradient = model.tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
+        gradient = combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
         speed = -(1 + flow.time(s)) if flow.log_time else -1.0
         return jax.tree.map(lambda g: speed * g, gradient)
 

@@ -16,7 +16,7 @@ from .. import checks
 from ..models import AbstractModel
 from ..observe import quality
 from ..observe.gradient import trainable_mask
-from ..tasks import AssociationTask
+from ..tasks import AbstractTask
 from .descent import Descent
 from .events import Until
 from .flow import GradientFlow, flow_times, integrate
@@ -28,7 +28,7 @@ DEFAULT_OBSERVABLES = {"loss": quality.loss, "error": quality.error}
 
 
 def simulate(
-    task: AssociationTask,
+    task: AbstractTask,
     model: AbstractModel,
     dynamics: GradientFlow | Descent | StochasticFlow,
     *,
@@ -80,7 +80,7 @@ def simulate(
             checks.refuse("every", "None for a flow, which has no steps", every, "pass at=times")
         if until is not None and until.hold not in (1, None):
             checks.refuse("until.hold", "1 or None for a flow", until.hold)
-        marks = flow_times(dynamics, at, task.probabilities.dtype)
+        marks = flow_times(dynamics, at, task.dtype)
     else:
         marks = _Static(dynamics.marks(every, at))
     mask = trainable_mask(model, trainable)
@@ -225,15 +225,16 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mo
     return first, stable
 
 
-def _check_fit(task: AssociationTask, model: AbstractModel) -> None:
-    shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
-    if shape != (task.num_tokens, task.num_classes):
+def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
+    try:
+        shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
+    except AttributeError:
+        shape = f"for another kind of task ({type(model).__name__} with {type(task).__name__})"
+    if shape != task.score_shape:
+        found = f"scores of shape {shape}" if isinstance(shape, tuple) else shape
         checks.refuse(
-            "model",
-            f"for {task.num_tokens} tokens and {task.num_classes} classes",
-            f"scores of shape {shape}",
-            "build it from this task",
-        )
+            "model", f"for scores of shape {task.score_shape}", found, "build it from this task"
+        )  # fmt: skip
 
 
 def _label(result: Trajectory, began: float) -> Trajectory:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..models import AbstractModel
-from ..tasks import AssociationTask
+from ..tasks import AbstractTask
 from .descent import step_marks
 
 
@@ -93,7 +93,7 @@ class StochasticFlow(eqx.Module):
         return step_marks(self.steps, every, at)
 
     def prepare(
-        self, task: AssociationTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
+        self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
         """(advance, initial parameters, initial inner state) for ``marching.march``."""
         if key is None:
@@ -129,7 +129,7 @@ class StochasticFlow(eqx.Module):
 
         def drift(t, params, args):
             gradient = jax.grad(lambda p: task.loss(combine(p)))(params)
-            return jax.tree.map(jnp.negative, model.tangent(task, gradient))
+            return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
 
         def advance(params, inner, step, time):
             # From the integer clock, so that rounding does not add up.

@@ -1,6 +1,7 @@
 """What learns: Equinox modules that declare which of their leaves are trained."""
 
 from .base import AbstractModel as AbstractModel
+from .base import AbstractReducedSystem as AbstractReducedSystem
 from .memory import LinearMemory as LinearMemory
 from .memory import NormalizedMemory as NormalizedMemory
 from .particles import MarginSystem as MarginSystem

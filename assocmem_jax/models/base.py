@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..tasks import AssociationTask
-
 
 class AbstractModel(eqx.Module):
     """A model: scores, and how its coordinates move when the weights W follow a gradient.
@@ -19,15 +17,15 @@ class AbstractModel(eqx.Module):
     weight_space: ClassVar[bool] = True
 
     @abstractmethod
-    def scores(self, task: AssociationTask, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b m"]:
-        """Logits, one row a token: all N tokens, or those named."""
+    def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b *m"]:
+        """Logits, one row a token (or one number a sample): all, or those named."""
 
     @abstractmethod
     def trainable(self) -> tuple[Array, ...]:
         """The leaves that training moves, unless ``simulate`` is told otherwise."""
 
     @abstractmethod
-    def tangent(self, task: AssociationTask, gradient: Any) -> Any:
+    def tangent(self, task: Any, gradient: Any) -> Any:
         """How the coordinates move when W moves by its gradient.
 
         ``gradient`` is ∂L/∂(coordinates), shaped as the model with ``None`` on frozen leaves. For
@@ -35,5 +33,17 @@ class AbstractModel(eqx.Module):
         """
 
     @abstractmethod
-    def noise(self, task: AssociationTask, key: PRNGKeyArray) -> Any:
+    def noise(self, task: Any, key: PRNGKeyArray) -> Any:
         """Standard normal noise on W, carried to the coordinates (for GD (6))."""
+
+
+class AbstractReducedSystem(AbstractModel):
+    """Scalar products of weights that close under the flow *and* under plain gradient descent.
+
+    The flow moves them along ``tangent``, which depends on where they are; a step of descent, which is
+    quadratic in the learning rate, through ``stepped``. Optimizers with a memory do not close.
+    """
+
+    @abstractmethod
+    def stepped(self, task: Any, updates: Any) -> Any:
+        """The system after the weights moved by −η∇L; ``updates`` is −η ∂L/∂(coordinates)."""

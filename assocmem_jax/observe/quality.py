@@ -6,10 +6,10 @@ from jaxtyping import Array, Float
 
 from .. import checks
 from ..models import AbstractModel
-from ..tasks import AssociationTask
+from ..tasks import AbstractTask, AssociationTask
 
 
-def loss(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """Population cross-entropy L(W) in nats, GD (2)–(3)."""
     return task.loss(model)
 
@@ -30,29 +30,21 @@ def pairwise_margins(task: AssociationTask, model: AbstractModel) -> Float[Array
     return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
 
 
-def margins(task: AssociationTask, model: AbstractModel) -> Float[Array, " n"]:
-    """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0."""
-    return _lead(model.scores(task), task.labels)
+def margins(task: AbstractTask, model: AbstractModel) -> Float[Array, " n"]:
+    """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0. For
+    co-occurrence: y_i F(X_i), one a sample.
+    """
+    return task.margins(model)
 
 
-def _lead(scores: Array, labels: Array) -> Array:
-    own = jnp.take_along_axis(scores, labels[:, None], axis=1)
-    label = jnp.arange(scores.shape[1]) == labels[:, None]
-    return jnp.min(jnp.where(label, jnp.inf, own - scores), axis=1)
+def error(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
+    """0-1 loss: Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}; samples with y F ≤ 0 for
+    co-occurrence.
 
-
-def error(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
-    """0-1 loss: Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}.
-
-    A tie counts as an error, so that zero error is exactly "all margins (22) positive"; at W = 0
+    A tie counts as an error, so that zero error is exactly "all margins positive"; at W = 0
     the error is 1 (an argmax that takes the lowest index would read chance or better there).
     """
-    scores = model.scores(task)
-    top = jnp.argmax(scores, axis=1)
-    sure = (_lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
-    right = jnp.sum(jnp.where(sure, task.conditional, 0), axis=1)
-    # As a sum over the wrong, so that zero error reads exactly 0.
-    return jnp.dot(task.probabilities, 1 - right)
+    return task.error(model)
 
 
 def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .. import checks
 from ..checks import Scalar
 from . import embeddings, laws
+from .base import AbstractTask
 
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
 
@@ -90,7 +90,7 @@ def score_gradient(
     return jax.nn.sigmoid(odds) * (1 - targets) - targets * jax.nn.sigmoid(-odds)
 
 
-class AssociationTask(eqx.Module):
+class AssociationTask(AbstractTask):
     """Tokens x ∈ [N] with law p(x) and embedding e_x; answers y ∈ [M] with embedding u_y.
 
     - ``probabilities``: p(x), shape (N,), summing to one.
@@ -153,6 +153,15 @@ class AssociationTask(eqx.Module):
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
 
     @property
+    def score_shape(self) -> tuple[int, int]:
+        """(N, M)."""
+        return self.num_tokens, self.num_classes
+
+    @property
+    def dtype(self):
+        return self.probabilities.dtype
+
+    @property
     def num_tokens(self) -> int:
         """N."""
         return self.inputs.shape[0]
@@ -182,6 +191,19 @@ class AssociationTask(eqx.Module):
     def loss(self, model: ScoresTokens) -> Float[Array, ""]:
         """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2), in nats."""
         return jnp.dot(self.probabilities, cross_entropy(model.scores(self), self.targets))
+
+    def margins(self, model: ScoresTokens) -> Float[Array, " n"]:
+        """GD (22)."""
+        return _lead(model.scores(self), self.labels)
+
+    def error(self, model: ScoresTokens) -> Float[Array, ""]:
+        """Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}."""
+        scores = model.scores(self)
+        top = jnp.argmax(scores, axis=1)
+        sure = (_lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
+        right = jnp.sum(jnp.where(sure, self.conditional, 0), axis=1)
+        # As a sum over the wrong, so that zero error reads exactly 0.
+        return jnp.dot(self.probabilities, 1 - right)
 
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
         """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.
@@ -225,6 +247,12 @@ class AssociationTask(eqx.Module):
         """
         tokens, labels = batch
         return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
+
+
+def _lead(scores: Array, labels: Array) -> Array:
+    own = jnp.take_along_axis(scores, labels[:, None], axis=1)
+    label = jnp.arange(scores.shape[1]) == labels[:, None]
+    return jnp.min(jnp.where(label, jnp.inf, own - scores), axis=1)
 
 
 def _check_law(name: str, p: Array, what: str = "") -> None:
