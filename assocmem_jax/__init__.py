@@ -9,8 +9,26 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "tasks": ("AssociationTask", "cross_entropy", "embeddings", "laws", "two_tokens"),
-    "models": ("AbstractModel", "LinearMemory", "MarginSystem", "NormalizedMemory", "ParticleSystem"),
+    "tasks": (
+        "AbstractTask",
+        "AssociationTask",
+        "CooccurrenceTask",
+        "cross_entropy",
+        "embeddings",
+        "laws",
+        "two_tokens",
+    ),
+    "models": (
+        "AbstractModel",
+        "AbstractReducedSystem",
+        "CooccurrenceSystem",
+        "CooccurrenceTransformer",
+        "LinearMemory",
+        "MarginSystem",
+        "NormalizedMemory",
+        "ParticleSystem",
+        "SixVariableSystem",
+    ),
     "observe": (
         "MaxMargin",
         "edge_of_stability",

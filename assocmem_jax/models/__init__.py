@@ -2,6 +2,9 @@
 
 from .base import AbstractModel as AbstractModel
 from .base import AbstractReducedSystem as AbstractReducedSystem
+from .cooccurrence import CooccurrenceSystem as CooccurrenceSystem
+from .cooccurrence import CooccurrenceTransformer as CooccurrenceTransformer
+from .cooccurrence import SixVariableSystem as SixVariableSystem
 from .memory import LinearMemory as LinearMemory
 from .memory import NormalizedMemory as NormalizedMemory
 from .particles import MarginSystem as MarginSystem

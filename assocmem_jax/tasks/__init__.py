@@ -6,3 +6,4 @@ from .association import AssociationTask as AssociationTask
 from .association import cross_entropy as cross_entropy
 from .association import two_tokens as two_tokens
 from .base import AbstractTask as AbstractTask
+from .cooccurrence import CooccurrenceTask as CooccurrenceTask
