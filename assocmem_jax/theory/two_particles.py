@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .special import growth
 
@@ -148,7 +148,7 @@ def spike_lower(rate, p1, alpha, c) -> Real:
 # --- Steps to perfect accuracy (not in GD) --------------------------------------------------------
 
 
-def fewest_steps(p1, alpha) -> Real:
+def fewest_steps(p1, alpha) -> Int[Array, "..."]:
     """No constant learning rate reaches perfect accuracy from zero in fewer steps; p₁ ≥ p₂.
 
     1 if p₂ > αp₁, else 2 + ⌊(αp₁ − p₂)/(2p₂)⌋: the first step puts m₂ at −ηc(αp₁−p₂)/2, and each
@@ -162,7 +162,7 @@ class Limit(NamedTuple):
     """``steps`` to perfect accuracy as η → ∞ (−1: more than allowed); ``gap``: min |m_i|/(ηc) met on the
     way; ``rate``: ηc from which on the count is ``steps`` exactly."""
 
-    steps: Real
+    steps: Int[Array, "..."]
     gap: Real
     rate: Real
 
