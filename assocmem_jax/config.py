@@ -28,6 +28,8 @@ STUDIES = {
         "beyond the edge of stability: iterates, exponents, sharpness",
     ),
     "beyond.schedule": ("beyond", "Schedule", "learned schedules against the best constant rate"),
+    "cooc.two_phases": ("cooc", "TwoPhases", "Cooc Figure 1: two phases; balancing, 1/t, learned attention"),
+    "cooc.phase_one": ("cooc", "PhaseOne", "Cooc: the time of Phase 1 over sizes and scales (a sweep)"),
     "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 

@@ -228,7 +228,7 @@ def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mo
 def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
     try:
         shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
-    except AttributeError:
+    except (AttributeError, TypeError):
         shape = f"for another kind of task ({type(model).__name__} with {type(task).__name__})"
     if shape != task.score_shape:
         found = f"scores of shape {shape}" if isinstance(shape, tuple) else shape

@@ -76,14 +76,14 @@ class CooccurrenceTransformer(AbstractModel):
         Unless given, σ₀ = .3/√(Lm) and σ₁ = .3/√m₁ (Condition 1 gives orders only).
         """
         width, neurons = checks.count("width", width), checks.count("neurons", neurons)
-        sigma0 = 0.3 / np.sqrt(task.tokens.shape[1] * width) if sigma0 is None else sigma0
-        sigma1 = 0.3 / np.sqrt(neurons) if sigma1 is None else sigma1
-        checks.positive("sigma0", sigma0)
-        checks.positive("sigma1", sigma1)
-        keys, d = jr.split(key, 5), task.dimension
-        parts = [sigma0 * jr.normal(k, (width, d), task.dtype) for k in keys[:3]]
-        mlp = sigma1 * jr.normal(keys[3], (neurons, width), task.dtype)
-        return cls(mlp, *parts, jr.rademacher(keys[4], (neurons,), task.dtype))
+        small = 0.3 / np.sqrt(task.tokens.shape[1] * width) if sigma0 is None else sigma0
+        large = 0.3 / np.sqrt(neurons) if sigma1 is None else sigma1
+        checks.positive("sigma0", small)
+        checks.positive("sigma1", large)
+        keys, shape = jr.split(key, 5), (width, task.dimension)
+        value, at, query = (small * jr.normal(k, shape, task.dtype) for k in keys[:3])
+        mlp = large * jr.normal(keys[3], (neurons, width), task.dtype)
+        return cls(mlp, value, at, query, jr.rademacher(keys[4], (neurons,), task.dtype))
 
     @classmethod
     def kaiming(
@@ -113,8 +113,9 @@ class CooccurrenceTransformer(AbstractModel):
             return bound * jr.uniform(key, (rows, fan_in), task.dtype, -1, 1)
 
         keys = jr.split(key, 5)
-        parts = [draw(k, width, task.dimension) for k in keys[:3]]
-        return cls(draw(keys[3], neurons, width), *parts, jr.rademacher(keys[4], (neurons,), task.dtype))
+        value, at, query = (draw(k, width, task.dimension) for k in keys[:3])
+        signs = jr.rademacher(keys[4], (neurons,), task.dtype)
+        return cls(draw(keys[3], neurons, width), value, at, query, signs)
 
     @property
     def width(self) -> int:

@@ -1,5 +1,13 @@
 """Observables: pure functions ``(task, model) -> array``."""
 
+from .cooccurrence import attention_scores as attention_scores
+from .cooccurrence import attention_weights as attention_weights
+from .cooccurrence import balance as balance
+from .cooccurrence import gradient_sums as gradient_sums
+from .cooccurrence import invariants as invariants
+from .cooccurrence import kind_losses as kind_losses
+from .cooccurrence import token_values as token_values
+from .cooccurrence import value_correlations as value_correlations
 from .curvature import edge_of_stability as edge_of_stability
 from .curvature import hessian as hessian
 from .curvature import hessian_operator as hessian_operator

@@ -18,7 +18,7 @@ Law = Uniform | LogUniform | Integers
 Forms = Mapping[str, Claim | tuple[Claim, ...]]
 
 # Where the statements that come with the package are written, in the order of their tables.
-ROOMS = ("gd", "birth", "slides", "beyond")
+ROOMS = ("gd", "birth", "slides", "cooc", "beyond")
 VERDICTS = ("right", "false", "open", "new")
 
 
@@ -138,7 +138,7 @@ def statement(
     - ``counterexample``: a small problem that refutes the printed form. ``most``: problems at most
       (where each is itself a Monte-Carlo run). ``second_samples``: problems for the second route.
     """
-    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", id):
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+", id):
         checks.refuse("id", "source.name in small letters, digits, - and _", repr(id), "for example 'mine.1'")
     domain, cases = dict(domain or {}), [dict(case) for case in cases or [{}]]
     for name, law in domain.items():
@@ -155,7 +155,7 @@ def statement(
             if taken != given:
                 checks.refuse(id, f"a function of {', '.join(sorted(given))}", ", ".join(sorted(taken)))
         own = forms is None or forms.__module__.startswith(f"{__package__}.")
-        if id.partition(".")[0] in (*ROOMS, "cooc") and not own:
+        if id.partition(".")[0] in ROOMS and not own:
             checks.refuse("id", "outside the papers' own names", repr(id), "for example 'mine.1'")
         proof = inspect.cleandoc(forms.__doc__ or "") if forms is not None else ""
         fields: dict[str, Any] = {"proof": proof} | more

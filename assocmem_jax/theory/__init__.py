@@ -4,6 +4,7 @@ Functions take numbers and arrays (and read p(x) and embeddings off a task where
 they broadcast, jit, vmap and differentiate. Every docstring says where we differ from print.
 """
 
+from . import cooccurrence as cooccurrence
 from . import equicorrelated as equicorrelated
 from . import first_step as first_step
 from . import forgetting as forgetting
