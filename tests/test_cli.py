@@ -25,6 +25,23 @@ FEW = {
     "gd_fig6": ["horizon=100"],
     "theory_refuted": [],
     "bifurcation": ["rates=16", "kept=32", "transient=500"],
+    "cooc_fig1": ["steps=200", "width=16", "neurons=8", "test_samples=50", "start.gain=0.5"],
+    "cooc_fig1_small": [
+        "steps=400",
+        "width=16",
+        "neurons=8",
+        "test_samples=50",
+        "start.c0=1.0",
+        "start.c1=1.0",
+    ],
+    "cooc_phase_one": [
+        "seeds=2",
+        "c0=[0.3, 1.0]",
+        "c1=[0.6, 1.0]",
+        "neurons=16",
+        "steps=2000",
+        "dimension=20",
+    ],
     "schedule": ["constants=200", "longest=2", "iterations=40", "starts=4"],
 }
 
@@ -61,7 +78,15 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     assert all(
         np.isfinite(data[v]).all()
         for v in data.data_vars
-        if v not in ("minimal_sharpness", "minimiser", "learned_rate", "margin_constant", "margin_learned")
+        if v
+        not in (
+            "minimal_sharpness",
+            "balance",
+            "minimiser",
+            "learned_rate",
+            "margin_constant",
+            "margin_learned",
+        )
     )
     image = imread(out / "figure.png")
     assert image.shape[1] > 500

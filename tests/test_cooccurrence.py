@@ -184,12 +184,11 @@ def test_sgd_and_the_end_of_phase_one():
 
 
 def test_gradients_through_training():
-    final = jax.jit(
-        lambda rate: am.simulate(
-            TASK, am.CooccurrenceSystem.from_transformer(MODEL), am.Descent(optax.sgd, 20, learning_rate=rate),
-            observe={"loss": am.loss},
-        ).observed["loss"][-1]
-    )  # fmt: skip
+    def last(rate):
+        descent = am.Descent(optax.sgd, 20, learning_rate=rate)
+        return am.simulate(TASK, reduced(), descent, observe={"loss": am.loss}).observed["loss"][-1]
+
+    final = jax.jit(last)
     slope = float(jax.grad(final)(0.1))
     # Central differences at h = 1e-4: an error of h² times the third derivative, and rounding over h.
     assert slope == pytest.approx(float(final(0.1 + 1e-4) - final(0.1 - 1e-4)) / 2e-4, rel=1e-5)

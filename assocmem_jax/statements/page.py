@@ -7,6 +7,7 @@ _SOURCES = {
     "gd": "GD: Cabannes, Simsek, Bietti 2024, *Learning Associative Memories with Gradient Descent*",
     "birth": "Birth: Bietti et al. 2023, *Birth of a Transformer: A Memory Viewpoint*",
     "slides": "Slides: Bietti 2025, *Associative Memories as a Building Block in Transformers*",
+    "cooc": "Cooc: Yang et al. 2024, *Training Dynamics of Transformers to Recognize Word Co-occurrence*",
     "beyond": "Beyond print: found here",
 }
 _VERDICTS = {"right": "right", "false": "**false**", "open": "open", "new": "–"}
@@ -24,7 +25,6 @@ corrected form must hold there too and both sides must agree. `assocmem check gd
 
 *Proved* forms come with a sketch; *numerical* ones are measured asymptotics; *conjectures* are not proved.
 Tolerances are derived from rounding (ε = 2⁻⁵²) or from the error control of the flow, as said beside each.
-The rows of Cooc (41–45) wait for that system.
 
 | id | where | statement | printed | ours |
 |---|---|---|---|---|

@@ -167,7 +167,7 @@ class TwoPhases(Study):
             ax.set(xscale="log", xlabel="step")
             if first > 0:
                 ax.axvline(first, color="black", linewidth=0.6, linestyle=":")
-            ax.legend(fontsize=6)
+            ax.legend(fontsize=6, loc="lower right" if ax is d else "best")
         shown = min(10, data.sizes["key"])
         C = data.coefficients.values[:shown, :shown]
         most = np.abs(C).max()
