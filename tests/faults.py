@@ -90,6 +90,18 @@ FAULTS = {
     "NaN passes for a claim that holds": ("statements/claims.py", "np.where(np.isnan(gap), np.inf, gap)", "np.where(np.isnan(gap), -np.inf, gap)", "test_statements.py -k mean"),
     "padding counted": ("statements/check.py", "np.asarray(leaf)[:size], _vmapped", "np.asarray(leaf)[:], _vmapped", "test_statements.py -k whatever"),
     "neutral directions in the tangent": ("studies/beyond.py", "moved = left @ moved @ right", "moved = moved", "test_cli.py -k exponents"),
+    "cooc: step without its second-order term": ("models/cooccurrence.py", "score + forward + backward + left.T @ a,", "score + forward + backward,", "test_cooccurrence.py -k descent_closes"),
+    "cooc: m1 forgotten": ("models/cooccurrence.py", "values = self.energy * s + self.neurons * carried", "values = self.energy * s + carried", "test_cooccurrence.py -k flow_closes"),
+    "cooc: query and key exchanged": ("models/cooccurrence.py", "scores = table[tokens[:, None, :], tokens[:, :, None]]", "scores = table[tokens[:, :, None], tokens[:, None, :]]", "test_cooccurrence.py -k numpy_loop"),
+    "cooc: no 1/sqrt(m)": ("models/cooccurrence.py", "tokens[:, :, None]] / np.sqrt(width)", "tokens[:, :, None]]", "test_cooccurrence.py -k numpy_loop"),
+    "cooc: signs trained": ("models/cooccurrence.py", "return self.mlp, self.value, self.key, self.query\n", "return self.mlp, self.value, self.key, self.query, self.signs\n", "test_cooccurrence.py -k invariants"),
+    "cooc: words repeat where they may not": ("tasks/cooccurrence.py", "if distinct:\n            # As many", "if distinct and False:\n            # As many", "test_cooccurrence.py -k training_sets"),
+    "cooc: label of the third kind": ("tasks/cooccurrence.py", "jnp.where(kinds == 0, 1.0, -1.0)", "jnp.where(kinds % 2 == 0, 1.0, -1.0)", "test_cooccurrence.py -k training_sets"),
+    "cooc: signals keep their places": ("tasks/cooccurrence.py", "return jr.permutation(key, rows, axis=1, independent=True)", "return rows", "test_cooccurrence.py -k population"),
+    "cooc: a tangent from elsewhere": ("dynamics/flow.py", "gradient = combine(params).tangent(task, ", "gradient = combine(jax.tree.map(lambda p: 0 * p, params)).tangent(task, ", "test_cooccurrence.py -k flow_closes"),
+    "cooc: momentum let through": ("dynamics/descent.py", "params = _refuse_memory(optimizer, params)", "params = params", "test_cooccurrence.py -k refused"),
+    "cooc: row 41, values transposed": ("theory/cooccurrence.py", 'jnp.einsum("nlh,mc,nlc,nhd->md", weight, Q, X, X)', 'jnp.einsum("nlh,mc,nhc,nld->md", weight, Q, X, X)', "test_statements.py -k test_row[cooc.41]"),
+    "cooc: row 43 as printed": ("theory/cooccurrence.py", "(a[0] * second if stray else second)", "a[0] * second", "test_statements.py -k test_row[cooc.43]"),
 }  # fmt: skip
 
 

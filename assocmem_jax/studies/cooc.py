@@ -123,8 +123,8 @@ class TwoPhases(Study):
             f"one-signal loss (μ₁): {one[0]:.4f} → {one[top]:.4f} at step {step[top]} → {one[-1]:.2e}",
             f"at step {step[-1]}: training loss {loss[-1]:.3e}, test loss {float(data.test_loss[-1]):.3e}, "
             f"test error {float(data.test_error[-1]):.4f}; loss ~ t^{slope:.2f} over the last decade",
-            f"scores moved: K₁Q₂ {move[0, 1]:+.4f}, K₂Q₁ {move[1, 0]:+.4f}, K₃Q₁ {move[2, 0]:+.4f}, K₃Q₂ "
-            f"{move[2, 1]:+.4f}; any irrelevant key at most {words:.4f}",
+            f"scores moved: K₁Q₂ {move[0, 1]:+.3g}, K₂Q₁ {move[1, 0]:+.3g}, K₃Q₁ {move[2, 0]:+.3g}, K₃Q₂ "
+            f"{move[2, 1]:+.3g}; any irrelevant key at most {words:.3g}",
             f"values moved: V₁₂ {values[0, 1]:+.4f}, V₁₃ {values[0, 2]:+.4f}, V₂₃ {values[1, 2]:+.4f}; G = "
             + ", ".join(f"{v:+.3f}" for v in data.value.values[-1]),
             f"balance after Phase 1: Σg(I₂)/Σg(I₃) in [{balance[:, 0].min():.3f}, {balance[:, 0].max():.3f}]",
