@@ -73,6 +73,7 @@ _ROOMS = {
         "loss_below",
         "margin_above",
         "perfect_accuracy",
+        "scores_moved",
         "simulate",
         "time_to_perfect",
     ),

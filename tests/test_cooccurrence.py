@@ -183,6 +183,19 @@ def test_sgd_and_the_end_of_phase_one():
     assert TASK.sampler(1000)(jr.key(1)).max() == 14
 
 
+def test_events_of_the_flow():
+    """Both ends of Phase 1 are crossings of the flow, located to its tolerance."""
+    flow = am.GradientFlow(t1=300.0)
+    right = am.simulate(TASK, reduced(), flow, until=am.perfect_accuracy(), observe={"margins": am.margins})
+    assert right.status == am.Status.HIT
+    assert abs(float(am.margins(TASK, right.model).min())) < 1e-8
+    moved = am.simulate(TASK, reduced(), flow, until=am.scores_moved(reduced(), 0.05), observe={})
+    assert moved.status == am.Status.HIT
+    assert float(jnp.abs(moved.model.table - reduced().table).max()) == pytest.approx(0.05, rel=1e-8)
+    with pytest.raises(ValueError, match="level must be positive"):
+        am.scores_moved(reduced(), 0.0)
+
+
 def test_gradients_through_training():
     def last(rate):
         descent = am.Descent(optax.sgd, 20, learning_rate=rate)
