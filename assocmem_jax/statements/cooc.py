@@ -304,7 +304,7 @@ def _(spare, seed, length):
 
 
 @statement(
-    "cooc.J",
+    "cooc.conserved",
     "what the flow conserves, and what a step of descent adds to it",
     where="not in the paper",
     corrected="Δ(WᵀW − W_VW_Vᵀ) = η²(ẆᵀẆ − Ẇ_VẆ_Vᵀ) and Δ(W_KW_Kᵀ − W_QW_Qᵀ) = η²(Ẇ_KẆ_Kᵀ − Ẇ_QẆ_Qᵀ) "

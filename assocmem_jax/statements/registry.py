@@ -138,7 +138,7 @@ def statement(
     - ``counterexample``: a small problem that refutes the printed form. ``most``: problems at most
       (where each is itself a Monte-Carlo run). ``second_samples``: problems for the second route.
     """
-    if not re.fullmatch(r"[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+", id):
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", id):
         checks.refuse("id", "source.name in small letters, digits, - and _", repr(id), "for example 'mine.1'")
     domain, cases = dict(domain or {}), [dict(case) for case in cases or [{}]]
     for name, law in domain.items():
