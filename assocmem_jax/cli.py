@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "corrected form fails. docs/theory.md explains every row.",
     )  # fmt: skip
     check.add_argument(
-        "what", nargs="*", help="sources (gd, birth, slides, beyond) or ids (gd.8); all unless given"
+        "what", nargs="*", help="sources (gd, birth, slides, cooc, beyond) or ids (gd.8); else all"
     )
     check.add_argument("--samples", type=int, default=1024, help="problems drawn for each statement (1024)")
     check.add_argument("--seed", type=int, default=0, help="of the problems (0)")

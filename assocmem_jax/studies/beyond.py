@@ -84,13 +84,14 @@ class Refuted(Study):
 
     def figure(self, data):
         from .. import plot
+        from ..theory.orthogonal import LOSS_CONSTANT
 
         figure, ((a, b, c),) = plot.panels(1, 3, 2.3)
         ct = 2 * data.time
         plot.line(a, ct, data.loss_ratio, colour=0, label="flow")
         a.axhline(1, color="black", linewidth=0.8)
         a.text(9e3, 0.995, "printed bound", fontsize=7, va="top", ha="right")
-        a.axhline(1.0794346855614374, color=plot.COLOURS[1], linewidth=0.8, linestyle="--")
+        a.axhline(LOSS_CONSTANT, color=plot.COLOURS[1], linewidth=0.8, linestyle="--")
         a.text(0.12, 1.082, "κ = 1.0794", fontsize=7, va="bottom", color=plot.COLOURS[1])
         a.set(xscale="log", xlabel="ct", ylabel="L / [(1/t) Σ p/c]", ylim=(0.6, 1.13), xlim=(0.1, 1e4))
         a.set_title("Theorem 2: loss of the flow")
@@ -343,8 +344,6 @@ class Schedule(Study):
     iterations: Count = 600
 
     def run(self):
-        import jax
-        import jax.numpy as jnp
         import numpy as np
         import xarray as xr
 
@@ -363,13 +362,9 @@ class Schedule(Study):
             # Of the rates that take the fewest steps, the middle one.
             rate = constants[np.flatnonzero(known == best)[(known == best).sum() // 2]]
             rates = np.full((self.longest, self.longest), np.nan)
-            margin, loss = np.full(self.longest, np.nan), np.full(self.longest, np.nan)
-            fixed = np.full(self.longest, np.nan)
+            margin = np.full(self.longest, np.nan)
             for length in range(1, self.longest + 1):
-                found, margin[length - 1], loss[length - 1] = self.learn(task, length)
-                rates[length - 1, :length] = found
-                at = jax.jit(jax.vmap(lambda r, n=length, task=task: _outcome(task, jnp.full(n, r))[1]))
-                fixed[length - 1] = float(jnp.nanmin(at(jnp.asarray(constants))))
+                rates[length - 1, :length], margin[length - 1] = self.learn(task, length)
             least = np.flatnonzero(margin > 0)
             chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
             curves = {}
@@ -383,7 +378,6 @@ class Schedule(Study):
             parts.append(xr.Dataset({
                 "constant_steps": ("rate", steps), "best_constant": best, "best_rate": rate,
                 "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
-                "learned_loss": ("length", loss), "constant_loss": ("length", fixed),
                 "least_learned": int(least[0]) + 1 if len(least) else -1,
                 "margin_constant": ("step", curves["constant"]),
                 "margin_learned": ("step", curves["learned"]),
@@ -391,7 +385,7 @@ class Schedule(Study):
         return xr.concat(parts, dim="system")
 
     def learn(self, task, length: int):
-        """(rates, smallest margin, loss) of the best of ``starts`` schedules: Adam on the log loss, over
+        """(rates, smallest margin) of the best of ``starts`` schedules: Adam on the log loss, over
         logits of the rates, which keeps each of them between ``smallest`` and ``largest``."""
         import jax
         import jax.numpy as jnp
@@ -413,17 +407,17 @@ class Schedule(Study):
                 sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
                 # Kept: the largest smallest margin met, not the last.
                 better = sound & (margin > best[1])
-                best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, margin, value), best)
+                best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, margin), best)
                 updates, inner = adam.update(jnp.where(sound, slope, 0.0), inner)
                 return (x + updates, inner, best), None
 
-            start = (x, adam.init(x), (x, jnp.asarray(-jnp.inf), jnp.asarray(jnp.inf)))
+            start = (x, adam.init(x), (x, jnp.asarray(-jnp.inf)))
             return jax.lax.scan(step, start, None, length=self.iterations)[0][2]
 
         starts = jax.random.normal(jax.random.key(self.seed + length), (self.starts, length)) * 2
-        x, margin, value = jax.jit(jax.vmap(descend))(starts)
+        x, margin = jax.jit(jax.vmap(descend))(starts)
         best = int(jnp.argmax(margin))
-        return np.asarray(rates(x[best])), float(margin[best]), float(jnp.exp(value[best]))
+        return np.asarray(rates(x[best])), float(margin[best])
 
     def report(self, data):
         lines = []

@@ -23,11 +23,16 @@ class _Start(Section):
         import assocmem_jax as am
 
         if self.law == "sigma":
-            sigma0 = self.c0 / (task.tokens.shape[1] * width) ** 0.5
-            return am.CooccurrenceTransformer.gaussian(
-                task, key, width, neurons, sigma0, self.c1 / neurons**0.5
-            )
+            return _scaled(task, key, width, neurons, self.c0, self.c1)
         return am.CooccurrenceTransformer.kaiming(task, key, width, neurons, law=self.law, gain=self.gain)
+
+
+def _scaled(task, key, width, neurons, c0, c1):
+    """A transformer with σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁."""
+    import assocmem_jax as am
+
+    sigma0, sigma1 = c0 / (task.tokens.shape[1] * width) ** 0.5, c1 / neurons**0.5
+    return am.CooccurrenceTransformer.gaussian(task, key, width, neurons, sigma0, sigma1)
 
 
 class TwoPhases(Study):
@@ -150,24 +155,20 @@ class TwoPhases(Study):
         for k in range(3):
             plot.line(c, step, data.value[1:, k], colour=k, label=f"G(μ{'₁₂₃'[k]})")
         c.set_ylabel("value of a token")
-        plot.line(d, step, data.balance[1:, 0], colour=0, label="Σg(I₂)/Σg(I₃)")
-        d.set_ylabel("ratio of gradients")
+        plot.line(d, step, data.balance[1:, 0], colour=0)
+        d.set_ylabel("Σg(I₂)/Σg(I₃)")
         d.axhline(1, color="black", linewidth=0.5)
         plot.line(e, step, data.loss[1:], colour=6, label="training loss")
         scale = float(data.loss[-1]) * step[-1]
-        plot.line(
-            e,
-            step[step > 10 * max(first, 1)],
-            scale / step[step > 10 * max(first, 1)],
-            colour=1,
-            label="∝ 1/t",
-        )
+        late = step[step > 10 * max(first, 1)]
+        plot.line(e, late, scale / late, colour=1, label="∝ 1/t")
         e.set(ylabel="loss (nats)", yscale="log")
         for ax in (a, b, c, d, e):
             ax.set(xscale="log", xlabel="step")
             if first > 0:
                 ax.axvline(first, color="black", linewidth=0.6, linestyle=":")
-            ax.legend(fontsize=6, loc="lower right" if ax is d else "best")
+            if ax is not d:
+                ax.legend(fontsize=6)
         shown = min(10, data.sizes["key"])
         C = data.coefficients.values[:shown, :shown]
         most = np.abs(C).max()
@@ -227,10 +228,7 @@ class PhaseOne(Study):
         def first_step(c0, c1, key):
             keys = jax.random.split(key)
             task = am.CooccurrenceTask.training(keys[0], shape.counts, shape.length, self.dimension)
-            sigma0, sigma1 = c0 / (shape.length * shape.width) ** 0.5, c1 / self.neurons**0.5
-            model = am.CooccurrenceTransformer.gaussian(
-                task, keys[1], shape.width, self.neurons, sigma0, sigma1
-            )
+            model = _scaled(task, keys[1], shape.width, self.neurons, c0, c1)
             descent = am.Descent(optax.sgd, self.steps, learning_rate=self.learning_rate)
             run = am.simulate(
                 task, am.CooccurrenceSystem.from_transformer(model), descent,
@@ -260,9 +258,8 @@ class PhaseOne(Study):
                 f"{rows}; not reached: {missing} of {steps[k].size}"
             )
         time = self.learning_rate * steps
-        scale = np.array([
-            [[c1**2 * shape.width for _ in range(self.seeds)] for c1 in self.c1] for shape in self.shapes
-        ])[:, None] * np.ones_like(steps)  # fmt: skip
+        widths = [shape.width for shape in self.shapes]
+        scale = np.multiply.outer(widths, np.square(self.c1))[:, None, :, None] * np.ones_like(steps)
         known = np.isfinite(time)
         slope, _ = np.polyfit(np.log(scale[known]), np.log(time[known]), 1)
         lines.append(

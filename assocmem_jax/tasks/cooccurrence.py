@@ -17,6 +17,8 @@ from .base import AbstractTask
 SIGNALS = 3
 # Shares of the four kinds: both signals, only μ₁, only μ₂, neither.
 SHARES = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
+# Places that the signals and the common token take in a sample of each kind.
+TAKEN = (3, 2, 2, 1)
 
 
 class CooccurrenceTask(AbstractTask):
@@ -87,9 +89,8 @@ class CooccurrenceTask(AbstractTask):
         shape = (sum(counts), length)
         if distinct:
             # As many words as places: those that signals overwrite are given to nobody.
-            taken = jnp.arange(shape[0])[:, None] * 0 + jnp.arange(length)
-            taken = taken >= _signals(kinds)[:, None]
-            order = jnp.cumsum(taken.reshape(-1)) - 1
+            free = jnp.arange(length) >= jnp.array(TAKEN)[kinds][:, None]
+            order = jnp.cumsum(free.reshape(-1)) - 1
             words = SIGNALS + jr.permutation(word_key, dimension - SIGNALS)
             words = words[jnp.clip(order, 0, dimension - SIGNALS - 1)].reshape(shape)
         else:
@@ -153,12 +154,7 @@ class CooccurrenceTask(AbstractTask):
 
 def irrelevant(counts: Sequence[int], length: int) -> int:
     """Irrelevant tokens of a training set: Σ over kinds of count × (L − 3, L − 2, L − 2, L − 1)."""
-    return sum(count * (length - taken) for count, taken in zip(counts, (3, 2, 2, 1)))
-
-
-def _signals(kinds):
-    """Places that signals and the common token take."""
-    return jnp.array([3, 2, 2, 1])[kinds]
+    return sum(count * (length - taken) for count, taken in zip(counts, TAKEN))
 
 
 def _labels(kinds):
