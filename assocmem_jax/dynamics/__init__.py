@@ -1,5 +1,9 @@
 """How it learns: strategy objects that own their horizon, and the one door that runs them."""
 
+from .checkpoint import CheckpointError as CheckpointError
+from .checkpoint import in_segments as in_segments
+from .checkpoint import load as load
+from .checkpoint import save as save
 from .descent import Descent as Descent
 from .events import Until as Until
 from .events import loss_below as loss_below

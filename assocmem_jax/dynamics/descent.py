@@ -1,6 +1,6 @@
 """Gradient descent, stochastic descent and practical descent: GD (5), (7) and section 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import equinox as eqx
@@ -32,6 +32,9 @@ class Descent(eqx.Module):
       ``fold_in(key, step)``; ``None`` descends the population loss.
     - ``compensated``: Kahan summation of the updates, so that float32 does not stall at large
       margins; ``None`` turns it on in float32 beyond 10⁵ updates.
+    - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
+      ``thaw=((lambda m: (m.key1, m.key2), 300),)``. Until then the optimizer sees zero gradients there
+      (momentum starts from rest; Adam's bias correction counts from step 0).
 
     The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
     SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and
@@ -44,6 +47,7 @@ class Descent(eqx.Module):
     batch_size: int | None = eqx.field(static=True)
     learning_rate: Float[Array, "*steps"] | None
     compensated: bool | None = eqx.field(static=True)
+    thaw: tuple[tuple[Callable, int], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Descent(eqx.Module):
         *,
         learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | None = None,
         compensated: bool | None = None,
+        thaw: Sequence[tuple[Callable, int]] = (),
     ):
         transformation = isinstance(optimizer, optax.GradientTransformation)
         if not transformation and not callable(optimizer):
@@ -84,6 +89,10 @@ class Descent(eqx.Module):
         self.batch_size = None if batch_size is None else checks.count("batch_size", batch_size)
         self.learning_rate = learning_rate
         self.compensated = compensated
+        for place, pair in enumerate(thaw):
+            if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
+                checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))
+        self.thaw = tuple((where, checks.count("thaw", step, 0)) for where, step in thaw)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation."""
@@ -137,14 +146,24 @@ class Descent(eqx.Module):
                 )
         kept = jax.tree.map(lambda leaf: leaf is not None, params, is_leaf=lambda leaf: leaf is None)
         tick, clock = _clock(optimizer, dtype)
+        held = jax.tree.map(lambda _: 0, params)
+        for where, until in self.thaw:
+            held = eqx.tree_at(where, held, replace_fn=lambda _, until=until: until)
+
+        def released(tree, step):
+            if not self.thaw:
+                return tree
+            return jax.tree.map(lambda leaf, until: jnp.where(step >= until, leaf, 0), tree, held)
 
         def advance(params, inner, step, time):
             state, carry, clock = inner
             value, gradient = jax.value_and_grad(losses)(params, step)
+            gradient = released(gradient, step)
             if reduced is None:
                 gradient = combine(params).tangent(task, gradient)
             extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
             updates, state = optimizer.update(cast(Any, gradient), state, params, **extra)
+            updates = released(updates, step)
             if reduced is not None:
                 here: Any = combine(params)
                 params = eqx.filter(here.stepped(task, updates), kept)

@@ -49,10 +49,11 @@ def march(
 ) -> tuple[Lane, Any, Array, Array]:
     """Run ``advance(params, inner, step, time) -> (params, inner, time)`` to the last mark.
 
-    Observes at each mark (increasing steps, the first is 0). Returns the final lane and, at the
-    marks, observables, times and steps.
+    Observes at each mark (increasing numbers of steps from where the lane is, the first is 0). Returns the
+    final lane and, at the marks, observables, times and steps.
     """
     steps = int(marks[-1])
+    horizon = lane.step + steps
     gaps = np.diff(marks)
     limit = math.sqrt(float(jnp.finfo(lane.time.dtype).max))
 
@@ -83,7 +84,7 @@ def march(
         ended = jnp.where(jnp.isfinite(size), int(Status.DIVERGED), int(Status.NON_FINITE))
         sound = size <= limit
         moved = watch(lane._replace(params=params, inner=inner, step=lane.step + 1, time=time))
-        active = (lane.status == int(Status.OK)) & (lane.step < steps)
+        active = (lane.status == int(Status.OK)) & (lane.step < horizon)
         kept = jax.tree.map(lambda a, b: jnp.where(active & sound, a, b), moved, lane)
         status = jnp.where(active & ~sound, ended, kept.status).astype(jnp.int8)
         return kept._replace(status=status)
@@ -91,12 +92,12 @@ def march(
     def seen(lane: Lane):
         return observe(lane.params), lane.time, lane.step
 
-    lane = watch(lane)
+    lane = watch(lane)  # of a lane that goes on: once more, to the same end
     at_start = seen(lane)
     if steps == 0:
         rest = jax.tree.map(lambda a: jnp.zeros((0, *jnp.shape(a)), jnp.result_type(a)), at_start)
     elif (gaps[:-1] == gaps[0]).all() and gaps[-1] <= gaps[0]:
-        # Even gaps; a shorter last one is cut off by `lane.step < steps`.
+        # Even gaps; a shorter last one is cut off by `lane.step < horizon`.
         stop = until is not None and until[0].hold is not None
         lane, rest = _even(one, seen, lane, len(gaps), int(gaps[0]), stop, meter)
     else:

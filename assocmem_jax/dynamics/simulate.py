@@ -40,6 +40,8 @@ def simulate(
     trainable: Callable | None = None,
     throw: bool = True,
     progress: bool | diffrax.AbstractProgressMeter = False,
+    resumable: bool = False,
+    resume: Trajectory | None = None,
 ) -> Trajectory:
     """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
 
@@ -55,8 +57,10 @@ def simulate(
     - ``throw``: outside transformations, raise ``SimulationError`` (it carries the trajectory) if the
       run did not reach its horizon. With ``False``, and always under transformations, the status
       tells.
-
     - ``progress``: ``True`` for a tqdm bar, or a diffrax progress meter. Silent unless asked.
+    - ``resumable``: keep the optimizer's state in ``trajectory.state``; ``resume``: such a trajectory, of the
+      same task, model and dynamics, to go on from for ``dynamics.steps`` more updates (``every`` and ``at``
+      count from there). Its first entry repeats the last one. See ``in_segments`` for runs that survive.
 
     Works under ``jit``, ``vmap`` and ``grad``. The same program is not compiled twice: reuse observe
     functions and optimizers (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
@@ -83,6 +87,14 @@ def simulate(
         marks = flow_times(dynamics, at, task.dtype)
     else:
         marks = _Static(dynamics.marks(every, at))
+    if (resumable or resume is not None) and not isinstance(dynamics, Descent):
+        checks.refuse("resume", "for a Descent only", f"a {type(dynamics).__name__}")
+    if resume is not None:
+        if resume.state is None:
+            checks.refuse(
+                "resume", "a resumable trajectory", "one without state", "simulate(…, resumable=True)"
+            )
+        model, resumable = resume.model, True
     mask = trainable_mask(model, trainable)
     trained, frozen = eqx.partition(model, mask)
     if not jax.tree.leaves(trained):
@@ -96,7 +108,8 @@ def simulate(
             mode = "probe"
     meter = diffrax.TqdmProgressMeter(refresh_steps=1) if progress is True else progress
     meter = diffrax.NoProgressMeter() if meter is False else meter
-    arguments = (task, trained, frozen, dynamics, observe, marks, until, key, meter)
+    state = resume.state if resume is not None else resumable
+    arguments = (task, trained, frozen, dynamics, observe, marks, until, key, meter, state)
     result = _run(*arguments, mode)
     if mode == "probe":
         known = checks.concrete(result.status)
@@ -130,7 +143,7 @@ class _Static:
 
 
 @eqx.filter_jit
-def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, mode) -> Trajectory:
+def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, state, mode) -> Trajectory:
     combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
 
     def look(part):
@@ -160,7 +173,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, mod
             num_steps=jnp.asarray(solved.num_steps, jnp.int32),
         )
     advance, first, inner = dynamics.prepare(task, combine, trained, key)
-    lane = start(first, inner, dtype)
+    lane = start(first, inner, dtype) if isinstance(state, bool) else state
     lane, observed, times, steps = march(advance, lane, marks.array, look, waiting, meter)
     return Trajectory(
         times=times,
@@ -173,6 +186,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, mod
         first_step=lane.first_step,
         stable_step=lane.since_step,
         num_steps=lane.step,
+        state=None if state is False else lane,
     )
 
 

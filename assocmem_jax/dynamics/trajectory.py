@@ -86,6 +86,7 @@ class Trajectory(eqx.Module):
     - ``first_hit``, ``stable_hit``: times of ``until``, infinite if not reached; ``first_step``,
       ``stable_step``: the same in steps, −1 if not reached (and for flows).
     - ``num_steps``: update or solver steps made.
+    - ``state``: what ``simulate(…, resume=trajectory)`` goes on from, if asked for (``resumable=True``).
     - ``provenance``: versions, device, dtype, wall time (empty under a transformation).
 
     Under ``vmap`` every array has the batch axis in front.
@@ -101,6 +102,7 @@ class Trajectory(eqx.Module):
     first_step: Int[Array, "*batch"]
     stable_step: Int[Array, "*batch"]
     num_steps: Int[Array, "*batch"]
+    state: Any = None
     provenance: Provenance = eqx.field(static=True, default_factory=Provenance)
 
     def __repr__(self):

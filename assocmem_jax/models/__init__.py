@@ -5,7 +5,10 @@ from .base import AbstractReducedSystem as AbstractReducedSystem
 from .cooccurrence import CooccurrenceSystem as CooccurrenceSystem
 from .cooccurrence import CooccurrenceTransformer as CooccurrenceTransformer
 from .cooccurrence import SixVariableSystem as SixVariableSystem
+from .base import AbstractSequenceModel as AbstractSequenceModel
+from .induction import InductionTransformer as InductionTransformer
 from .memory import LinearMemory as LinearMemory
 from .memory import NormalizedMemory as NormalizedMemory
 from .particles import MarginSystem as MarginSystem
 from .particles import ParticleSystem as ParticleSystem
+from .transformer import Transformer as Transformer

@@ -4,6 +4,8 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
+import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
@@ -47,3 +49,36 @@ class AbstractReducedSystem(AbstractModel):
     @abstractmethod
     def stepped(self, task: Any, updates: Any) -> Any:
         """The system after the weights moved by −η∇L; ``updates`` is −η ∂L/∂(coordinates)."""
+
+
+class AbstractSequenceModel(AbstractModel):
+    """A model of sequences: logits of the next token at every position, or at a few.
+
+    In two parts, so that a loss on few positions computes no more than it needs: ``residual`` of all
+    tokens, ``logits`` of those asked for.
+    """
+
+    @abstractmethod
+    def residual(self, tokens: Int[Array, "n t"]) -> Any:
+        """What is needed of every token."""
+
+    @abstractmethod
+    def logits(self, state: Any, at: Int[Array, "n p"] | None = None) -> Float[Array, "n p m"]:
+        """Scores of the next token at positions ``at`` of each sequence (all unless given)."""
+
+    @abstractmethod
+    def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n heads t t"]:
+        """Attention weights, layer after layer, head after head; row t the query."""
+
+    def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b t m"]:
+        """Logits at every position of the sequences of ``task.data`` (of those named)."""
+        rows = task.data.tokens if tokens is None else task.data.tokens[tokens]
+        return self.logits(self.residual(rows))
+
+    def tangent(self, task: Any, gradient: Any) -> Any:
+        return gradient
+
+    def noise(self, task: Any, key: PRNGKeyArray) -> Any:
+        leaves, shape = jax.tree.flatten(eqx.filter(self, eqx.is_inexact_array))
+        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
+        return jax.tree.unflatten(shape, fresh)

@@ -1,0 +1,198 @@
+"""Runs that survive: PyTrees on disk, whole or not at all, and long runs in segments."""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import checks
+from .trajectory import Trajectory
+
+_FORMAT = "assocmem_jax checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A file that is not the checkpoint asked for. It has not been touched."""
+
+
+def save(path: str | Path, tree: Any, **about: Any) -> None:
+    """Write the arrays of a PyTree: a line of JSON (paths, shapes, dtypes, checksum, versions, ``about``), then
+    its leaves. Beside its place first, then moved there: a file is whole or not there.
+    """
+    path = Path(path)
+    tree = _plain(tree)
+    body = io.BytesIO()
+    eqx.tree_serialise_leaves(body, tree)
+    content = body.getvalue()
+    header = {
+        "format": _FORMAT, "leaves": _described(tree), "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(), "about": about,
+        "versions": {name: metadata.version(name) for name in ("jax", "equinox", "optax")},
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(json.dumps(header).encode() + b"\n" + content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def about(path: str | Path) -> dict[str, Any]:
+    """What was passed to ``save`` beside the tree."""
+    return _opened(Path(path))[0]["about"]
+
+
+def load(path: str | Path, like: Any) -> Any:
+    """The PyTree that was saved, in the structure of ``like`` (arrays, or shapes of ``jax.eval_shape``).
+
+    Refused with ``CheckpointError``, in one line: a file that is cut short or altered, and leaves whose
+    paths, shapes or dtypes are not those of ``like``.
+    """
+    header, content = _opened(Path(path))
+    plain = jax.eval_shape(_plain, like)
+    for have, want in zip(header["leaves"], _described(plain)):
+        if have != want:
+            raise CheckpointError(f"{path}: must hold {_words(want)}, got {_words(have)}")
+    if len(header["leaves"]) != len(_described(plain)):
+        found, wanted = len(header["leaves"]), len(_described(plain))
+        raise CheckpointError(f"{path}: must hold {wanted} arrays, got {found}")
+    found = eqx.tree_deserialise_leaves(io.BytesIO(content), plain)
+    typed = lambda leaf, of: jax.random.wrap_key_data(leaf) if _is_key(of) else leaf  # noqa: E731
+    return jax.tree.map(typed, found, like)
+
+
+def in_segments(
+    run: Callable[[Trajectory | None, int], Trajectory],
+    steps: int,
+    every: int,
+    *,
+    path: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> Trajectory:
+    """A long run as segments of ``every`` updates, with a checkpoint after each.
+
+    ``run(previous, steps)`` makes a segment: ``simulate(…, Descent(…, steps=steps), resume=previous,
+    resumable=True)``, under ``jit`` and ``vmap`` if you like (``previous`` is ``None`` for the start, where
+    ``steps`` is 0). If ``path`` is there the run goes on from it, to the same bits as a run that was never
+    stopped; ``about`` (anything JSON holds: say, the config) must then be what it was. ``steps`` must be a
+    multiple of ``every``. Returns the whole trajectory, as one call of ``simulate`` would.
+    """
+    every = checks.count("every", every)
+    if checks.count("steps", steps) % every:
+        checks.refuse("steps", f"a multiple of every = {every}", steps)
+    said = json.loads(json.dumps(dict(about or {})))
+    begun, done = run(None, 0), 0
+    if begun.state is None:
+        checks.refuse(
+            "run", "a function of resumable runs", "one without state", "simulate(…, resumable=True)"
+        )
+    whole = begun
+    if path is not None and Path(path).exists():
+        known = _opened(Path(path))[0]["about"]
+        if known.get("run") != said or known.get("every") != every:
+            raise CheckpointError(f"{path}: is of another run: {known}; choose another path or remove it")
+        done = int(known["done"])
+        segment = jax.eval_shape(lambda previous: run(previous, every), begun)
+        whole = load(path, _lengthened(begun, segment, done))
+    todo = range(done, steps // every)
+    if progress:
+        from tqdm.auto import tqdm
+
+        todo = tqdm(todo, initial=done, total=steps // every, unit=f"{every} steps", dynamic_ncols=True)
+    last = whole
+    for done in todo:
+        last = run(_ended(whole), every)
+        whole = _joined(whole, last)
+        if path is not None:
+            save(path, whole, run=said, every=every, done=done + 1)
+    return whole
+
+
+def _recorded(run: Trajectory) -> tuple:
+    return run.times, run.steps, run.observed
+
+
+def _with(run: Trajectory, recorded: tuple) -> Trajectory:
+    return eqx.tree_at(_recorded, run, recorded)
+
+
+def _joined(whole: Trajectory, last: Trajectory) -> Trajectory:
+    axis = last.status.ndim
+
+    def join(a, b):
+        return jnp.concatenate([jnp.asarray(a), jax.lax.slice_in_dim(b, 1, b.shape[axis], axis=axis)], axis)
+
+    return _with(last, jax.tree.map(join, _recorded(whole), _recorded(last)))
+
+
+def _ended(whole: Trajectory) -> Trajectory:
+    """With its last entry only: the same shapes for every segment."""
+    axis = whole.status.ndim
+    cut = lambda a: jax.lax.slice_in_dim(jnp.asarray(a), a.shape[axis] - 1, a.shape[axis], axis=axis)  # noqa: E731
+    return _with(whole, jax.tree.map(cut, _recorded(whole)))
+
+
+def _lengthened(begun: Trajectory, segment: Trajectory, done: int) -> Trajectory:
+    """Shapes of a trajectory after so many segments."""
+    axis = begun.status.ndim
+
+    def size(a, b):
+        shape = (*a.shape[:axis], a.shape[axis] + done * (b.shape[axis] - 1), *a.shape[axis + 1 :])
+        return jax.ShapeDtypeStruct(shape, a.dtype)
+
+    shapes = jax.eval_shape(lambda run: run, begun)
+    return _with(shapes, jax.tree.map(size, _recorded(shapes), _recorded(segment)))
+
+
+def _is_key(leaf) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(tree):
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def _described(tree) -> list[list]:
+    return [
+        [jax.tree_util.keystr(path), list(np.shape(leaf)), str(jnp.result_type(leaf))]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _words(leaf) -> str:
+    return f"{leaf[0]} as {leaf[2]}{leaf[1]}"
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        line, _, content = path.read_bytes().partition(b"\n")
+    except OSError as fault:
+        raise CheckpointError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    try:
+        header = json.loads(line)
+        known = header["format"] == _FORMAT
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise CheckpointError(f"{path}: is not a checkpoint of this version")
+    if len(content) != header["bytes"]:
+        raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {header['bytes']}")
+    if hashlib.sha256(content).hexdigest() != header["sha256"]:
+        raise CheckpointError(f"{path}: has been altered: its checksum is wrong")
+    return header, content
