@@ -30,6 +30,7 @@ STUDIES = {
     "beyond.schedule": ("beyond", "Schedule", "learned schedules against the best constant rate"),
     "cooc.two_phases": ("cooc", "TwoPhases", "Cooc Figure 1: two phases; balancing, 1/t, learned attention"),
     "cooc.phase_one": ("cooc", "PhaseOne", "Cooc: the time of Phase 1 over sizes and scales (a sweep)"),
+    "birth.induction": ("birth", "Induction", "Birth: an induction head forms; freezing, data, depth, maps"),
     "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 
@@ -56,6 +57,10 @@ class Study(Section):
 
     def run(self) -> Any:
         raise NotImplementedError
+
+    def run_in(self, scratch: Path | None) -> Any:
+        """``run``, with a directory for checkpoints: those that are there are gone on from."""
+        return self.run()
 
     def figure(self, data: Any) -> Any:
         raise NotImplementedError

@@ -9,6 +9,7 @@ the table that is shipped and writes nothing. See assocmem_jax/tasks/NOTICE.
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -54,7 +55,7 @@ def count(text: str) -> list[list[int]]:
     """Entry (i, j): how often character j follows character i."""
     place = {c: k for k, c in enumerate(ALPHABET)}
     table = [[0] * len(ALPHABET) for _ in ALPHABET]
-    for a, b in zip(text, text[1:]):
+    for a, b in itertools.pairwise(text):
         table[place[a]][place[b]] += 1
     return table
 
@@ -90,7 +91,7 @@ def main() -> None:
         text = wheel_text(wheel)
     table = count(text)
     rows = ",\n".join("  " + json.dumps(row, separators=(",", ":")) for row in table)
-    content = '{"alphabet": %s,\n "counts": [\n%s\n]}\n' % (json.dumps(ALPHABET), rows)
+    content = f'{{"alphabet": {json.dumps(ALPHABET)},\n "counts": [\n{rows}\n]}}\n'
     print(
         f"{len(text)} characters, {len(set(text))} symbols, H(next|current) {conditional_entropy(table):.4f}"
     )

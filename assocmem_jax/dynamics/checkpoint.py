@@ -26,8 +26,8 @@ class CheckpointError(ValueError):
 
 
 def save(path: str | Path, tree: Any, **about: Any) -> None:
-    """Write the arrays of a PyTree: a line of JSON (paths, shapes, dtypes, checksum, versions, ``about``), then
-    its leaves. Beside its place first, then moved there: a file is whole or not there.
+    """Write the arrays of a PyTree: a line of JSON (paths, shapes, dtypes, checksum, versions, ``about``),
+    then its leaves. Beside its place first, then moved there: a file is whole or not there.
     """
     path = Path(path)
     tree = _plain(tree)
@@ -186,10 +186,9 @@ def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
         raise CheckpointError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     try:
         header = json.loads(line)
-        known = header["format"] == _FORMAT
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version")
     if len(content) != header["bytes"]:
         raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {header['bytes']}")

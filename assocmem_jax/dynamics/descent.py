@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
@@ -33,8 +33,8 @@ class Descent(eqx.Module):
     - ``compensated``: Kahan summation of the updates, so that float32 does not stall at large
       margins; ``None`` turns it on in float32 beyond 10⁵ updates.
     - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
-      ``thaw=((lambda m: (m.key1, m.key2), 300),)``. Until then the optimizer sees zero gradients there
-      (momentum starts from rest; Adam's bias correction counts from step 0).
+      ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
+      optimizer sees zero gradients there (momentum starts from rest; Adam's bias correction counts from step 0).
 
     The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
     SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and
@@ -47,7 +47,7 @@ class Descent(eqx.Module):
     batch_size: int | None = eqx.field(static=True)
     learning_rate: Float[Array, "*steps"] | None
     compensated: bool | None = eqx.field(static=True)
-    thaw: tuple[tuple[Callable, int], ...] = eqx.field(static=True)
+    thaw: tuple[tuple[Callable, Int[Array, ""]], ...]
 
     def __init__(
         self,
@@ -92,7 +92,9 @@ class Descent(eqx.Module):
         for place, pair in enumerate(thaw):
             if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
                 checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))
-        self.thaw = tuple((where, checks.count("thaw", step, 0)) for where, step in thaw)
+            if checks.concrete(pair[1]):
+                checks.within(f"thaw[{place}]", pair[1], 0, 2**31 - 1)
+        self.thaw = tuple((where, jnp.asarray(step, jnp.int32)) for where, step in thaw)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation."""

@@ -2,10 +2,10 @@
 
 from .base import AbstractModel as AbstractModel
 from .base import AbstractReducedSystem as AbstractReducedSystem
+from .base import AbstractSequenceModel as AbstractSequenceModel
 from .cooccurrence import CooccurrenceSystem as CooccurrenceSystem
 from .cooccurrence import CooccurrenceTransformer as CooccurrenceTransformer
 from .cooccurrence import SixVariableSystem as SixVariableSystem
-from .base import AbstractSequenceModel as AbstractSequenceModel
 from .induction import InductionTransformer as InductionTransformer
 from .memory import LinearMemory as LinearMemory
 from .memory import NormalizedMemory as NormalizedMemory

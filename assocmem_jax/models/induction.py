@@ -1,7 +1,5 @@
 """The simplified two-layer transformer of Birth section 4.2, in which an induction head forms."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -30,9 +28,9 @@ class InductionTransformer(AbstractSequenceModel):
     Scores are query-left, as in (7) and section 4.2; the lemmas of appendix B are key-left (docs/theory.md:
     birth.29a). ``scaled`` divides them by √d, as the published experiments do and the paper does not.
 
-    ``embedding`` (N, d), ``positions`` (T, d), ``unembedding`` (N, d), ``output1``, ``value1``, ``value2`` are
-    frozen; ``key1``, ``key2``, ``output2`` and, if there is one, ``feedforward`` are trained. ``key1=None``: one
-    layer. ``published`` and ``gaussian`` draw one; ``constructed`` has (7)–(8).
+    ``embedding`` (N, d), ``positions`` (T, d), ``unembedding`` (N, d), ``output1``, ``value1``, ``value2``
+    are frozen; ``key1``, ``key2``, ``output2`` and, if there is one, ``feedforward`` are trained.
+    ``key1=None``: one layer. ``published`` and ``gaussian`` draw one; ``constructed`` has (7)–(8).
 
     Computed from tables: a frozen layer-1 query, key or value is a row for each token plus a row for each
     position; W_O²W_V² acts after the average; only rows of the causal triangle (in blocks) are touched.
@@ -127,11 +125,12 @@ class InductionTransformer(AbstractSequenceModel):
         keys = jr.split(key, 10)
         embedding = spread * jr.normal(keys[0], (task.num_tokens, width), task.dtype)
         positions = spread * jr.normal(keys[1], (task.length, width), task.dtype)
+        output1, value1, value2 = (frozen(k, width) for k in keys[3:6])
         key1 = trained(keys[6], width) if layers == 2 else None
+        last = trained(keys[9], width) if feedforward else None
         return cls(
-            embedding, positions, frozen(keys[2], task.num_tokens), *(frozen(k, width) for k in keys[3:6]),
-            key1, trained(keys[7], width), trained(keys[8], width),
-            trained(keys[9], width) if feedforward else None, scaled=scaled,
+            embedding, positions, frozen(keys[2], task.num_tokens), output1, value1, value2,
+            key1, trained(keys[7], width), trained(keys[8], width), last, scaled=scaled,
         )  # fmt: skip
 
     def constructed(

@@ -60,7 +60,7 @@ class Block(eqx.Module):
         read = x if self.norms is None else self.norms[1](x)
         if self.linear is not None:
             return x + read @ self.linear.T
-        if self.inner is None or self.outer is None:
+        if self.inner is None or self.bias is None or self.outer is None or self.outer_bias is None:
             return x
         return x + jax.nn.relu(read @ self.inner.T + self.bias) @ self.outer.T + self.outer_bias
 
@@ -107,16 +107,14 @@ class Transformer(AbstractSequenceModel):
         one = lambda: Normalization(jnp.ones(width, task.dtype), jnp.zeros(width, task.dtype))  # noqa: E731
 
         def block():
-            mlp = feedforward == "relu"
-            return Block(
-                *(uniform(heads, width // heads, width) for _ in range(4)),
-                uniform(m, width) if mlp else None,
-                uniform(m) if mlp else None,
-                uniform(width, m, fan=m) if mlp else None,
-                uniform(width, fan=m) if mlp else None,
-                uniform(width, width) if feedforward == "linear" else None,
-                (one(), one()) if norm else None,
-            )
+            inner = bias = outer = outer_bias = None
+            query, at, value, output = (uniform(heads, width // heads, width) for _ in range(4))
+            if feedforward == "relu":
+                inner, bias = uniform(m, width), uniform(m)
+                outer, outer_bias = uniform(width, m, fan=m), uniform(width, fan=m)
+            linear = uniform(width, width) if feedforward == "linear" else None
+            norms = (one(), one()) if norm else None
+            return Block(query, at, value, output, inner, bias, outer, outer_bias, linear, norms)
 
         return cls(
             normal(task.num_tokens), normal(task.length), uniform(task.num_tokens, width),

@@ -1,4 +1,4 @@
-"""How far the induction head has formed: losses, accuracies, recall probes, margins, maps. Birth section 5."""
+"""How far the induction head has formed, Birth section 5: losses, accuracy, recall probes, margins, maps."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def global_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, 
 
 
 def in_context_accuracy(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
-    """Share of triggers, from their second occurrence on, whose output has the largest score; a tie is wrong."""
+    """Share of triggers, from their second occurrence on, whose output scores highest; a tie is wrong."""
     return _mean(task.margins(model) > 0, task.data.in_context)
 
 
@@ -38,8 +38,8 @@ def memory(
 ) -> tuple[Float[Array, "m n"], Int[Array, " m"], Float[Array, " m"]]:
     """What a trained matrix is meant to store, Birth (7): (scores v_jᵀ W u_i, answers j(i), which i count).
 
-    - ``"key1"``: rows queries p_t, t = 2 … T, columns keys p_s; the answer is s = t − 1. Read over keys, as the
-      attention does and GD appendix D says; (9) to the letter would read over queries.
+    - ``"key1"``: rows queries p_t, t = 2 … T, columns keys p_s; the answer is s = t − 1. Read over keys, as
+      the attention does and GD appendix D says; (9) to the letter would read over queries.
     - ``"key2"``: rows queries w_E(i), columns Φ₁w_E(j); those i count that can be a trigger.
     - ``"output2"``: rows W_V²w_E(i), columns w_U(j).
     """

@@ -40,7 +40,8 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     print(f"running {study.study} …", file=sys.stderr, flush=True)
     began = time.perf_counter()
     _prepare(study)
-    data = study.run()
+    scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
+    data = study.run_in(scratch)
     seconds = time.perf_counter() - began
     provenance = _describe(study, seconds)
     data.attrs |= {"study": study.study, "config_hash": study.hash(), "seed": study.seed,
@@ -60,6 +61,7 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
             shutil.rmtree(old)
         else:
             os.replace(fresh, out)
+        shutil.rmtree(scratch, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return [f"{study.study}: {seconds:.1f} s", *provenance["report"], _shown(out)]

@@ -20,10 +20,10 @@ from .base import AbstractTask, accumulated
 
 # Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
 _LEVELS = 2**31
-# Attention scores of one chunk of sequences that stay in a CPU's cache (benchmarks/bench_induction.py).
-_CHUNK_SCORES = 2**18
+# Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py).
+_CHUNK_TOKENS, _CHUNK_TOKENS_GPU = 2**10, 2**17
 # Positions that a packed loss looks at, as shares of T; the least that is enough is taken.
-_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 1)
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 
 
 class Sequences(NamedTuple):
@@ -61,10 +61,10 @@ class BigramTask(AbstractTask):
       tokens. Mean over positions of a batch, not over sequences.
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
       held-out set for descent on fresh batches, the training set of full-batch descent.
-    - ``microbatch``: sequences that go through a model at once (memory; same results up to rounding).
-      ``devices``: how many share each batch.
+    - ``microbatch``: sequences that go through a model at once (speed and memory; same results up to
+      rounding). Unless given, as many as a cache holds on a CPU, 2¹⁷ tokens elsewhere. ``devices``: how many share each batch.
 
-    Sampling is exact inverse-CDF on whole numbers (probabilities are right to 2⁻³¹) on the device, from a key.
+    Sampling is inverse-CDF on whole numbers (probabilities are right to 2⁻³¹), on the device, from a key.
     """
 
     unigram: Float[Array, " n"]
@@ -124,7 +124,8 @@ class BigramTask(AbstractTask):
         if loss_on not in ("in_context", "all"):
             checks.refuse("loss_on", "'in_context' or 'all'", repr(loss_on))
         self.loss_on = loss_on
-        chunk = max(1, _CHUNK_SCORES // length**2) if microbatch is None else microbatch
+        room = _CHUNK_TOKENS if jax.default_backend() == "cpu" else _CHUNK_TOKENS_GPU
+        chunk = max(1, room // length) if microbatch is None else microbatch
         self.microbatch = checks.count("microbatch", chunk)
         self.devices = checks.count("devices", devices)
         if devices > len(jax.devices()):
@@ -141,8 +142,8 @@ class BigramTask(AbstractTask):
     def shakespeare(cls, **options: Any) -> "BigramTask":
         """N = 65 characters of Shakespeare: counts of nine plays, 1,121,752 characters (tasks/NOTICE).
 
-        "3" is in the alphabet of "tiny Shakespeare" and not in these plays: never drawn from π_u, and followed
-        by π_u where it is an output.
+        "3" is in the alphabet of "tiny Shakespeare" and not in these plays: never drawn from π_u, and
+        followed by π_u where it is an output.
         """
         text = resources.files("assocmem_jax.tasks").joinpath("shakespeare.json").read_text("utf-8")
         table = json.loads(text)
@@ -339,30 +340,20 @@ def _laws(unigram, bigram, outputs, output_tokens, repeat):
         answers = np.asarray(outputs, float).copy()
         if answers.shape != (size, size) or not (answers >= 0).all():
             checks.refuse("outputs", f"a non-negative matrix of shape ({size}, {size})", answers.shape)
+    allowed = np.ones((size, size), bool)
     if output_tokens is not None:
         kept = np.asarray(output_tokens)
         if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
             checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
-        answers[:, np.setdiff1d(np.arange(size), kept)] = 0
+        allowed &= np.isin(np.arange(size), kept)
     if not repeat:
-        np.fill_diagonal(answers, 0)
-    total = answers.sum(axis=1, keepdims=True)
-    # A token whose outputs were all taken away: uniform over those that are left.
-    allowed = (
-        np.ones((size, size))
-        if output_tokens is None
-        else np.isin(np.arange(size), kept) * np.ones((size, 1))
-    )
-    if not repeat:
-        np.fill_diagonal(allowed, 0)
+        np.fill_diagonal(allowed, False)
     if not allowed.any(axis=1).all():
-        checks.refuse("output_tokens", "more than the trigger itself with repeat=False", repr(output_tokens))
-    answers = np.where(total > 0, answers, allowed)
-    return (
-        unigram / unigram.sum(),
-        bigram / bigram.sum(axis=1, keepdims=True),
-        answers / answers.sum(axis=1, keepdims=True),
-    )
+        checks.refuse("output_tokens", "more than a trigger itself with repeat=False", repr(output_tokens))
+    answers = np.where(allowed, answers, 0)
+    # A trigger whose outputs were all taken away: uniform over those that are left.
+    answers = np.where(answers.sum(axis=1, keepdims=True) > 0, answers, allowed)
+    return [law / law.sum(axis=-1, keepdims=True) for law in (unigram, bigram, answers)]
 
 
 @eqx.filter_jit
