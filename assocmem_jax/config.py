@@ -31,6 +31,11 @@ STUDIES = {
     "cooc.two_phases": ("cooc", "TwoPhases", "Cooc Figure 1: two phases; balancing, 1/t, learned attention"),
     "cooc.phase_one": ("cooc", "PhaseOne", "Cooc: the time of Phase 1 over sizes and scales (a sweep)"),
     "birth.induction": ("birth", "Induction", "Birth: an induction head forms; freezing, data, depth, maps"),
+    "birth.three_steps": ("birth", "ThreeSteps", "Birth Theorem 3: three gradient steps, each measured"),
+    "birth.constructed": ("birth", "Constructed", "Birth Figure 1: constructed weights, recall and accuracy"),
+    "birth.dimension": ("birth", "Dimension", "Birth Figure 8: recall of W_O² over the width"),
+    "birth.one_step": ("birth", "OneStep", "Birth Figure 9: recall of one gradient step on W_O²"),
+    "gd.induction": ("birth", "FullBatch", "GD Figure 7: full-batch training of an induction head"),
     "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 

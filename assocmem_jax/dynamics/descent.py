@@ -34,7 +34,7 @@ class Descent(eqx.Module):
       margins; ``None`` turns it on in float32 beyond 10⁵ updates.
     - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
       ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
-      optimizer sees zero gradients there (momentum starts from rest; Adam's bias correction counts from step 0).
+      optimizer sees zero gradients there (momentum starts from rest; Adam's bias correction counts on).
 
     The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
     SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and

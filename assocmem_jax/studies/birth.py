@@ -126,7 +126,7 @@ class _Made:
 
 
 class Induction(Study):
-    """Descent on fresh batches, case by case, over seeds: losses, accuracy, recall probes, maps at the end."""
+    """Descent on fresh batches, case by case, over seeds: losses, accuracy, probes, maps at the end."""
 
     title: ClassVar[str] = "Birth: an induction head forms"
     precision: Literal["float64", "float32"] = "float32"
@@ -176,7 +176,9 @@ class Induction(Study):
             if sys.stderr.isatty():
                 print(f"{case.label} ({number + 1} of {len(self.cases)})", file=sys.stderr)
             task, run = self.train(case, None if scratch is None else scratch / f"case{number}.ckpt")
-            found = {name: (("seed", "step"), np.asarray(value)) for name, value in run.observed.items()}
+            found: dict[str, Any] = {
+                name: (("seed", "step"), np.asarray(value)) for name, value in run.observed.items()
+            }
             found["status"] = (("seed",), np.asarray(run.status))
             parts.append(xr.Dataset(found, coords={"step": np.asarray(run.steps[0])}))
             model = jax.tree.map(lambda a: a[0], run.model)
@@ -329,7 +331,8 @@ class Induction(Study):
             return
         maps, tokens = data[f"attention{k}"].values, data[f"tokens{k}"].values
         again = data[f"occurrence{k}"].values >= 2
-        letters = [_letter(c) for c in _alphabet()[tokens] if True]
+        alphabet = _alphabet()
+        letters = [_letter(alphabet[k]) for k in tokens.tolist()]
         # A window around the first places where the answer can be copied.
         first = int(np.argmax(again)) if again.any() else 0
         start = max(0, min(first - 18, len(tokens) - 28))
@@ -375,12 +378,10 @@ def _band(plot, ax, data, k, name, colour, label):
         ax.fill_between(step, values.min(0), values.max(0), color=plot.COLOURS[colour % 7], alpha=0.15, lw=0)
 
 
-def _alphabet():
-    import numpy as np
-
+def _alphabet() -> str:
     import assocmem_jax as am
 
-    return np.array(list(am.BigramTask.shakespeare(length=2, triggers=1, data=1).alphabet or ""))
+    return am.BigramTask.shakespeare(length=2, triggers=1, data=1).alphabet or ""
 
 
 def _letter(c: str) -> str:
@@ -403,3 +404,502 @@ def _induced(weights, tokens, again) -> float:
     if not len(rows):
         return 0.0
     return float(np.mean([weights[t, : t + 1][after[: t + 1] == tokens[t]].sum() for t in rows]))
+
+
+class ThreeSteps(Study):
+    """Theorem 3: one gradient step on W_O², one on W_K², one on W_K¹, each measured.
+
+    One trigger, uniform laws, z_T its second occurrence; layer 1 attends by positions and carries tokens,
+    layer 2 has keys x¹ and values and queries x⁰ (B.3.2–B.3.3). The three matrices start at zero; after its
+    step a matrix is multiplied by ``saturation`` where accuracies are read ("saturate the softmax").
+    """
+
+    title: ClassVar[str] = "Birth Theorem 3: three gradient steps"
+    precision: Literal["float64", "float32"] = "float32"
+    tokens: Annotated[int, Field(ge=4)] = 64
+    length: Annotated[int, Field(ge=4)] = 16
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (256,)
+    samples: Count = 65_536
+    chunk: Count = 4096
+    saturation: Positive = 100.0
+    positions: bool = False  # whether x⁰ carries p_t too (B.3.2; B.3.3 leaves it out)
+    seeds: Count = 5
+
+    @model_validator(mode="after")
+    def _whole(self):
+        if self.samples % self.chunk:
+            raise ValueError("chunk must divide samples")
+        return self
+
+    def run(self):
+        import jax
+        import numpy as np
+        import xarray as xr
+
+        keys = jax.random.split(jax.random.key(self.seed), self.seeds)
+        found = []
+        for d in self.widths:
+            run = jax.jit(functools.partial(self.steps, d=d))
+            found.append(
+                jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(np.asarray, run(key)) for key in keys])
+            )
+        stacked = jax.tree.map(lambda *a: np.stack(a), *found)
+        axes = {"accuracy": ("width", "seed", "after"), "recall": ("width", "seed", "after", "matrix")}
+        data = {name: (axes[name], stacked[name]) for name in axes}
+        data |= {
+            name: ((f"{name}_query", f"{name}_key"), stacked[name][-1, 0])
+            for name in ("W_O2", "W_K2", "W_K1")
+        }
+        return xr.Dataset(data, coords={"width": list(self.widths)})
+
+    def steps(self, key, d):
+        """Accuracy and recalls at the start and after each step, and the three memories."""
+        import jax
+        import jax.numpy as jnp
+
+        from ..tasks.bigram import second_trigger
+
+        N, T = self.tokens, self.length
+        keys = jax.random.split(key, 8)
+        gaussian = lambda key, rows: jax.random.normal(key, (rows, d)) / d**0.5  # noqa: E731
+        E, U, P = gaussian(keys[0], N), gaussian(keys[1], N), gaussian(keys[2], T)
+        phi1, V2 = gaussian(keys[3], d) @ gaussian(keys[4], d), gaussian(keys[5], d)
+        causal = jnp.tril(jnp.ones((T, T), bool))
+
+        def logits(weights, tokens):
+            O2, K2, K1 = weights
+            x0 = E[tokens] + (P if self.positions else 0)
+            first = jax.nn.softmax(jnp.where(causal, P @ K1 @ P.T, -jnp.inf), axis=-1)
+            x1 = jnp.einsum("ts,nsd->ntd", first, (E @ phi1.T)[tokens])
+            second = jax.nn.softmax(jnp.einsum("nd,ntd->nt", x0[:, -1] @ K2, x1), axis=-1)
+            return jnp.einsum("nt,ntd->nd", second, x0) @ (U @ O2 @ V2).T
+
+        def batches(key):
+            return jax.random.split(key, self.samples // self.chunk)
+
+        def gradient(weights, which, key):
+            """Of the loss, over fresh sequences, with respect to one of the three."""
+
+            def loss(weight, tokens, answers):
+                parts = [weight if k == which else w for k, w in enumerate(weights)]
+                scores = logits(parts, tokens)
+                own = jnp.take_along_axis(scores, answers[:, None], axis=1)[:, 0]
+                return jnp.mean(jax.nn.logsumexp(scores, axis=1) - own)
+
+            def add(total, key):
+                tokens, answers = second_trigger(key, self.chunk, N, T)
+                return total + jax.grad(loss)(weights[which], tokens, answers), None
+
+            total, _ = jax.lax.scan(add, jnp.zeros((d, d)), batches(key))
+            return total / (self.samples // self.chunk)
+
+        def accuracy(weights, key):
+            tokens, answers = second_trigger(key, self.chunk, N, T)
+            scores = logits([self.saturation * w for w in weights], tokens)
+            own = jnp.take_along_axis(scores, answers[:, None], axis=1)[:, 0]
+            rivals = jnp.where(jnp.arange(N) == answers[:, None], -jnp.inf, scores)
+            return jnp.mean(own > rivals.max(axis=1))
+
+        def memories(weights):
+            O2, K2, K1 = weights
+            return E @ V2.T @ O2.T @ U.T, E @ K2 @ (E @ phi1.T).T, P[1:] @ K1 @ P.T
+
+        def recalls(weights):
+            return jnp.stack([jnp.mean(m.argmax(1) == jnp.arange(len(m))) for m in memories(weights)])
+
+        weights: Any = [jnp.zeros((d, d))] * 3
+        seen = [(accuracy(weights, keys[7]), recalls(weights))]
+        for which in range(3):
+            step = -gradient(weights, which, jax.random.fold_in(keys[6], which))
+            # A rate of its own for each step: the memory's largest score is then 1, so that attention is
+            # nearly uniform (scores of 1 over √T tokens) while the next gradient is taken.
+            size = jnp.max(
+                jnp.abs(memories([step if k == which else w for k, w in enumerate(weights)])[which])
+            )
+            weights = [step / size if k == which else w for k, w in enumerate(weights)]
+            seen.append((accuracy(weights, keys[7]), recalls(weights)))
+        kept = dict(zip(("W_O2", "W_K2", "W_K1"), memories(weights)))
+        return {
+            "accuracy": jnp.stack([a for a, _ in seen]),
+            "recall": jnp.stack([r for _, r in seen]),
+            **kept,
+        }
+
+    def report(self, data):
+        lines = []
+        for k, d in enumerate(self.widths):
+            accuracy, recall = data.accuracy.values[k], data.recall.values[k]
+            lines.append(
+                f"d = {d}: accuracy " + " → ".join(
+                    f"{a:.3f} ± {s:.3f}" for a, s in zip(accuracy.mean(0), accuracy.std(0))
+                ) + f" (start, W_O², W_K², W_K¹; chance {1 / self.tokens:.3f})"
+            )  # fmt: skip
+            last = recall[:, -1].mean(0)
+            lines.append(f"d = {d}: R(W_O²) {last[0]:.3f}, R(W_K²) {last[1]:.3f}, R(W_K¹) {last[2]:.3f}")
+        return [*lines, f"seeds: {self.seeds}, {self.samples} sequences a step"]
+
+    def figure(self, data):
+        import numpy as np
+
+        from .. import plot
+
+        figure, axes = plot.panels(1, 4, 1.9)
+        ax = axes[0, 0]
+        for k, d in enumerate(self.widths):
+            values = data.accuracy.values[k]
+            ax.errorbar(range(4), values.mean(0), values.std(0), color=plot.COLOURS[k % 7], marker="o",
+                        markersize=3, linewidth=1, label=f"d = {d}")  # fmt: skip
+        ax.axhline(1 / self.tokens, color="black", linewidth=0.6, linestyle=":")
+        ax.set_xticks(range(4), ("start", "W_O²", "W_K²", "W_K¹"))
+        ax.set(ylabel="accuracy", xlabel="after a step on")
+        ax.legend(fontsize=6)
+        names = (("W_O2", "W_O²", "token", "answer"), ("W_K2", "W_K²", "token", "Φ₁ of token"),
+                 ("W_K1", "W_K¹", "query t", "key s"))  # fmt: skip
+        for ax, (name, title, up, across) in zip(axes[0, 1:], names):
+            values = data[name].values
+            rows = np.arange(values.shape[0]) + (2 if name == "W_K1" else 0)
+            plot.mesh(ax, np.arange(values.shape[1]) + (name == "W_K1"), rows, values, "score", cmap="RdBu_r",
+                      vmin=-1, vmax=1)  # fmt: skip
+            ax.set(title=title, xlabel=across, ylabel=up)
+            ax.invert_yaxis()
+        return figure
+
+
+class Constructed(Study):
+    """Figure 1 and (7): accuracy and recall of the constructed weights over the width and the boost."""
+
+    title: ClassVar[str] = "Birth Figure 1: a constructed induction head"
+    precision: Literal["float64", "float32"] = "float32"
+    data: _Data = _Data()
+    length: Length = 64
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (64, 128, 256, 512)
+    boosts: Annotated[tuple[Positive, ...], Field(min_length=1)] = (10.0,)
+    held_out: Count = 128
+    seeds: Count = 5
+
+    def run(self):
+        import jax
+        import numpy as np
+        import xarray as xr
+
+        import assocmem_jax as am
+
+        keys = jax.random.split(jax.random.key(self.seed), self.seeds + 1)
+        task = self.data.task(self.length, data=self.held_out, key=keys[0])
+
+        @functools.partial(jax.jit, static_argnums=1)
+        def read(key, d, boost):
+            model = am.InductionTransformer.gaussian(task, key, d).constructed(task, boost=boost)
+            recall = (am.recall_output2, am.recall_key2, am.recall_key1)
+            return am.in_context_accuracy(task, model), tuple(f(task, model) for f in recall)
+
+        found = [[[read(key, d, b) for key in keys[1:]] for b in self.boosts] for d in self.widths]
+        accuracy = np.array([[[float(one[0]) for one in row] for row in rows] for rows in found])
+        recall = np.array([[[float(r) for r in one[1]] for one in rows[0]] for rows in found])
+        data: Any = {
+            "accuracy": (("width", "boost", "seed"), accuracy),
+            "recall": (("width", "seed", "matrix"), recall),
+        }
+        return xr.Dataset(data, coords={"width": list(self.widths), "boost": list(self.boosts)})
+
+    def report(self, data):
+        lines = []
+        for k, d in enumerate(self.widths):
+            shown = ", ".join(
+                f"{a.mean():.3f} ± {a.std(ddof=1) if len(a) > 1 else 0:.3f} (boost {b:g})"
+                for a, b in zip(data.accuracy.values[k], self.boosts)
+            )
+            recall = data.recall.values[k].mean(0)
+            lines.append(
+                f"d = {d}: accuracy {shown}; R(W_O²) {recall[0]:.3f}, R(W_K²) {recall[1]:.3f}, "
+                f"R(W_K¹) {recall[2]:.3f}"
+            )
+        return [*lines, f"seeds: {self.seeds}"]
+
+    def figure(self, data):
+        import numpy as np
+
+        from .. import plot
+
+        figure, ((a, b),) = plot.panels(1, 2, 2.2)
+        for k, boost in enumerate(self.boosts):
+            values = data.accuracy.values[:, k]
+            plot.line(a, self.widths, np.median(values, axis=1), colour=k, marker="o", markersize=3,
+                      label=f"scores × {boost:g}")  # fmt: skip
+            a.fill_between(
+                self.widths, values.min(1), values.max(1), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
+            )
+        a.set(ylabel="in-context accuracy", ylim=(0, 1.02))
+        a.legend()
+        for k, name in enumerate(("W_O²", "W_K²", "W_K¹")):
+            plot.line(
+                b,
+                self.widths,
+                data.recall.values[..., k].mean(1),
+                colour=k,
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        b.set(ylabel="recall R", ylim=(0, 1.02))
+        b.legend()
+        for ax in (a, b):
+            ax.set(xscale="log", xlabel="width d")
+            ax.set_xticks(self.widths, [str(d) for d in self.widths])
+            ax.minorticks_off()
+        return figure
+
+
+class Dimension(Study):
+    """Figure 8: recall of W_O², trained alone, over the width; one rate for all, or the best of each."""
+
+    title: ClassVar[str] = "Birth Figure 8: the width"
+    precision: Literal["float64", "float32"] = "float32"
+    data: _Data = _Data()
+    length: Length = 64
+    batch: Count = 128
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.05, 0.2, 0.8, 3.2)
+    fixed_rate: Positive = 0.2
+    steps: Count = 100
+    every: Count = 5
+    seeds: Count = 2
+
+    @model_validator(mode="after")
+    def _among(self):
+        if self.fixed_rate not in self.rates:
+            raise ValueError("fixed_rate must be one of rates")
+        return self
+
+    def run(self):
+        import jax
+        import numpy as np
+        import xarray as xr
+
+        import assocmem_jax as am
+
+        keys = jax.random.split(jax.random.key(self.seed), self.seeds)
+        task = self.data.task(self.length, data=8)
+
+        @functools.partial(jax.jit, static_argnums=2)
+        def recall(key, rate, d):
+            start, draws = jax.random.split(key)
+            model = am.InductionTransformer.published(task, start, d)
+            descent = am.Descent(optimizer, self.steps, self.batch, learning_rate=rate)
+            run = am.simulate(
+                task, model, descent, observe={"R": am.recall_output2}, every=self.every, key=draws,
+                trainable=lambda m: m.output2, throw=False,
+            )  # fmt: skip
+            return run.observed["R"], run.steps
+
+        # Rates share all that is frozen: one pass for them together.
+        over = jax.vmap(recall, in_axes=(None, 0, None))
+        rates = np.array(self.rates, np.float32 if self.precision == "float32" else float)
+        found = [[over(key, rates, d) for key in keys] for d in self.widths]
+        values = np.array([[np.asarray(one[0]) for one in row] for row in found])
+        data: Any = {"recall": (("width", "seed", "rate", "step"), values)}
+        coords = {"width": list(self.widths), "rate": list(self.rates), "step": np.asarray(found[0][0][1][0])}
+        return xr.Dataset(data, coords=coords)
+
+    def best(self, data):
+        """Index of the rate with the largest mean recall along the way, for each width."""
+        return data.recall.mean(("seed", "step")).values.argmax(1)
+
+    def report(self, data):
+        import numpy as np
+
+        at = self.rates.index(self.fixed_rate)
+        best = self.best(data)
+        lines = []
+        for k, d in enumerate(self.widths):
+            fixed, tuned = (data.recall.values[k, :, r].mean(0) for r in (at, best[k]))
+            reach = [
+                next((int(s) for s, v in zip(data.step.values, run) if v >= 0.95), None)
+                for run in (fixed, tuned)
+            ]
+            words = ["not reached" if r is None else f"step {r}" for r in reach]
+            lines.append(
+                f"d = {d}: R at step {self.steps} {fixed[-1]:.3f} (rate {self.fixed_rate:g}), "
+                f"{tuned[-1]:.3f} (best rate {self.rates[best[k]]:g}); R ≥ .95: {words[0]}, {words[1]}"
+            )
+        assert np.isfinite(data.recall.values).all()
+        return [*lines, f"seeds: {self.seeds}"]
+
+    def figure(self, data):
+        from .. import plot
+
+        figure, ((a, b),) = plot.panels(1, 2, 2.2, sharey=True)
+        best = self.best(data)
+        for k, d in enumerate(self.widths):
+            for ax, r in ((a, self.rates.index(self.fixed_rate)), (b, best[k])):
+                values = data.recall.values[k, :, r]
+                label = f"d = {d}" if ax is a else f"d = {d}, rate {self.rates[r]:g}"
+                plot.line(ax, data.step, values.mean(0), colour=k, label=label)
+                ax.fill_between(
+                    data.step, values.min(0), values.max(0), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
+                )
+        a.set(title=f"rate {self.fixed_rate:g}", xlabel="step", ylabel="R of W_O²")
+        b.set(title="best rate", xlabel="step")
+        a.legend(fontsize=6)
+        b.legend(fontsize=6)
+        return figure
+
+
+class OneStep(Study):
+    """Figure 9: recall R₁ of the first gradient step on W_O², over the width and the number of batches."""
+
+    title: ClassVar[str] = "Birth Figure 9: one step"
+    precision: Literal["float64", "float32"] = "float32"
+    data: _Data = _Data()
+    length: Length = 256
+    batch: Count = 32
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8, 16, 32, 64)
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
+    seeds: Count = 5
+
+    def run(self):
+        import jax
+        import numpy as np
+        import xarray as xr
+
+        import assocmem_jax as am
+
+        task = self.data.task(self.length, data=1)
+        keys = jax.random.split(jax.random.key(self.seed), self.seeds)
+
+        @functools.partial(jax.jit, static_argnums=(1,))
+        def row(key, number):
+            start, draws = jax.random.split(key)
+            batch = task.sample(draws, number * self.batch)
+            models = [am.InductionTransformer.gaussian(task, start, d) for d in self.widths]
+            return jax.numpy.stack([am.one_step_recall(task, model, batch) for model in models])
+
+        values = np.array([[np.asarray(row(key, number)) for key in keys] for number in self.batches])
+        data: Any = {"recall": (("batches", "seed", "width"), values)}
+        return xr.Dataset(data, coords={"batches": list(self.batches), "width": list(self.widths)})
+
+    def report(self, data):
+        lines = []
+        for k, number in enumerate(self.batches):
+            values = data.recall.values[k]
+            shown = ", ".join(f"d = {d} {v:.3f}" for d, v in zip(self.widths, values.mean(0)))
+            lines.append(f"{number} batches of {self.batch} × {self.length}: R₁ at {shown}")
+        return [*lines, f"seeds: {self.seeds}"]
+
+    def figure(self, data):
+        from .. import plot
+
+        figure, ((ax,),) = plot.panels(1, 1, 2.4, plot.COLUMN)
+        for k, d in enumerate(self.widths):
+            values = data.recall.values[..., k]
+            plot.line(ax, self.batches, values.mean(1), colour=k, marker="o", markersize=3, label=f"d = {d}")
+            ax.fill_between(
+                self.batches, values.min(1), values.max(1), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
+            )
+        ax.set(
+            xscale="log",
+            xlabel=f"batches of {self.batch} sequences of {self.length}",
+            ylabel="R₁",
+            ylim=(0, 1.02),
+        )
+        ax.legend(fontsize=6)
+        return figure
+
+
+class _FullBatch(Section):
+    """One group of curves of GD Figure 7."""
+
+    trained: Literal["output2", "all"]
+    width: Count
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    sequences: Count
+    length: Length
+    steps: Count
+
+
+class FullBatch(Study):
+    """GD Figure 7: full-batch descent of W_O² alone and of all three matrices; losses and margins."""
+
+    title: ClassVar[str] = "GD Figure 7: full-batch training of an induction head"
+    precision: Literal["float64", "float32"] = "float32"
+    data: _Data = _Data()
+    groups: Annotated[tuple[_FullBatch, ...], Field(min_length=1)]
+    shown_tokens: Count = 5
+
+    def run(self):
+        import jax
+        import numpy as np
+        import optax
+        import xarray as xr
+
+        import assocmem_jax as am
+
+        found = {}
+        for number, group in enumerate(self.groups):
+            keys = jax.random.split(jax.random.key(self.seed), 2)
+            task = self.data.task(group.length, data=group.sequences, key=keys[0])
+            model = am.InductionTransformer.published(task, keys[1], group.width)
+            trainable = (lambda m: m.output2) if group.trained == "output2" else None
+            watch = {"loss": am.loss, "output2": am.margins_output2, "key2": am.margins_key2}
+
+            def descend(rate, task, model, group=group, trainable=trainable, watch=watch):
+                descent = am.Descent(optax.sgd, group.steps, learning_rate=rate)
+                run = am.simulate(task, model, descent, observe=watch, trainable=trainable, throw=False)
+                return run.observed, run.status
+
+            rates = np.array(group.rates, np.float32 if self.precision == "float32" else float)
+            over = jax.jit(jax.vmap(descend, in_axes=(0, None, None)))
+            observed, status = jax.tree.map(np.asarray, over(rates, task, model))
+            for name, value in observed.items():
+                axes = (f"rate{number}", f"step{number}", "token")[: value.ndim]
+                found[f"{name}{number}"] = (axes, value)
+            found[f"status{number}"] = ((f"rate{number}",), status)
+        # Five tokens among those that can be triggers, drawn as numpy's seed 42 does.
+        often = np.flatnonzero(np.asarray(self.data.task(2, data=1).unigram) > 0)
+        chosen = np.sort(np.random.RandomState(42).choice(often, self.shown_tokens, replace=False))
+        found["shown"] = (("shown",), chosen)
+        return xr.Dataset(found)
+
+    def report(self, data):
+        import numpy as np
+
+        lines = []
+        for k, group in enumerate(self.groups):
+            losses = data[f"loss{k}"].values
+            for rate, loss in zip(group.rates, losses):
+                rises = int((np.diff(loss) > 0).sum())
+                at = "" if len(loss) <= 101 else f", at 100 {loss[100]:.3f}"
+                lines.append(
+                    f"{group.trained}, d = {group.width}, η = {rate:g}: loss {loss[0]:.3f} → {loss[-1]:.3f} "
+                    f"at step {len(loss) - 1}{at}; rises on {rises} steps; highest {loss.max():.3f}"
+                )
+        return lines
+
+    def figure(self, data):
+        import numpy as np
+
+        from .. import plot
+
+        figure, axes = plot.panels(len(self.groups), 3, 1.8 * len(self.groups))
+        letters, shown = _alphabet(), data.shown.values.tolist()
+        for k, group in enumerate(self.groups):
+            losses, row = data[f"loss{k}"].values, axes[k]
+            steps = np.arange(losses.shape[1])
+            for j, rate in enumerate(group.rates):
+                plot.line(row[0], steps, losses[j], colour=j, label=f"η = {rate:g}", linewidth=0.9)
+            row[0].set(ylabel="loss (nats)", yscale="log" if losses.min() < 1 else "linear")
+            row[0].legend(fontsize=5)
+            which = "W_O² alone" if group.trained == "output2" else "all three"
+            row[0].set_title(f"{which}, d = {group.width}")
+            at = len(group.rates) // 2
+            for ax, name, title in ((row[1], "output2", "W_O²"), (row[2], "key2", "W_K²")):
+                for j, token in enumerate(shown):
+                    values = data[f"{name}{k}"].values[at, :, token]
+                    plot.line(ax, steps, values, colour=j, label=repr(_letter(letters[token])), linewidth=0.9)
+                ax.axhline(0, color="black", linewidth=0.5)
+                ax.set_ylabel(f"margins of {title}")
+                ax.set_title(f"η = {group.rates[at]:g}")
+            for ax in row:
+                ax.set_xlabel("step")
+        axes[0, 1].legend(fontsize=5)
+        return figure

@@ -62,7 +62,8 @@ class BigramTask(AbstractTask):
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
       held-out set for descent on fresh batches, the training set of full-batch descent.
     - ``microbatch``: sequences that go through a model at once (speed and memory; same results up to
-      rounding). Unless given, as many as a cache holds on a CPU, 2¹⁷ tokens elsewhere. ``devices``: how many share each batch.
+      rounding). Unless given, as many as a cache holds on a CPU, 2¹⁷ tokens elsewhere.
+      ``devices``: how many share each batch.
 
     Sampling is inverse-CDF on whole numbers (probabilities are right to 2⁻³¹), on the device, from a key.
     """
@@ -384,3 +385,24 @@ def _sampled(key, n, cuts, unigram, k, fixed, length) -> Sequences:
     times = jnp.cumsum(matches, axis=1, dtype=jnp.int32)
     occurrence = jnp.sum(jnp.where(matches, times, 0), axis=2, dtype=jnp.int32)
     return Sequences(tokens[:, :-1], tokens[:, 1:], occurrence, triggers, outputs)
+
+
+def second_trigger(
+    key: PRNGKeyArray, n: int, num_tokens: int, length: int
+) -> tuple[Int[Array, "n t"], Int[Array, " n"]]:
+    """(z_1 … z_T, y): one trigger, uniform laws, given that z_T is its second occurrence. Birth B.3.
+
+    The first occurrence is then uniform on 1 … T − 1, its output o = y uniform on the other tokens, or the
+    trigger itself just where the first occurrence is at T − 1; all else is uniform on the other tokens
+    (docs/theory.md: birth.30).
+    """
+    keys = jr.split(key, 4)
+    trigger = jr.randint(keys[0], (n, 1), 0, num_tokens)
+    other = lambda key, shape: (trigger + jr.randint(key, shape, 1, num_tokens)) % num_tokens  # noqa: E731
+    first = jr.randint(keys[1], (n, 1), 0, length - 1)
+    place = jnp.arange(length)
+    answer = jnp.where(first == length - 2, trigger, other(keys[2], (n, 1)))
+    tokens = other(keys[3], (n, length))
+    tokens = jnp.where(place == first + 1, answer, tokens)
+    tokens = jnp.where((place == first) | (place == length - 1), trigger, tokens)
+    return tokens, answer[:, 0]
