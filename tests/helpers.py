@@ -96,3 +96,12 @@ def numpy_steps_to_perfect(p, targets, inputs, outputs, rate, steps):
             since = -1
         weight -= rate * gradient(weight, p, targets, inputs, outputs)
     return first, since
+
+
+def run_python(code: str) -> None:
+    """A fresh interpreter: for settings that JAX takes once."""
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

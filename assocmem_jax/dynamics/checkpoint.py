@@ -104,12 +104,12 @@ def in_segments(
         )
     whole = begun
     if path is not None and Path(path).exists():
-        known = _opened(Path(path))[0]["about"]
+        header, _ = _opened(Path(path))
+        known = header["about"]
         if known.get("run") != said or known.get("every") != every:
             raise CheckpointError(f"{path}: is of another run: {known}; choose another path or remove it")
         done = int(known["done"])
-        segment = jax.eval_shape(lambda previous: run(previous, every), begun)
-        whole = load(path, _lengthened(begun, segment, done))
+        whole = load(path, _lengthened(begun, header["leaves"]))
     todo = range(done, steps // every)
     if progress:
         from tqdm.auto import tqdm
@@ -148,16 +148,16 @@ def _ended(whole: Trajectory) -> Trajectory:
     return _with(whole, jax.tree.map(cut, _recorded(whole)))
 
 
-def _lengthened(begun: Trajectory, segment: Trajectory, done: int) -> Trajectory:
-    """Shapes of a trajectory after so many segments."""
+def _lengthened(begun: Trajectory, leaves: list[list]) -> Trajectory:
+    """Shapes of a trajectory with as many entries as a file holds times."""
     axis = begun.status.ndim
+    entries = next((shape[-1] for name, shape, _ in leaves if name == ".times" and shape), 1)
 
-    def size(a, b):
-        shape = (*a.shape[:axis], a.shape[axis] + done * (b.shape[axis] - 1), *a.shape[axis + 1 :])
-        return jax.ShapeDtypeStruct(shape, a.dtype)
+    def size(a):
+        return jax.ShapeDtypeStruct((*a.shape[:axis], entries, *a.shape[axis + 1 :]), a.dtype)
 
     shapes = jax.eval_shape(lambda run: run, begun)
-    return _with(shapes, jax.tree.map(size, _recorded(shapes), _recorded(segment)))
+    return _with(shapes, jax.tree.map(size, _recorded(shapes)))
 
 
 def _is_key(leaf) -> bool:

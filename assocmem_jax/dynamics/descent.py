@@ -34,7 +34,7 @@ class Descent(eqx.Module):
       margins; ``None`` turns it on in float32 beyond 10⁵ updates.
     - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
       ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
-      optimizer sees zero gradients there (momentum starts from rest; Adam's bias correction counts on).
+      optimizer sees zeros there (momentum starts from rest; Adam's bias correction counts on).
 
     The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
     SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and
@@ -164,7 +164,9 @@ class Descent(eqx.Module):
             if reduced is None:
                 gradient = combine(params).tangent(task, gradient)
             extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
-            updates, state = optimizer.update(cast(Any, gradient), state, params, **extra)
+            # Where nothing may move yet there is nothing to decay either: momentum starts from rest.
+            seen = released(params, step)
+            updates, state = optimizer.update(cast(Any, gradient), state, seen, **extra)
             updates = released(updates, step)
             if reduced is not None:
                 here: Any = combine(params)

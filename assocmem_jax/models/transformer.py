@@ -144,4 +144,4 @@ class Transformer(AbstractSequenceModel):
         return jnp.concatenate(maps, axis=1)
 
     def trainable(self) -> Any:
-        return tuple(jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array)))
+        return tuple(jax.tree.leaves(self))

@@ -24,6 +24,9 @@ _LEVELS = 2**31
 _CHUNK_TOKENS, _CHUNK_TOKENS_GPU = 2**10, 2**17
 # Positions that a packed loss looks at, as shares of T; the least that is enough is taken.
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
+_SHORT = (
+    32  # below this length all positions are looked at: a switch would cost more to compile than it saves
+)
 
 
 class Sequences(NamedTuple):
@@ -282,7 +285,8 @@ class BigramTask(AbstractTask):
 
             return total
 
-        sizes = sorted({max(1, round(share * self.length)) for share in _SHARES})
+        shares = _SHARES if self.length >= _SHORT else (1,)
+        sizes = [round(share * self.length) for share in shares]
         fullest = _shared_max(jnp.max(jnp.sum(weights, axis=1)).astype(jnp.int32))
         branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)
         return jax.lax.switch(branch, [packed(size) for size in sizes], state)
@@ -306,7 +310,7 @@ def _(axis_size, batched, count):
     return _shared_max(jnp.max(count)), False
 
 
-def _inverse(cuts: UInt[Array, "*n m"], drawn: UInt[Array, "*n"]) -> Int[Array, "*n"]:
+def _inverse(cuts: UInt[Array, "... m"], drawn: UInt[Array, "..."]) -> Int[Array, "..."]:
     """How many of the cumulative thresholds lie at or below the number drawn."""
     return jnp.sum(drawn[..., None] >= cuts, axis=-1, dtype=jnp.int32)
 
