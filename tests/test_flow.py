@@ -84,6 +84,7 @@ def test_many_classes_from_zero():
     judge(found["margins"], expected, status, steps)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_many_classes_from_any_scores():
     """Oracle C: all scores of orthonormal outputs."""
     rng = np.random.default_rng(3)
@@ -101,6 +102,7 @@ def test_many_classes_from_any_scores():
     judge(found["scores"][:, 0], expected, status, steps)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_equicorrelated_tokens():
     """Oracle D."""
     rng = np.random.default_rng(4)
@@ -186,6 +188,7 @@ def test_soft_labels_follow_their_closed_form():
         np.testing.assert_allclose(scores[:, 0] - scores[:, 1], expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_forgetting():
     """Oracle G: the flow's limit errs on the most frequent token, though a W exists that does not."""
     rows, p = np.array(theory.forgetting.SIGNED_INPUTS), jnp.array(theory.forgetting.PROBABILITIES)
@@ -280,6 +283,7 @@ def test_flow_hits():
     assert np.isinf(never.first_hit)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_layer_norm_conserves_the_norm():
     """Birth (38): ⟨W, ∇L⟩ = 0 (docs/theory.md: birth.35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
     import optax

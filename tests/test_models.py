@@ -29,7 +29,8 @@ DYNAMICS = {
 
 @pytest.mark.parametrize(
     ("name", "soft"),
-    [(name, False) for name in DYNAMICS] + [("flow", True), ("descent", True), ("sgd", True)],
+    [(name, False) for name in DYNAMICS]
+    + [pytest.param("flow", True, marks=pytest.mark.soak), ("descent", True), ("sgd", True)],
 )
 def test_matrix_is_particles(name, soft):
     """Random non-orthogonal E, U, random W₀: scores agree to 1e-10 of the largest."""
@@ -46,7 +47,9 @@ def test_matrix_is_particles(name, soft):
     assert np.abs(found - expected).max() <= 1e-10 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", ["flow", "descent", "momentum", "sgd", "stochastic flow"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("flow", marks=pytest.mark.soak), "descent", "momentum", "sgd", "stochastic flow"]
+)
 def test_matrix_is_margins(name):
     """Two classes, random f*: N margins stand for W."""
     p, targets, inputs, outputs, weight = helpers.random_problem(21, n=5, m=2, d=3, k=4)

@@ -37,7 +37,9 @@ def test_loss_gradient_hessian_are_the_loops(soft):
     np.testing.assert_allclose(found.ravel(), expected @ direction.ravel(), rtol=1e-11, atol=1e-15)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (3, 2, 6, 5), (12, 12, 12, 12)])
+@pytest.mark.parametrize(
+    "shape", [(4, 3, 2, 2), (3, 2, 6, 5), pytest.param((12, 12, 12, 12), marks=pytest.mark.soak)]
+)
 def test_sharpness_every_route(shape):
     """W side, Gram side and Lanczos (N M and k d above 128) against a dense eigensolve in NumPy."""
     n, m, d, k = shape
