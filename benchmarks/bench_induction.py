@@ -121,9 +121,9 @@ def agreement(step, trained, batch, competitor, as_torch):
 def flops(positions):
     """(naive, shipped) floating-point operations of one sequence's gradient, products only."""
     square, score = 2 * T * D * D, 2 * T * T * D
-    forward = 2 * (3 * square + 2 * score) + 2 * T * D * 65
-    # Backward: twice each product, once where one side is frozen.
-    naive = 3 * forward
+    forward = 2 * (3 * square + 2 * score)
+    # Backward, as autograd does it: no slope of what is frozen. Layer 1, layer 2, unembedding both ways.
+    naive = forward + (2 * square + 2 * score) + (5 * square + 4 * score) + 4 * T * D * 65
     blocks = (T // 64 + 1) / (2 * (T // 64))  # share of the causal square that is touched
     p = positions
     small = 2 * p * D * D + 4 * p * T * D + 2 * 2 * p * D * 65

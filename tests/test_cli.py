@@ -42,6 +42,18 @@ FEW = {
         "steps=2000",
         "dimension=20",
     ],
+    "birth_fig1": ["widths=[16, 32]", "held_out=8", "seeds=2"],
+    "birth_fig2": ["steps=2", "length=24", "batch=4", "width=8", "held_out=6", "every=1"],
+    "birth_fig3": ["steps=4", "length=16", "batch=4", "width=8", "frozen_until=2", "every=2", "seeds=2"],
+    "birth_fig4_data": ["steps=2", "length=16", "batch=4", "width=8", "every=1"],
+    "birth_fig4_outputs": ["steps=2", "length=16", "batch=4", "width=8", "every=1"],
+    "birth_fig4_probes": ["steps=2", "length=16", "batch=4", "width=8", "every=1"],
+    "birth_fig8": ["widths=[8, 16]", "steps=10", "length=16", "batch=4"],
+    "birth_fig9": ["length=16", "batch=4", "batches=[1, 2]", "widths=[8, 16]", "seeds=2"],
+    "birth_fig10": ["steps=2", "length=24", "batch=4", "width=8", "held_out=6", "every=1"],
+    "birth_layers": ["steps=4", "length=16", "batch=4", "width=8", "every=2", "checkpoint_every=2"],
+    "birth_three_steps": ["tokens=8", "length=6", "widths=[16]", "samples=512", "chunk=256", "seeds=2"],
+    "gd_fig7": ['groups=[{trained="all", width=8, rates=[1, 2], sequences=6, length=12, steps=4}]'],
     "schedule": ["constants=200", "longest=2", "iterations=40", "starts=4"],
 }
 
@@ -72,7 +84,8 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     provenance = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     assert provenance["complete"]
     assert {"jax", "assocmem_jax"} <= set(provenance["versions"])
-    assert provenance["dtype"] == "float64"
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert provenance["dtype"] == config["precision"]
     data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None)
     assert data.attrs["config_hash"] == provenance["config_hash"]
     assert all(
@@ -86,6 +99,9 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
             "learned_rate",
             "margin_constant",
             "margin_learned",
+            # one layer has no W_K¹
+            "recall_key1",
+            "recall_key1_early",
         )
     )
     image = imread(out / "figure.png")

@@ -31,6 +31,7 @@ class _Data(Section):
     fixed: bool = False
     skip: Annotated[int, Field(ge=0)] = 0
     outputs: Literal["uniform", "bigram"] = "uniform"
+    repeat: bool = True  # whether an output can be its own trigger
 
     def task(self, length: int, **options: Any):
         import assocmem_jax as am
@@ -39,7 +40,8 @@ class _Data(Section):
         if self.fixed:
             every = am.BigramTask.shakespeare(length=2, triggers=1, data=1)
             triggers = every.most_frequent(self.triggers, self.skip)
-        return am.BigramTask.shakespeare(length=length, triggers=triggers, outputs=self.outputs, **options)
+        options |= {"triggers": triggers, "outputs": self.outputs, "repeat": self.repeat}
+        return am.BigramTask.shakespeare(length=length, **options)
 
 
 class _Case(_Data):
