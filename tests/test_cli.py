@@ -50,6 +50,7 @@ FEW = {
     "birth_fig4_probes": ["steps=2", "length=16", "batch=4", "width=8", "every=1"],
     "birth_fig8": ["widths=[8, 16]", "steps=10", "length=16", "batch=4"],
     "birth_fig9": ["length=16", "batch=4", "batches=[1, 2]", "widths=[8, 16]", "seeds=2"],
+    "birth_fig11": ["steps=2", "length=24", "batch=4", "width=8", "held_out=6", "every=1"],
     "birth_fig10": ["steps=2", "length=24", "batch=4", "width=8", "held_out=6", "every=1"],
     "birth_layers": ["steps=4", "length=16", "batch=4", "width=8", "every=2", "checkpoint_every=2"],
     "birth_three_steps": ["tokens=8", "length=6", "widths=[16]", "samples=512", "chunk=256", "seeds=2"],

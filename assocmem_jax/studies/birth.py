@@ -182,7 +182,9 @@ class Induction(Study):
                 name: (("seed", "step"), np.asarray(value)) for name, value in run.observed.items()
             }
             found["status"] = (("seed",), np.asarray(run.status))
-            parts.append(xr.Dataset(found, coords={"step": np.asarray(run.steps[0])}))
+            # Planned steps: a run that ended early repeats its last state.
+            step = np.unique(np.append(np.arange(0, self.steps, self.every), self.steps))
+            parts.append(xr.Dataset(found, coords={"step": step}))
             model = jax.tree.map(lambda a: a[0], run.model)
             extra |= self.final(task, model, number)
         data = xr.concat(parts, dim="case", join="outer").assign_coords(case=[c.label for c in self.cases])
@@ -284,12 +286,14 @@ class Induction(Study):
         for name, ax in zip(names, spare):
             for k, case in enumerate(self.cases):
                 _band(plot, ax, data, k, name, k, case.label)
-            ax.set(xlabel="step", ylabel=NAMES[name])
-            if name.endswith("loss"):
+            ax.set(xlabel="step", ylabel=_math(NAMES[name]))
+            if name.endswith("loss") and float(data[name].max()) > 5 * float(data[name].min()):
                 ax.set_yscale("log")
         for ax in spare[len(names) :]:
             ax.set_visible(False)
-        spare[0].legend(fontsize=6)
+        lines, labels = spare[0].get_legend_handles_labels()
+        if len(labels) > 1:
+            figure.legend(lines, labels, loc="outside upper center", ncols=len(labels))
         for k in range(extra):
             self._maps(data, k, axes[rows + k], plot)
         return figure
@@ -298,17 +302,18 @@ class Induction(Study):
         top, probes = self.show[0], [name for name in self.show[1:] if name in data]
         figure, axes = plot.panels(2, len(self.cases), 3.2, sharex=True, sharey="row")
         for k, case in enumerate(self.cases):
-            _band(plot, axes[0, k], data, k, top, 0, NAMES[top])
+            _band(plot, axes[0, k], data, k, top, 0, _math(NAMES[top]))
             for place, name in enumerate(probes):
-                _band(plot, axes[1, k], data, k, name, place + 1, NAMES[name])
-            axes[0, k].set_title(case.label)
+                _band(plot, axes[1, k], data, k, name, place + 1, _math(NAMES[name]))
+            axes[0, k].set_title(_math(case.label))
             axes[1, k].set_xlabel("step")
             for row in range(2):
                 if case.frozen:
                     axes[row, k].axvline(self.frozen_until, color="black", linewidth=0.6, linestyle=":")
         axes[0, 0].set_ylabel(NAMES[top])
         axes[1, 0].set_ylabel("recall R")
-        axes[1, -1].legend(fontsize=6, loc="lower right")
+        lines, labels = axes[1, 0].get_legend_handles_labels()
+        figure.legend(lines, labels, loc="outside lower center", ncols=len(labels))
         return figure
 
     def _maps(self, data, k, axes, plot):
@@ -327,7 +332,7 @@ class Induction(Study):
                 ax.set(
                     xlabel=x,
                     ylabel=y,
-                    title=f"W_{'K' if 'key' in name else 'O'}{'¹' if '1' in name else '²'}",
+                    title=_math(f"W_{'K' if 'key' in name else 'O'}{'¹' if '1' in name else '²'}"),
                 )
                 ax.invert_yaxis()
             return
@@ -384,6 +389,13 @@ def _alphabet() -> str:
     import assocmem_jax as am
 
     return am.BigramTask.shakespeare(length=2, triggers=1, data=1).alphabet or ""
+
+
+def _math(text: str) -> str:
+    """W_O² and its like as mathematics."""
+    for plain, set_ in (("W_O²", "$W_O^2$"), ("W_K²", "$W_K^2$"), ("W_K¹", "$W_K^1$"), ("W_F", "$W_F$")):
+        text = text.replace(plain, set_)
+    return text
 
 
 def _letter(c: str) -> str:
@@ -545,14 +557,14 @@ class ThreeSteps(Study):
 
         from .. import plot
 
-        figure, axes = plot.panels(1, 4, 1.9)
+        figure, axes = plot.panels(1, 4, 1.9, width_ratios=(1.4, 1, 1, 1))
         ax = axes[0, 0]
         for k, d in enumerate(self.widths):
             values = data.accuracy.values[k]
             ax.errorbar(range(4), values.mean(0), values.std(0), color=plot.COLOURS[k % 7], marker="o",
                         markersize=3, linewidth=1, label=f"d = {d}")  # fmt: skip
         ax.axhline(1 / self.tokens, color="black", linewidth=0.6, linestyle=":")
-        ax.set_xticks(range(4), ("start", "W_O²", "W_K²", "W_K¹"))
+        ax.set_xticks(range(4), [_math(word) for word in ("start", "W_O²", "W_K²", "W_K¹")])
         ax.set(ylabel="accuracy", xlabel="after a step on")
         ax.legend(fontsize=6)
         names = (("W_O2", "W_O²", "token", "answer"), ("W_K2", "W_K²", "token", "Φ₁ of token"),
@@ -562,7 +574,7 @@ class ThreeSteps(Study):
             rows = np.arange(values.shape[0]) + (2 if name == "W_K1" else 0)
             plot.mesh(ax, np.arange(values.shape[1]) + (name == "W_K1"), rows, values, "score", cmap="RdBu_r",
                       vmin=-1, vmax=1)  # fmt: skip
-            ax.set(title=title, xlabel=across, ylabel=up)
+            ax.set(title=_math(title), xlabel=across, ylabel=up)
             ax.invert_yaxis()
         return figure
 
@@ -641,10 +653,10 @@ class Constructed(Study):
                 colour=k,
                 marker="o",
                 markersize=3,
-                label=name,
+                label=_math(name),
             )
         b.set(ylabel="recall R", ylim=(0, 1.02))
-        b.legend()
+        b.legend(loc="lower right")
         for ax in (a, b):
             ax.set(xscale="log", xlabel="width d")
             ax.set_xticks(self.widths, [str(d) for d in self.widths])
@@ -892,16 +904,17 @@ class FullBatch(Study):
             row[0].set(ylabel="loss (nats)", yscale="log" if losses.min() < 1 else "linear")
             row[0].legend(fontsize=5)
             which = "W_O² alone" if group.trained == "output2" else "all three"
-            row[0].set_title(f"{which}, d = {group.width}")
+            row[0].set_title(_math(f"{which}, d = {group.width}"))
             at = len(group.rates) // 2
             for ax, name, title in ((row[1], "output2", "W_O²"), (row[2], "key2", "W_K²")):
                 for j, token in enumerate(shown):
                     values = data[f"{name}{k}"].values[at, :, token]
                     plot.line(ax, steps, values, colour=j, label=repr(_letter(letters[token])), linewidth=0.9)
                 ax.axhline(0, color="black", linewidth=0.5)
-                ax.set_ylabel(f"margins of {title}")
+                ax.set_ylabel(_math(f"margins of {title}"))
                 ax.set_title(f"η = {group.rates[at]:g}")
             for ax in row:
                 ax.set_xlabel("step")
-        axes[0, 1].legend(fontsize=5)
+        lines, labels = axes[0, 1].get_legend_handles_labels()
+        figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), title="margins of")
         return figure
