@@ -854,7 +854,10 @@ class FullBatch(Study):
             task = self.data.task(group.length, data=group.sequences, key=keys[0])
             model = am.InductionTransformer.published(task, keys[1], group.width)
             trainable = (lambda m: m.output2) if group.trained == "output2" else None
-            watch = {"loss": am.loss, "output2": am.margins_output2, "key2": am.margins_key2}
+            watch = {
+                "loss": am.loss, "output2": am.margins_output2, "key2": am.margins_key2,
+                "recall_output2": am.recall_output2, "recall_key2": am.recall_key2,
+            }  # fmt: skip
 
             def descend(rate, task, model, group=group, trainable=trainable, watch=watch):
                 descent = am.Descent(optax.sgd, group.steps, learning_rate=rate)
@@ -868,9 +871,10 @@ class FullBatch(Study):
                 axes = (f"rate{number}", f"step{number}", "token")[: value.ndim]
                 found[f"{name}{number}"] = (axes, value)
             found[f"status{number}"] = ((f"rate{number}",), status)
-        # Five tokens among those that can be triggers, drawn as numpy's seed 42 does.
-        often = np.flatnonzero(np.asarray(self.data.task(2, data=1).unigram) > 0)
-        chosen = np.sort(np.random.RandomState(42).choice(often, self.shown_tokens, replace=False))
+        # Tokens drawn as triggers are, with numpy's seed 42.
+        often = np.asarray(self.data.task(2, data=1).unigram, float)
+        draws = np.random.RandomState(42)
+        chosen = np.sort(draws.choice(len(often), self.shown_tokens, replace=False, p=often / often.sum()))
         found["shown"] = (("shown",), chosen)
         return xr.Dataset(found)
 
@@ -880,12 +884,14 @@ class FullBatch(Study):
         lines = []
         for k, group in enumerate(self.groups):
             losses = data[f"loss{k}"].values
-            for rate, loss in zip(group.rates, losses):
+            ends = zip(data[f"recall_output2{k}"].values[:, -1], data[f"recall_key2{k}"].values[:, -1])
+            for rate, loss, (output2, key2) in zip(group.rates, losses, ends):
                 rises = int((np.diff(loss) > 0).sum())
                 at = "" if len(loss) <= 101 else f", at 100 {loss[100]:.3f}"
                 lines.append(
                     f"{group.trained}, d = {group.width}, η = {rate:g}: loss {loss[0]:.3f} → {loss[-1]:.3f} "
-                    f"at step {len(loss) - 1}{at}; rises on {rises} steps; highest {loss.max():.3f}"
+                    f"at step {len(loss) - 1}{at}; rises on {rises} steps; highest {loss.max():.3f}; "
+                    f"R(W_O²) {output2:.3f}, R(W_K²) {key2:.3f}"
                 )
         return lines
 
@@ -905,7 +911,7 @@ class FullBatch(Study):
             row[0].legend(fontsize=5)
             which = "W_O² alone" if group.trained == "output2" else "all three"
             row[0].set_title(_math(f"{which}, d = {group.width}"))
-            at = len(group.rates) // 2
+            at = int(losses[:, -1].argmin())
             for ax, name, title in ((row[1], "output2", "W_O²"), (row[2], "key2", "W_K²")):
                 for j, token in enumerate(shown):
                     values = data[f"{name}{k}"].values[at, :, token]
