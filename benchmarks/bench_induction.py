@@ -1,6 +1,6 @@
 """The induction transformer at B = 64, T = 256, d = 128, K = 5 against plain PyTorch and a NumPy sampler.
 
-Three claims: a gradient (forward and backward) per sequence, a batch of data, and both with the update.
+Claims: a gradient (forward and backward) per sequence, its memory, a batch of data, all with the update.
 float32, all cores for both; ours splits the batch over two CPU devices. Values and gradients agree to 1e-5
 (float32) and 1e-12 (float64) with PyTorch's on the same batch.
 """
@@ -157,6 +157,25 @@ def main():
         float32_product_gflops=limit / 1e9, shipped_share_of_limit=shipped * B / ours / limit,
         naive_share_of_limit=naive * B / theirs / limit, float32_off=close, float64_off=exact,
         temporary_megabytes=memory.temp_size_in_bytes / 1e6,
+    )  # fmt: skip
+
+    _, frozen = eqx.partition(model, trainable_mask(model))
+    full = task.sample(jax.random.key(4), 512)
+    sizes, results = {}, {}
+    for microbatch in (4, 256):
+        other = am.BigramTask.shakespeare(length=T, triggers=K, data=4, devices=2, microbatch=microbatch)
+
+        def gradient(part, batch, other=other):
+            return jax.value_and_grad(lambda p: other.sampled_loss(eqx.combine(p, frozen), batch))(part)
+
+        compiled = jax.jit(gradient).lower(trained, full).compile()
+        sizes[microbatch] = compiled.memory_analysis().temp_size_in_bytes
+        results[microbatch] = jax.tree.leaves(compiled(trained, full))
+    off = max(float(jnp.abs(a - b).max()) for a, b in zip(results[4], results[256]))
+    assert off < 1e-5, off
+    machine.report(
+        "memory of a gradient of 512 sequences: all at once over 4 at a time", 8, sizes[256] / sizes[4],
+        megabytes=sizes[4] / 1e6, all_at_once_megabytes=sizes[256] / 1e6, difference=off,
     )  # fmt: skip
 
     rng = np.random.default_rng(0)

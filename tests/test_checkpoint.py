@@ -170,3 +170,37 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         am.save(path, {"a": jnp.zeros(9)})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["tree.ckpt"]
+
+
+@pytest.mark.soak
+def test_a_killed_study_goes_on_to_the_same_result(tmp_path):
+    """`assocmem run`, killed -9 after its first checkpoint and run again: data equal to the last bit."""
+    import signal
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    import xarray as xr
+
+    config = Path(__file__).parent.parent / "configs" / "birth_layers.toml"
+    few = ("steps=120", "checkpoint_every=20", "length=16", "batch=16", "width=16", "every=10", "seeds=2")
+    command = [sys.executable, "-m", "assocmem_jax.cli", "run", str(config)]
+    command += [word for item in few for word in ("--set", item)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "--out", tmp_path / "whole"], check=True, **quiet)
+    process = subprocess.Popen([*command, "--out", tmp_path / "killed"], **quiet)
+    while not list(tmp_path.glob(".killed.*/case1.ckpt")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    kept = {p.name: p.read_bytes() for p in tmp_path.glob(".killed.*/case0.ckpt")}
+    assert kept
+    subprocess.run([*command, "--out", tmp_path / "killed"], check=True, **quiet)
+    a, b = (
+        xr.open_zarr(tmp_path / name / "data.zarr", consolidated=False, chunks=None).load()
+        for name in ("whole", "killed")
+    )
+    assert all(a[name].values.tobytes() == b[name].values.tobytes() for name in a)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "whole"]
