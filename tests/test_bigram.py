@@ -410,6 +410,10 @@ def test_dtypes(float32):
     assert task.dtype == jnp.float32
     model = am.InductionTransformer.published(task, jr.key(0), 8)
     assert task.loss(model).dtype == jnp.float32
+    # Thresholds of the law itself, not of its float32 copy.
+    law = np.asarray(json.loads(TABLE.read_bytes())["counts"])[1]
+    exact = np.rint(np.cumsum(law / law.sum())[:-1] * 2**31)
+    assert abs(np.asarray(task._cuts[1][1], float) - exact).max() <= 1
     assert {leaf.dtype for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))} == {
         jnp.dtype(jnp.float32)
     }

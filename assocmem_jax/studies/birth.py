@@ -342,8 +342,8 @@ class Induction(Study):
         letters = [_letter(alphabet[k]) for k in tokens.tolist()]
         # A window around the first places where the answer can be copied.
         first = int(np.argmax(again)) if again.any() else 0
-        start = max(0, min(first - 18, len(tokens) - 28))
-        cut = slice(start, start + 28)
+        start = max(0, min(first - 16, len(tokens) - 24))
+        cut = slice(start, start + 24)
         heads = case.heads
         chosen = [(0, maps[:heads]), (1, maps[heads : 2 * heads])] if case.layers > 1 else [(1, maps)]
         for ax in axes:

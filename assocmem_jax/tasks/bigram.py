@@ -101,13 +101,15 @@ class BigramTask(AbstractTask):
         devices: int = 1,
         alphabet: str | None = None,
     ):
+        # Thresholds are made from the numbers given, not from their float32 copies.
+        given = np.asarray(unigram, float), np.asarray(bigram, float)
         unigram, bigram = checks.floats(unigram, bigram)
         size = unigram.shape[0] if unigram.ndim == 1 else -1
         if unigram.ndim != 1 or bigram.shape != (size, size):
             checks.refuse("bigram", f"of shape (N, N) for unigram of shape {unigram.shape}", bigram.shape)
         if size < 2:
             checks.refuse("N", "at least 2 tokens", size)
-        laws = _laws(np.asarray(unigram), np.asarray(bigram), outputs, output_tokens, repeat)
+        laws = _laws(*given, outputs, output_tokens, repeat)
         self.unigram, self.bigram, self.output_law = (jnp.asarray(law, unigram.dtype) for law in laws)
         self._cuts = tuple(_cut(law) for law in laws)  # pyright: ignore[reportAttributeAccessIssue]
         self.length = checks.count("length", length, 2, "a trigger and its output")
@@ -324,7 +326,6 @@ def _cut(law: np.ndarray) -> UInt[Array, "*n m"]:
 def _laws(unigram, bigram, outputs, output_tokens, repeat):
     """(π_u, π_b, π_o), checked, in float64."""
     size = len(unigram)
-    unigram, bigram = unigram.astype(float), bigram.astype(float)
     for name, law in (("unigram", unigram), ("bigram", bigram)):
         checks.finite(name, law)
         if (law < 0).any():
