@@ -99,9 +99,9 @@ def numpy_steps_to_perfect(p, targets, inputs, outputs, rate, steps):
 
 
 def run_python(code: str) -> None:
-    """A fresh interpreter: for settings that JAX takes once."""
+    """A fresh interpreter, for settings that JAX takes once (-P: no package from the working directory)."""
     import subprocess
     import sys
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

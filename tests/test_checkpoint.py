@@ -107,12 +107,14 @@ def test_faulty_checkpoints(tmp_path):
     path = tmp_path / "tree.ckpt"
     am.save(path, TREE)
     content = path.read_bytes()
+    renamed = {"aa": TREE["a"], "b": TREE["b"], "key": TREE["key"]}
     swapped = {"b": TREE["b"], "c": TREE["a"], "key": TREE["key"]}
     turned = TREE | {"a": TREE["a"].T}
     narrow = TREE | {"a": TREE["a"].astype(jnp.float32)}
     for like, message in [
         (turned, "must hold ['a'] as float64[3, 2], got ['a'] as float64[2, 3]"),
         (narrow, "must hold ['a'] as float32[2, 3], got ['a'] as float64[2, 3]"),
+        (renamed, "must hold ['aa'] as float64[2, 3], got ['a'] as float64[2, 3]"),
         (swapped, "must hold ['b'][0] as float32[2], got ['a'] as float64[2, 3]"),
         (TREE | {"z": jnp.ones(1)}, "must hold 5 arrays, got 4"),
     ]:

@@ -236,10 +236,13 @@ def test_probes_against_loops():
     assert float(am.recall_key2(TASK, model)) == pytest.approx(np.mean(wanted["key2"]))
     assert float(am.recall_key1(TASK, model)) == pytest.approx(np.mean(wanted["key1"]))
     assert float(am.recall_key1_early(TASK, model)) == pytest.approx(np.mean(wanted["key1"][:2]))
+    # With fixed triggers they alone count: here 1 of (4, 1) is recalled, and 1 of all 6.
     fixed = am.BigramTask(LAW.mean(0), LAW, length=T, triggers=(4, 1), data=1)
-    assert float(am.recall_key2(fixed, model)) == pytest.approx(
-        np.mean([wanted["key2"][1], wanted["key2"][4]])
-    )
+    pairs = 99 * jnp.linalg.pinv(E)[:, 1:2] @ jnp.linalg.pinv(E @ phi1.T)[:, 1:2].T
+    one = eqx.tree_at(lambda m: m.key2, model, pairs - 0.1 * E.T @ E @ phi1.T)
+    found = [best([E[i] @ np.asarray(one.key2) @ phi1 @ E[j] for j in range(N)]) == i for i in range(N)]
+    assert np.mean(found) != np.mean([found[4], found[1]])
+    assert float(am.recall_key2(fixed, one)) == pytest.approx(np.mean([found[4], found[1]]))
     margins = [
         U[i] @ O2 @ V2 @ E[i] - max(U[j] @ O2 @ V2 @ E[i] for j in range(N) if j != i) for i in range(N)
     ]
