@@ -13,11 +13,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.examples
 def test_the_python_of_the_readme_runs_as_printed():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
+    memory, head = re.findall(r"```python\n(.*?)```", README, re.S)
+    run, second = (
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
+        )
+        for block in (memory, head)
     )
     assert run.returncode == 0, run.stderr
+    assert second.returncode == 0, second.stderr
+    last = {line.split(":")[0].strip(): float(line.split()[-1]) for line in second.stdout.splitlines()}
+    assert last["accuracy"] > 0.45
+    assert last["output2"] > 0.8
     assert "in the bracket at all times: True" in run.stdout
     assert "spikes to 1.34" in run.stdout
     assert "(1000,)" in run.stdout

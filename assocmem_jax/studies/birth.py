@@ -196,6 +196,8 @@ class Induction(Study):
 
     def train(self, case: _Case, path: Path | None):
         """(task, trajectory with a leading axis of seeds) of a case."""
+        import sys
+
         import jax
 
         import assocmem_jax as am
@@ -237,7 +239,8 @@ class Induction(Study):
 
         length = self.checkpoint_every or self.steps
         said = {"config": self.hash(), "case": case.label}
-        return task, am.in_segments(segment, self.steps, length, path=path, about=said)
+        shown = length < self.steps and sys.stderr.isatty()
+        return task, am.in_segments(segment, self.steps, length, path=path, about=said, progress=shown)
 
     def final(self, task, model, number: int) -> dict[str, Any]:
         """Maps of the trained model of the first seed."""
@@ -747,15 +750,14 @@ class Dimension(Study):
         for k, d in enumerate(self.widths):
             for ax, r in ((a, self.rates.index(self.fixed_rate)), (b, best[k])):
                 values = data.recall.values[k, :, r]
-                label = f"d = {d}" if ax is a else f"d = {d}, rate {self.rates[r]:g}"
-                plot.line(ax, data.step, values.mean(0), colour=k, label=label)
+                plot.line(ax, data.step, values.mean(0), colour=k, label=f"d = {d}")
                 ax.fill_between(
                     data.step, values.min(0), values.max(0), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
                 )
-        a.set(title=f"rate {self.fixed_rate:g}", xlabel="step", ylabel="R of W_O²")
-        b.set(title="best rate", xlabel="step")
+        a.set(title=f"rate {self.fixed_rate:g}", xlabel="step", ylabel=_math("R of W_O²"))
+        rates = ", ".join(f"{self.rates[r]:g}" for r in best)
+        b.set(title=f"best rate of each ({rates})", xlabel="step")
         a.legend(fontsize=6)
-        b.legend(fontsize=6)
         return figure
 
 
