@@ -144,6 +144,7 @@ def test_flow_closes(name):
         np.testing.assert_allclose(fast.observed[part], full.observed[part], rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) has the conservation laws
 def test_invariants_drift_as_they_should():
     """Flow: below 1e-8 by t = 100. Descent: the linear ones to rounding, the others at first order in η."""
     task = am.CooccurrenceTask(TASK.tokens, TASK.labels, D + 3)  # three words that never occur
@@ -183,6 +184,7 @@ def test_sgd_and_the_end_of_phase_one():
     assert TASK.sampler(1000)(jr.key(1)).max() == 14
 
 
+@pytest.mark.soak
 def test_events_of_the_flow():
     """Both ends of Phase 1 are crossings of the flow, located to its tolerance."""
     flow = am.GradientFlow(t1=300.0)

@@ -46,6 +46,7 @@ def times(rng):
     return 10 ** rng.uniform(-9, 12, PER_ORACLE)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_binary_orthogonal_from_any_start():
     """Oracle A: random norms, f*, p and W₀, rotated."""
     rng = np.random.default_rng(1)
@@ -65,6 +66,7 @@ def test_binary_orthogonal_from_any_start():
     judge(found["margins"], expected, status, steps)
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
 def test_many_classes_from_zero():
     """Oracle B: equinorm, equicorrelated outputs; W itself too."""
     rng = np.random.default_rng(2)

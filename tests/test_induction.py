@@ -412,7 +412,7 @@ def numpy_transformer(model, row):
     [
         {"heads": 2, "norm": True, "hidden": 5},
         {"layers": 1, "feedforward": "linear", "norm": False},
-        {"layers": 3, "feedforward": "none", "norm": False},
+        pytest.param({"layers": 3, "feedforward": "none", "norm": False}, marks=pytest.mark.soak),
     ],
 )
 def test_plain_transformer_against_loops(options):
