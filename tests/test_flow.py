@@ -133,6 +133,7 @@ def two_particle_reference(t1, p1, alpha, c=2.0):
     return run.y[:, -1]
 
 
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same equations by two routes
 def test_two_particles():
     """Oracle E at α = −1, 0 (closed) and random α up to ±0.99 (independent integrator)."""
     rng = np.random.default_rng(5)
@@ -213,7 +214,6 @@ ORDERS = [
     (diffrax.Tsit5(), 5, 16, 1.5),
     (diffrax.Dopri8(), 8, 32, 1.4),
     (diffrax.Kvaerno3(root_finder=ROOT), 3, 32, 2),
-    (diffrax.Kvaerno5(root_finder=ROOT), 5, 8, 1.7),
     (ExtrapolatedEuler(4), 4, 32, 2),
     (ExtrapolatedEuler(6), 6, 24, 1.35),
 ]
@@ -222,6 +222,7 @@ ORDERS += [
     for case in (
         (diffrax.Midpoint(), 2, 128, 2), (diffrax.Ralston(), 2, 128, 2), (diffrax.Dopri5(), 5, 24, 1.5),
         (diffrax.ImplicitEuler(root_finder=ROOT), 1, 64, 2), (diffrax.Kvaerno4(root_finder=ROOT), 4, 32, 2),
+        (diffrax.Kvaerno5(root_finder=ROOT), 5, 8, 1.7),
     )
 ]  # fmt: skip
 

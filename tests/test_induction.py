@@ -364,6 +364,7 @@ def test_an_induction_head_forms():
     assert K1[-1] > 0.7
 
 
+@pytest.mark.soak  # the study runs, smaller, among the examples
 def test_three_steps():
     """Theorem 3 at a size for a test: all recalled, accuracy at its ceiling, chance before the last step."""
     study = birth.ThreeSteps(

@@ -61,6 +61,7 @@ def test_sharpness_every_route(shape):
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-5)
 
 
+@pytest.mark.soak
 def test_sharpness_of_layer_norm():
     p, targets, inputs, outputs, weight = helpers.random_problem(42)
     task, memory = am.AssociationTask(p, targets, inputs, outputs), am.NormalizedMemory(weight)
