@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "sign of the descent on particles": ("models/particles.py", "moved = product(product(self.alpha, gradient.values)", "moved = -product(product(self.alpha, gradient.values)", "test_models.py -k equation_12"),
-    "transposed W": ("models/memory.py", "return product(product(_rows(task, tokens), self.weight.T), task.outputs.T)", "return _rows(task, tokens) @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight) @ task.outputs.T", "test_models.py -k plane"),
+    "transposed W": ("models/memory.py", "return task.answerable(product(e, product(task.outputs, self.weight).T))", "return task.logits(e @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight))", "test_models.py -k plane"),
     "gradient off by a ten-millionth": ("observe/gradient.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "test_observe.py -k loops"),
     "sum instead of mean over the batch": ("tasks/association.py", "return jnp.mean(cross_entropy(model.scores(self, tokens), labels))", "return jnp.sum(cross_entropy(model.scores(self, tokens), labels))", "test_tasks.py -k batches"),
     "dropped p(x)": ("observe/gradient.py", "pull = task.probabilities[:, None] * score_gradient", "pull = score_gradient", "test_observe.py -k loops"),
@@ -45,8 +45,8 @@ FAULTS = {
     "biased sampler": ("tasks/association.py", 'place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")', 'place = jnp.searchsorted(cdf, uniforms(token_key) ** 1.01 * cdf[-1], side="right")', "test_tasks.py -k chi"),
     "sampler with a float32 grid": ("tasks/association.py", "bits.astype(dtype) + jnp.asarray(0.5, dtype)", "(bits >> 12 << 12).astype(dtype) + jnp.asarray(0.5, dtype)", "test_tasks.py -k rare"),
     "non-PSD Gram accepted": ("tasks/embeddings.py", "if float(values[0]) < -4 * slack:", "if float(values[0]) < -4e9:", "test_calls.py"),
-    "a tie counts as right": ("tasks/association.py", "sure = (_lead(scores, top) > 0)", "sure = (_lead(scores, top) >= 0)", "test_observe.py -k ties"),
-    "layer norm not projected": ("models/memory.py", "return product(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True), task.outputs.T)", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_observe.py -k birth_38"),
+    "a tie counts as right": ("tasks/association.py", "sure = (lead(scores, top) > 0)", "sure = (lead(scores, top) >= 0)", "test_observe.py -k ties"),
+    "layer norm not projected": ("models/memory.py", "return task.logits(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True))", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_observe.py -k birth_38"),
     "hash blind to the config": ("config.py", "return hashlib.sha256(self.canonical().encode()).hexdigest()", "return hashlib.sha256(self.study.encode()).hexdigest()", "test_cli.py -k rerun"),
     "max margin scaled": ("observe/separation.py", "return MaxMargin(True, direction, 1 / norm, multipliers, off)", "return MaxMargin(True, direction, 1 / norm**2, multipliers, off)", "test_observe.py -k interior"),
     "a hit one step early": ("dynamics/perfect.py", "first = jnp.minimum(first, jnp.where(holds, t + 1, _NEVER))", "first = jnp.minimum(first, jnp.where(holds, t, _NEVER))", "test_sweeps.py -k numpy_loop"),
@@ -81,7 +81,7 @@ FAULTS = {
     "row: particles with another sign": ("models/particles.py", "moved = product(product(self.alpha, gradient.values)", "moved = -product(product(self.alpha, gradient.values)", "test_statements.py -k test_row[gd.1]"),
     "row: lemma 5 without its second half": ("theory/induction.py", "contrast = readout - readout.mean(axis=1, keepdims=True)", "contrast = readout", "test_statements.py -k test_row[birth.29b]"),
     "row: kappa as printed": ("theory/induction.py", "return tokens / (tokens - 1) * inner", "return 1.0", "test_statements.py -k test_row[birth.30]"),
-    "row: layer norm not projected": ("models/memory.py", "return product(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True), task.outputs.T)", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_statements.py -k test_row[birth.35]"),
+    "row: layer norm not projected": ("models/memory.py", "return task.logits(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True))", "return hidden / jax.lax.stop_gradient(jnp.linalg.norm(hidden, axis=1, keepdims=True)) @ task.outputs.T", "test_statements.py -k test_row[birth.35]"),
     "row: noise without 1/d": ("theory/outer_product.py", "other = (1 + k) / d + same", "other = same", "test_statements.py -k test_row[slides.37]"),
     "row: one step fewer than the least": ("theory/two_particles.py", "2 + jnp.floor(lag / (2 * (1 - p1)))", "3 + jnp.floor(lag / (2 * (1 - p1)))", "test_statements.py -k test_row[beyond.1]"),
     "row: a hit one step early": ("dynamics/perfect.py", "first = jnp.minimum(first, jnp.where(holds, t + 1, _NEVER))", "first = jnp.minimum(first, jnp.where(holds, t, _NEVER))", "test_statements.py -k test_row[beyond.2]"),

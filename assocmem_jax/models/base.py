@@ -79,6 +79,11 @@ class AbstractSequenceModel(AbstractModel):
         return gradient
 
     def noise(self, task: Any, key: PRNGKeyArray) -> Any:
-        leaves, shape = jax.tree.flatten(eqx.filter(self, eqx.is_inexact_array))
-        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
-        return jax.tree.unflatten(shape, fresh)
+        return normal_like(self, key)
+
+
+def normal_like(model: Any, key: PRNGKeyArray) -> Any:
+    """Standard normal entries in every floating array of a model."""
+    leaves, shape = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
+    fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
+    return jax.tree.unflatten(shape, fresh)

@@ -3,6 +3,7 @@
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -15,8 +16,28 @@ from ..tasks.embeddings import product
 from .base import AbstractModel
 
 
-def _rows(task: AssociationTask, tokens) -> Array:
+def rows(task: AssociationTask, tokens) -> Array:
+    """e_x of all tokens, or of those named."""
     return task.inputs if tokens is None else task.inputs[tokens]
+
+
+def outer_product(
+    task: AssociationTask,
+    scheme: Float[Array, " n"] | None = None,
+    features: Float[Array, "n m"] | None = None,
+) -> Float[Array, "k m"]:
+    """Σ_x q(x) u_{f(x)} φ_xᵀ, with φ = e unless ``features`` and q = 1{p > 0} unless ``scheme`` is given."""
+    features = task.inputs if features is None else features
+    scheme = (task.probabilities > 0).astype(task.dtype) if scheme is None else scheme
+    if scheme.shape != (task.num_tokens,):
+        checks.refuse("scheme", f"q(x) of shape ({task.num_tokens},)", f"shape {scheme.shape}")
+    # First the sum for each class: M rows to multiply with, not N.
+    weighted = scheme[:, None] * features
+    if task.num_classes <= 64:  # a product is faster than adding row by row
+        sums = product(jax.nn.one_hot(task.labels, task.num_classes, dtype=task.dtype).T, weighted)
+    else:
+        sums = jax.ops.segment_sum(weighted, task.labels, task.num_classes)
+    return product(task.outputs.T, sums)
 
 
 def _weight(name: str, weight) -> Array:
@@ -80,6 +101,16 @@ class LinearMemory(AbstractModel):
         return cls(spread * _normal_weight(task, key))
 
     @classmethod
+    def outer_product(cls, task: AssociationTask, scheme: Float[Array, " n"] | None = None) -> "LinearMemory":
+        """W = Σ_x q(x) u_{f(x)} e_xᵀ, a memory that is written: Slides p. 6 (q = 1) and p. 32 (any q).
+
+        ``scheme``: q(x) ≥ 0, shape (N,): 1 for every token of positive probability unless given;
+        ``task.probabilities`` is one population gradient step; counts of a sample are one step on it;
+        ``am.schemes`` has these and thresholds.
+        """
+        return cls(outer_product(task, scheme))
+
+    @classmethod
     def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, "..."]) -> "LinearMemory":
         """The W of least norm with the margins of GD (13), m_i(x) = (u_{f*(x)} − u_i)ᵀ W e_x.
 
@@ -100,7 +131,11 @@ class LinearMemory(AbstractModel):
         return cls(jnp.outer(difference, gamma) / jnp.dot(difference, difference))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
-        return product(product(_rows(task, tokens), self.weight.T), task.outputs.T)
+        e, (m, k) = rows(task, tokens), task.outputs.shape
+        n, d = e.shape
+        if m * d * (k + n) < n * k * (d + m):  # few classes: U W first
+            return task.answerable(product(e, product(task.outputs, self.weight).T))
+        return task.logits(product(e, self.weight.T))
 
     def trainable(self):
         return (self.weight,)
@@ -144,8 +179,8 @@ class NormalizedMemory(AbstractModel):
         return cls(LinearMemory.gaussian(task, key, scale).weight, task)
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
-        hidden = product(_rows(task, tokens), self.weight.T)
-        return product(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True), task.outputs.T)
+        hidden = product(rows(task, tokens), self.weight.T)
+        return task.logits(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True))
 
     def trainable(self):
         return (self.weight,)

@@ -41,6 +41,9 @@ from .quality import particles as particles
 from .quality import plane as plane
 from .quality import probabilities as probabilities
 from .quality import weights as weights
+from .schemes import overlaps as overlaps
+from .schemes import scheme as scheme
+from .schemes import scheme_share as scheme_share
 from .separation import MaxMargin as MaxMargin
 from .separation import least_error as least_error
 from .separation import max_margin as max_margin

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from ..models import AbstractSequenceModel, InductionTransformer
 from ..tasks import BigramTask, cross_entropy
-from ..tasks.bigram import lead
+from ..tasks.association import lead
 
 
 def _mean(values, weights):

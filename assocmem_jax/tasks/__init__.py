@@ -2,6 +2,7 @@
 
 from . import embeddings as embeddings
 from . import laws as laws
+from . import schemes as schemes
 from .association import AssociationTask as AssociationTask
 from .association import cross_entropy as cross_entropy
 from .association import two_tokens as two_tokens
@@ -9,3 +10,4 @@ from .base import AbstractTask as AbstractTask
 from .bigram import BigramTask as BigramTask
 from .bigram import Sequences as Sequences
 from .cooccurrence import CooccurrenceTask as CooccurrenceTask
+from .retrieval import RetrievalTask as RetrievalTask

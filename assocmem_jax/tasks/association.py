@@ -98,6 +98,8 @@ class AssociationTask(AbstractTask):
       (N, M), rows summing to one (soft labels, Birth Lemma 1).
     - ``inputs``: E, rows e_x, shape (N, d). ``outputs``: U, rows u_y, shape (M, k); k = d in the
       papers, but a rectangular W costs nothing.
+    - ``possible``: which classes can be answered, shape (M,); the scores of the others are −∞. All of them
+      unless given. See ``first``.
 
     The model's logits are u_yᵀ W e_x (GD (10); GD (8) and its appendix A print the transpose).
     Embeddings belong to the task: they are frozen. Values are checked when they are known, and
@@ -108,8 +110,9 @@ class AssociationTask(AbstractTask):
     targets: Int[Array, " n"] | Float[Array, "n m"]
     inputs: Float[Array, "n d"]
     outputs: Float[Array, "m k"]
+    possible: Bool[Array, " m"] | None = None
 
-    def __init__(self, probabilities, targets, inputs, outputs):
+    def __init__(self, probabilities, targets, inputs, outputs, possible=None):
         targets = jnp.asarray(targets)
         soft = targets.ndim == 2
         if soft:
@@ -132,12 +135,12 @@ class AssociationTask(AbstractTask):
             checks.refuse("outputs", "of at least two rows (classes)", f"{m}")
         for name, value in (("probabilities", p), ("inputs", inputs), ("outputs", outputs)):
             checks.finite(name, value)
-        _check_law("probabilities", p)
+        laws.check("probabilities", p)
         if soft:
             if targets.shape != (n, m):
                 checks.refuse("targets", f"p(y|x) of shape ({n}, {m})", f"shape {targets.shape}")
             checks.finite("targets", targets)
-            _check_law("targets", targets, "each row of targets")
+            laws.check("targets", targets, "each row of targets")
         else:
             if targets.shape != (n,):
                 checks.refuse(
@@ -150,7 +153,14 @@ class AssociationTask(AbstractTask):
                 if known.min() < 0 or known.max() >= m:
                     bad = int(np.argmax((known < 0) | (known >= m)))
                     checks.refuse("targets", f"labels from 0 to {m - 1}", f"{known[bad]} at token {bad}")
+        if possible is not None:
+            possible = jnp.asarray(possible)
+            if possible.shape != (m,) or possible.dtype != bool:
+                checks.refuse(
+                    "possible", f"{m} truth values, one a class", f"{possible.dtype}{possible.shape}"
+                )
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
+        self.possible = possible
 
     @property
     def score_shape(self) -> tuple[int, int]:
@@ -188,19 +198,45 @@ class AssociationTask(AbstractTask):
             return self.targets
         return jax.nn.one_hot(self.targets, self.num_classes, dtype=self.probabilities.dtype)
 
+    def first(self, n: int | Int[Array, ""]) -> "AssociationTask":
+        """The first n tokens only, in arrays of the same shape: n may be traced.
+
+        A search over n is then one program. p is the law given that x is among them, and only their answers
+        are possible. Later tokens have probability 0 and the answer of the first; what is computed of them has
+        no meaning.
+        """
+        if self.soft:
+            checks.refuse(
+                "task", "one with labels f*(x)", "soft labels", "first(n) needs to know the answers"
+            )
+        checks.within("n", n, 1, self.num_tokens)
+        kept = jnp.arange(self.num_tokens) < n
+        p = jnp.where(kept, self.probabilities, 0)
+        possible = jnp.zeros(self.num_classes, bool).at[self.targets].max(kept)
+        targets = jnp.where(kept, self.targets, self.targets[0])
+        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible)
+
+    def logits(self, hidden: Float[Array, "b k"]) -> Float[Array, "b m"]:
+        """u_yᵀ h for every class; −∞ for those that are not possible."""
+        return self.answerable(embeddings.product(hidden, self.outputs.T))
+
+    def answerable(self, scores: Float[Array, "b m"]) -> Float[Array, "b m"]:
+        """The scores, with −∞ for classes that are not possible."""
+        return scores if self.possible is None else jnp.where(self.possible, scores, -jnp.inf)
+
     def loss(self, model: ScoresTokens) -> Float[Array, ""]:
         """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2), in nats."""
         return jnp.dot(self.probabilities, cross_entropy(model.scores(self), self.targets))
 
     def margins(self, model: ScoresTokens) -> Float[Array, " n"]:
         """GD (22)."""
-        return _lead(model.scores(self), self.labels)
+        return lead(model.scores(self), self.labels)
 
     def error(self, model: ScoresTokens) -> Float[Array, ""]:
         """Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}."""
         scores = model.scores(self)
         top = jnp.argmax(scores, axis=1)
-        sure = (_lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
+        sure = (lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
         right = jnp.sum(jnp.where(sure, self.conditional, 0), axis=1)
         # As a sum over the wrong, so that zero error reads exactly 0.
         return jnp.dot(self.probabilities, 1 - right)
@@ -249,23 +285,10 @@ class AssociationTask(AbstractTask):
         return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
 
 
-def _lead(scores: Array, labels: Array) -> Array:
-    own = jnp.take_along_axis(scores, labels[:, None], axis=1)
-    label = jnp.arange(scores.shape[1]) == labels[:, None]
-    return jnp.min(jnp.where(label, jnp.inf, own - scores), axis=1)
-
-
-def _check_law(name: str, p: Array, what: str = "") -> None:
-    if not checks.concrete(p):
-        return
-    known = np.asarray(p)
-    if (known < 0).any():
-        checks.refuse(name, "non-negative", known.min())
-    totals = known.astype(np.float64).sum(axis=-1)
-    slack = 8 * known.shape[-1] * float(jnp.finfo(p.dtype).eps)
-    if np.abs(totals - 1).max() > slack:
-        worst = float(np.atleast_1d(totals)[np.abs(np.atleast_1d(totals) - 1).argmax()])
-        checks.refuse(what or name, "summing to one", f"{worst:.9g}", "divide by the sum")
+def lead(scores: Float[Array, "*n m"], labels: Int[Array, "*n"]) -> Float[Array, "*n"]:
+    """s_y − max_{z≠y} s_z: positive iff y is the only top class."""
+    own = jnp.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
+    return own - jnp.max(jnp.where(_is_label(scores, labels), -jnp.inf, scores), axis=-1)
 
 
 def two_tokens(alpha: Scalar, p1: Scalar) -> AssociationTask:

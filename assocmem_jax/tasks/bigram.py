@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from .. import checks
-from .association import cross_entropy
+from .association import cross_entropy, lead
 from .base import AbstractTask, accumulated
 
 # Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
@@ -24,9 +24,8 @@ _LEVELS = 2**31
 _CHUNK_TOKENS, _CHUNK_TOKENS_GPU = 2**10, 2**17
 # Positions that a packed loss looks at, as shares of T; the least that is enough is taken.
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
-_SHORT = (
-    32  # below this length all positions are looked at: a switch would cost more to compile than it saves
-)
+# Below this length all positions are looked at: a switch would cost more to compile than it saves.
+_SHORT = 32
 
 
 class Sequences(NamedTuple):
@@ -292,13 +291,6 @@ class BigramTask(AbstractTask):
         fullest = _shared_max(jnp.max(jnp.sum(weights, axis=1)).astype(jnp.int32))
         branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)
         return jax.lax.switch(branch, [packed(size) for size in sizes], state)
-
-
-def lead(scores: Float[Array, "*n m"], targets: Int[Array, "*n"]) -> Float[Array, "*n"]:
-    """Score of the target minus the largest other."""
-    own = jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
-    others = jnp.where(jnp.arange(scores.shape[-1]) == targets[..., None], -jnp.inf, scores)
-    return own - jnp.max(others, axis=-1)
 
 
 @jax.custom_batching.custom_vmap

@@ -123,3 +123,10 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     for i in range(1, k):
         total = total + a[:, i, None] * b[i]
     return total
+
+
+def pairs(first: Float[Array, "n d"], second: Float[Array, "m d"]) -> Float[Array, "nm d"]:
+    """Sums e_i + ẽ_j of all pairs, j fastest: the inputs of a multi-input memory (Slides p. 9)."""
+    if first.shape[1] != second.shape[1]:
+        checks.refuse("second", f"of {first.shape[1]} columns, as first", f"{second.shape[1]}")
+    return (first[:, None, :] + second[None, :, :]).reshape(-1, first.shape[1])

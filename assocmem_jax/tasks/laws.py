@@ -1,6 +1,7 @@
 """Input laws p(x). An explicit law is just an array."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .. import checks
@@ -32,3 +33,17 @@ def imbalance(p1: Scalar) -> Float[Array, "2"]:
     (p1,) = checks.floats(p1)
     checks.within("p1", p1, 0, 1)
     return jnp.stack([p1, 1 - p1])
+
+
+def check(name: str, p: Array, what: str = "") -> None:
+    """Refuse what is not a law (or rows of laws), if the values are known."""
+    if not checks.concrete(p):
+        return
+    known = np.asarray(p)
+    if (known < 0).any():
+        checks.refuse(name, "non-negative", known.min())
+    totals = known.astype(np.float64).sum(axis=-1)
+    slack = 8 * known.shape[-1] * float(jnp.finfo(p.dtype).eps)
+    if np.abs(totals - 1).max() > slack:
+        worst = float(np.atleast_1d(totals)[np.abs(np.atleast_1d(totals) - 1).argmax()])
+        checks.refuse(what or name, "summing to one", f"{worst:.9g}", "divide by the sum")

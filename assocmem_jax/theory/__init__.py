@@ -8,9 +8,11 @@ from . import cooccurrence as cooccurrence
 from . import equicorrelated as equicorrelated
 from . import first_step as first_step
 from . import forgetting as forgetting
+from . import hopfield as hopfield
 from . import induction as induction
 from . import orthogonal as orthogonal
 from . import outer_product as outer_product
+from . import scaling as scaling
 from . import soft_labels as soft_labels
 from . import two_particles as two_particles
 from .special import exponential_root as exponential_root

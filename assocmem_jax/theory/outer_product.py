@@ -1,14 +1,15 @@
-"""Memories that are written, not trained: W = Σ_x u_{f(x)} e_xᵀ (Slides p. 6–9; oracle I)."""
+"""Memories that are written, not trained: W = Σ_x q(x) u_{f(x)} e_xᵀ (Slides p. 6–9, 31–33; oracle I)."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Real = Float[Array, "..."]
 
 
 def variance(tokens, same, d, right, gaussian: bool = True) -> Real:
-    """Var of γ = u_yᵀ W e_z, where ``same`` of the ``tokens`` have answer y.
+    """Var of γ = u_yᵀ W e_z for q = 1, where ``same`` of the ``tokens`` have answer y.
 
     ``right``: whether y = f(z). With k = 2/d for Gaussian embeddings of variance 1/d and k = 0 on the
     sphere: right: (1+k)² − 1 + (n_y−1)(1+k)/d + (N−n_y)/d²; wrong: (1+k)/d + n_y(1+k)/d + (N−1−n_y)/d².
@@ -18,6 +19,46 @@ def variance(tokens, same, d, right, gaussian: bool = True) -> Real:
     own = (1 + k) ** 2 - 1 + (same - 1) * (1 + k) / d + (tokens - same) / d**2
     other = (1 + k) / d + same * (1 + k) / d + (tokens - 1 - same) / d**2
     return jnp.where(right, own, other)
+
+
+def noise(
+    scheme: Float[Array, " n"], occurs: Float[Array, "n m"], d, inputs: bool = True, outputs: bool = True
+) -> Float[Array, "n m"]:
+    """Var of γ_{z,y} for any q: ``variance`` with squares of q in place of counts.
+
+    ``occurs``: one-hot f(x). ``inputs``, ``outputs``: whether those embeddings are Gaussian of variance 1/d
+    (k = 2/d) rather than on the sphere (k = 0). Terms x ≠ z are independent of mean zero: with
+    S_y = Σ_{f(x)=y} q², right: q_z²[(1+k_u)(1+k_e) − 1] + (S_y − q_z²)(1+k_u)/d + (S − S_y)/d²; wrong:
+    q_z²(1+k_e)/d + S_y(1+k_u)/d + (S − S_y − q_z²)/d².
+    """
+    ke, ku = 2 / d * inputs, 2 / d * outputs
+    square = scheme[:, None] ** 2
+    own_class = (square * occurs).sum(axis=0)
+    rest = own_class.sum() - own_class
+    right = square * ((1 + ku) * (1 + ke) - 1) + (own_class - square) * (1 + ku) / d + rest / d**2
+    wrong = square * (1 + ke) / d + own_class * (1 + ku) / d + (rest - square) / d**2
+    return jnp.where(occurs > 0, right, wrong)
+
+
+def recall(
+    scheme: Float[Array, " n"], occurs: Float[Array, "n m"], d, inputs: bool = True, outputs: bool = True,
+    nodes: int = 40,
+) -> Float[Array, " n"]:  # fmt: skip
+    """P(token z is recalled) with independent Gaussian competitors: γ_{z,y} ~ N(q_z 1{y = f(z)}, ``noise``).
+
+    ∫ φ(g) Π_{y≠f(z)} Φ((q_z + σ_f g)/σ_y) dg, by Gauss–Hermite. An approximation: scores of one token share
+    embeddings, and are sums of products. Slides p. 33 has orders only.
+    """
+    sigma = jnp.sqrt(noise(scheme, occurs, d, inputs, outputs))
+    own = jnp.sum(sigma * occurs, axis=1, keepdims=True)
+    g, w = np.polynomial.hermite_e.hermegauss(nodes)
+
+    def at(node):
+        odds = (scheme[:, None] + own * node) / sigma
+        logs = jnp.where(occurs > 0, 0.0, jax.scipy.stats.norm.logcdf(odds))
+        return jnp.exp(jnp.sum(logs, axis=1))
+
+    return jnp.asarray(w / w.sum(), scheme.dtype) @ jax.lax.map(at, jnp.asarray(g, scheme.dtype))
 
 
 def binary_recall(tokens, d) -> Real:

@@ -1,0 +1,80 @@
+"""Slopes with their uncertainty."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from .. import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLaw:
+    """y ∝ x^slope, by weighted least squares of logarithms.
+
+    - ``slope`` with its ``interval`` at ``level``; ``prefactor``.
+    - ``curvature``: t of a quadratic term. Beyond some 3 the points are no power law, and the slope is one of
+      this range only. ``local``: the slope of the last half of the points.
+    """
+
+    slope: float
+    interval: tuple[float, float]
+    prefactor: float
+    curvature: float
+    local: float
+    level: float
+
+    def __call__(self, x):
+        return self.prefactor * np.asarray(x, float) ** self.slope
+
+    def __str__(self) -> str:
+        return f"{self.slope:.2f} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
+
+
+def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
+    """The slope of log y against log x with its confidence interval.
+
+    - ``error``: standard error of each y (or half-widths of intervals, if all at one level, give the same
+      slope and a wider interval); equal relative errors unless given.
+
+    The interval is the wider of two: errors taken as known (normal), and errors scaled by the scatter about
+    the line (Student t with n − 2 degrees): points off the line by more than their errors widen it.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 1 or x.shape != y.shape or len(x) < 3:
+        checks.refuse("x and y", "vectors of one length, at least 3", f"shapes {x.shape} and {y.shape}")
+    if not ((x > 0).all() and (y > 0).all()):
+        checks.refuse("x and y", "positive", "values that are not", "drop them: a power law has no zeros")
+    known = error is not None
+    sigma = np.asarray(error, float) / y if known else np.ones_like(y)
+    if sigma.shape != y.shape or not (np.isfinite(sigma).all() and (sigma > 0).all()):
+        checks.refuse("error", "positive and finite, one for each y", repr(error))
+    u, v = np.log(x), np.log(y)
+
+    def fit(degree, part=slice(None)):
+        centre = np.average(u[part], weights=sigma[part] ** -2)
+        columns = np.vander(u[part] - centre, degree + 1, increasing=True) / sigma[part, None]
+        best, *_ = np.linalg.lstsq(columns, v[part] / sigma[part], rcond=None)
+        rest = v[part] / sigma[part] - columns @ best
+        return best, np.linalg.inv(columns.T @ columns), float(rest @ rest), centre
+
+    best, covariance, chi, centre = fit(1)
+    free = len(x) - 2
+    scaled = stats.t.ppf((1 + level) / 2, free) * math.sqrt(covariance[1, 1] * chi / free)
+    half = max(scaled, stats.norm.ppf((1 + level) / 2) * math.sqrt(covariance[1, 1])) if known else scaled
+    curvature = 0.0
+    if free > 1:
+        bent, spread, left, _ = fit(2)
+        scale = max(1.0, left / (free - 1)) if known else left / (free - 1)
+        curvature = float(bent[2] / math.sqrt(max(spread[2, 2] * scale, 1e-300)))
+    late = slice(len(x) // 2 if len(x) > 4 else len(x) - 2, None)
+    return PowerLaw(
+        float(best[1]),
+        (float(best[1] - half), float(best[1] + half)),
+        float(np.exp(best[0] - best[1] * centre)),
+        curvature,
+        float(fit(1, late)[0][1]),
+        float(level),
+    )

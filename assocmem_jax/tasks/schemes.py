@@ -1,0 +1,39 @@
+"""Memory schemes q(x) ≥ 0 of W = Σ_x q(x) u_{f(x)} e_xᵀ (Slides p. 32). Any vector of N numbers is one."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .. import checks
+from .association import AssociationTask
+
+
+def equal(task: AssociationTask) -> Float[Array, " n"]:
+    """q = 1 for every token of positive probability; (2) of Slides p. 33 with all tokens seen."""
+    return (task.probabilities > 0).astype(task.dtype)
+
+
+def frequency(task: AssociationTask) -> Float[Array, " n"]:
+    """q = p: one population gradient step; (1) of Slides p. 33 with n = ∞."""
+    return task.probabilities
+
+
+def counts(task: AssociationTask, key: PRNGKeyArray, n: int) -> Float[Array, " n"]:
+    """q(x) = how often x is seen in n samples; (1) of Slides p. 33."""
+    tokens, _ = task.sample(key, n)
+    return jnp.bincount(tokens, length=task.num_tokens).astype(task.dtype)
+
+
+def seen(scheme: Float[Array, " n"], times: int = 1) -> Float[Array, " n"]:
+    """1 where a count is at least ``times``; (2) and (3) of Slides p. 33."""
+    checks.count("times", times)
+    return (scheme >= times).astype(scheme.dtype)
+
+
+def top(scheme: Float[Array, " n"], k: int | Float[Array, ""] | Int[Array, ""]) -> Float[Array, " n"]:
+    """1 on the ⌊k⌋ largest positive entries (of equal ones, the first), 0 elsewhere; k may be traced.
+
+    ``top(task.probabilities, d / 8)`` keeps the most frequent tokens: as many as W has room for.
+    """
+    checks.within("k", k, 0, jnp.inf)
+    place = jnp.argsort(jnp.argsort(-scheme, stable=True), stable=True)
+    return ((place < jnp.floor(jnp.asarray(k))) & (scheme > 0)).astype(scheme.dtype)

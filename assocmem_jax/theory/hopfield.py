@@ -1,0 +1,50 @@
+"""How many random ±1 patterns an energy holds (Slides p. 5; Hopfield 1982; Krotov and Hopfield 2016)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Real = Float[Array, "..."]
+
+
+def bit_error(load, overlap=1.0) -> Real:
+    """½ erfc(m/√(2 N/d)): a bit wrong after one update of a Hebb network, N, d → ∞ with N/d = ``load``.
+
+    ``overlap``: m of the cue, 1 − 2 × the share of flipped bits.
+    """
+    return jax.scipy.special.erfc(overlap / jnp.sqrt(2 * jnp.asarray(load, float))) / 2
+
+
+def stored_bit_error(n, d) -> Real:
+    """The same from a stored pattern, exactly, for W without diagonal: P(S < −(d−1)).
+
+    S is a sum of (N−1)(d−1) fair signs: ξ_i h_i d = (d − 1) + S, where given the pattern and ξ_i^μ the terms
+    ξ_i^μ ξ_j^μ ξ_i ξ_j, over j ≠ i and the other μ, are independent. A field of 0 leaves the bit right.
+    """
+    trials = (jnp.asarray(n, float) - 1) * (jnp.asarray(d, float) - 1)
+    # S = 2B − K < −(d−1)  ⇔  B ≤ ⌈(K − d + 1)/2⌉ − 1.
+    most = jnp.ceil((trials - (d - 1)) / 2) - 1
+    inside = jnp.maximum(most, 0)
+    tail = jax.scipy.special.betainc(trials - inside, inside + 1, 0.5)
+    return jnp.where(most >= 0, tail, 0.0)
+
+
+def crosstalk_bit_error(n, d: int, separation: Callable) -> Real:
+    """A bit of a stored pattern wrong after one update of E = −Σ F(ξ·x/d): crosstalk taken as Gaussian.
+
+    Its variance is exact: (N−1) E[(F((c+1)/d) − F((c−1)/d))²] with c a sum of d−1 signs, enumerated;
+    the signal is F(1) − F(1 − 2/d). For F = z² and d → ∞ it is ``bit_error``.
+    """
+    heads, gammaln = jnp.arange(d, dtype=float), jax.scipy.special.gammaln
+    weights = jnp.exp(gammaln(d) - gammaln(heads + 1) - gammaln(d - heads) - (d - 1) * jnp.log(2.0))
+    c = 2 * heads - (d - 1)
+    spread = jnp.sum(weights * (separation((c + 1) / d) - separation((c - 1) / d)) ** 2)
+    signal = separation(jnp.asarray(1.0)) - separation(jnp.asarray(1 - 2 / d))
+    return jax.scipy.stats.norm.cdf(-signal / jnp.sqrt((jnp.asarray(n, float) - 1) * spread))
+
+
+def stable(bit_error, d) -> Real:
+    """(1 − ε)^d: all d bits right, taken as independent."""
+    return jnp.exp(d * jnp.log1p(-bit_error))
