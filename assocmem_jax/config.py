@@ -36,6 +36,12 @@ STUDIES = {
     "birth.dimension": ("birth", "Dimension", "Birth Figure 8: recall of W_O² over the width"),
     "birth.one_step": ("birth", "OneStep", "Birth Figure 9: recall of one gradient step on W_O²"),
     "gd.induction": ("birth", "FullBatch", "GD Figure 7: full-batch training of an induction head"),
+    "slides.hopfield": ("capacity", "Hopfield", "Slides p. 5: a Hopfield network over its load"),
+    "slides.dense": ("capacity", "Dense", "Slides p. 5: capacity of dense memories over d"),
+    "slides.retrieval": ("capacity", "Retrieval", "Slides p. 5: attention retrieves, over β"),
+    "slides.sizes": ("capacity", "Sizes", "Slides p. 6–9: N₉₉ of written, low-rank and trained memories"),
+    "slides.error": ("scaling", "ErrorLaw", "Slides p. 31–33: error over d, over n, over both"),
+    "slides.optimizers": ("scaling", "Optimizers", "Slides p. 34: optimizers as memory schemes"),
     "sweep": ("user", "UserSweep", "any function of yours over any axes (a sweep)"),
 }
 
@@ -56,6 +62,7 @@ class Study(Section):
     """A config with a run and a figure. ``run`` returns a Dataset, ``report`` lines of what it shows."""
 
     title: ClassVar[str]
+    parallel: ClassVar[bool] = False  # whether it splits its work over devices: every core is one
     study: str
     precision: Literal["float64", "float32"] = "float64"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

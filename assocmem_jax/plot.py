@@ -52,6 +52,14 @@ def line(ax: Axes, x, y, *, colour: int = 0, label: str | None = None, **options
     ax.plot(np.asarray(x), np.asarray(y), **settings)
 
 
+def band(ax: Axes, x, middle, half, *, colour: int = 0, label: str | None = None, **options: Any) -> None:
+    """A curve with a band about it: ``half`` its half-width, or shape (2, n): how far down, how far up."""
+    x, middle, half = np.asarray(x), np.asarray(middle), np.asarray(half)
+    down, up = half if half.ndim == 2 else (half, half)
+    line(ax, x, middle, colour=colour, label=label, **options)
+    ax.fill_between(x, middle - down, middle + up, color=COLOURS[colour % 7], alpha=0.15, linewidth=0)
+
+
 def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel: str | None = None) -> None:
     """An observable of several labelled trajectories (or Datasets) against time."""
     for k, (label, run) in enumerate(trajectories):

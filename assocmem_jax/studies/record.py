@@ -3,6 +3,7 @@
 Written beside its place and moved there when complete, so that a directory is a whole result.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -90,6 +91,9 @@ def _prepare(study: Study) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", study.precision == "float64")
+    if study.parallel:
+        with contextlib.suppress(RuntimeError):  # JAX is already running: as many devices as it has
+            jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def _draw(study: Study, data, where: Path) -> None:

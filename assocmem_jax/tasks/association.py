@@ -202,8 +202,8 @@ class AssociationTask(AbstractTask):
         """The first n tokens only, in arrays of the same shape: n may be traced.
 
         A search over n is then one program. p is the law given that x is among them, and only their answers
-        are possible. Later tokens have probability 0 and the answer of the first; what is computed of them has
-        no meaning.
+        are possible. Later tokens have probability 0 and the answer of the first: what is computed of them is
+        without meaning.
         """
         if self.soft:
             checks.refuse(

@@ -17,10 +17,15 @@ def frequency(task: AssociationTask) -> Float[Array, " n"]:
     return task.probabilities
 
 
-def counts(task: AssociationTask, key: PRNGKeyArray, n: int) -> Float[Array, " n"]:
-    """q(x) = how often x is seen in n samples; (1) of Slides p. 33."""
-    tokens, _ = task.sample(key, n)
-    return jnp.bincount(tokens, length=task.num_tokens).astype(task.dtype)
+def counts(
+    task: AssociationTask, key: PRNGKeyArray, n: int | Int[Array, ""], largest: int | None = None
+) -> Float[Array, " n"]:
+    """q(x) = how often x is seen in n samples, (1) of Slides p. 33; for a traced n, ``largest`` bounds it."""
+    most = checks.count("n", n) if largest is None else checks.count("largest", largest)
+    checks.within("n", n, 0, most)
+    tokens, _ = task.sample(key, most)
+    drawn = (jnp.arange(most) < n).astype(task.dtype)
+    return jnp.bincount(tokens, drawn, length=task.num_tokens)
 
 
 def seen(scheme: Float[Array, " n"], times: int = 1) -> Float[Array, " n"]:
