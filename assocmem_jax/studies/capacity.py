@@ -252,9 +252,9 @@ class Dense(Study):
             ideal = np.array([self.predicted(degree, int(d)) for d in part.dimension.values])
             ratio = part["size"].values / ideal
             lines.append(
-                f"k = {degree}: {sizes}; slope {fit} (last half {fit.local:.2f}; {degree - 1} less logarithms "
-                f"in theory), curvature t = {fit.curvature:.1f}; over Gaussian crosstalk {ratio.min():.2f} to "
-                f"{ratio.max():.2f}"
+                f"k = {degree}: {sizes}; slope {fit} (last half {fit.local:.2f}; in theory {degree - 1} less "
+                f"logarithms), curvature t = {fit.curvature:.1f}; over Gaussian crosstalk {ratio.min():.2f} "
+                f"to {ratio.max():.2f}"
             )
         return lines
 
@@ -360,11 +360,13 @@ class _Family(Section):
     panel: str
     memory: Literal["written", "low rank", "kernel", "linear", "mlp"]
     classes: Annotated[int, Field(ge=0)] = 0  # 0: every token its own answer
+    random: bool = False  # answers drawn, not x mod M
     pairs: bool = False  # inputs e_i + ẽ_j
     sphere: bool = False  # else Gaussian embeddings
     dimensions: Annotated[tuple[Size, ...], Field(min_length=1)]
     widths: tuple[Count, ...] = ()  # m, one for each of dimensions; the rank, or neurons
     largest: Annotated[tuple[Size, ...], Field(min_length=1)]
+    smallest: Count = 2  # where the search begins: a narrow ReLU layer can fail on fewer
     degree: Annotated[int, Field(ge=1)] = 2  # of the Hermite activation of a kernel
     learning_rate: Positive = 0.03
     steps: Count = 1024
@@ -389,7 +391,7 @@ class _Family(Section):
         draw = am.embeddings.sphere if self.sphere else am.embeddings.gaussian
 
         def make(key, n):
-            keys = jax.random.split(key, 3)
+            keys = jax.random.split(key, 4)
             m = self.classes or n
             if self.pairs:
                 # Pairs in the order of max(i, j): the first N are all pairs of about √N with √N.
@@ -399,7 +401,10 @@ class _Family(Section):
                 inputs = every[jnp.argsort(jnp.maximum(i, j), stable=True)[:n]]
             else:
                 inputs = draw(keys[0], n, d)
-            return am.AssociationTask(am.laws.uniform(n), jnp.arange(n) % m, inputs, draw(keys[1], m, d))
+            labels = jnp.arange(n) % m
+            if self.random:
+                labels = jax.random.randint(keys[3], (n,), 0, m)
+            return am.AssociationTask(am.laws.uniform(n), labels, inputs, draw(keys[1], m, d))
 
         return make
 
@@ -460,17 +465,22 @@ class Sizes(Study):
             for k, d in enumerate(family.dimensions):
                 width = family.widths[k] if family.widths else d
                 found = am.capacity(
-                    family.make_task(d), family.make_model(width), self.target, largest=family.largest[k],
-                    seeds=family.seeds, together=family.together, devices=shared(family.seeds),
-                    resolution=self.resolution, key=jax.random.key(self.seed),
-                )  # fmt: skip
+                    family.make_task(d),
+                    family.make_model(width),
+                    self.target,
+                    largest=family.largest[k],
+                    smallest=family.smallest,
+                    seeds=family.seeds,
+                    together=family.together,
+                    devices=shared(family.seeds),
+                    resolution=self.resolution,
+                    key=jax.random.key(self.seed),
+                )
                 censored = {"ok": 0, "above": 1, "below": -1}[found.status]
                 rows.append((number, d, width, found.size, *found.interval, censored))
         table = np.array(rows, float)
         names = ("family", "dimension", "width", "size", "low", "high", "censored")
-        return xr.Dataset({name: ("point", table[:, k]) for k, name in enumerate(names)}).assign(
-            high=("point", np.minimum(table[:, 5], 1e9))
-        )
+        return xr.Dataset({name: ("point", table[:, k]) for k, name in enumerate(names)})
 
     def horizontal(self, part):
         """What N is drawn against: d, m, or the number of parameters md (d² of a matrix)."""
@@ -508,7 +518,7 @@ class Sizes(Study):
         """A slope, where three points or more are known and their x differ."""
         import numpy as np
 
-        known = np.flatnonzero((part.censored.values == 0) & (part.high.values < 1e9))
+        known = np.flatnonzero((part.censored.values == 0) & np.isfinite(part.high.values))
         x = self.horizontal(part)[known]
         if len(known) < 3 or len(np.unique(x)) < 3:
             return None
@@ -531,7 +541,7 @@ class Sizes(Study):
             x, N = self.horizontal(part), part["size"].values
             order = np.argsort(x, kind="stable")
             part, x, N = part.isel(point=order), x[order], N[order]
-            high = np.where(part.high.values < 1e9, part.high.values, N)
+            high = np.where(np.isfinite(part.high.values), part.high.values, N)
             fit = self.fit(part, power_law)
             words = family.label + (f": slope {fit}" if fit else "")
             low = np.where(part.low > 0, part.low, N)

@@ -282,6 +282,31 @@ def transformations():
     }
 
 
+class _Grid(Section):
+    """Every optimizer, with layer norm and without, at every rate and batch."""
+
+    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2)] = (
+        "sgd",
+        "adam",
+    )
+    norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2)] = (False, True)
+    rates: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    batches: Annotated[tuple[Count, ...], Field(min_length=2)]
+
+    def cases(self) -> tuple[_Case, ...]:
+        return tuple(
+            _Case(
+                label=name(optimizer, norm), optimizer=optimizer, learning_rate=rate, batch=batch, norm=norm,
+                scale_by_dimension=optimizer == "adam",
+            )
+            for optimizer in self.optimizers for norm in self.norms for rate in self.rates for batch in self.batches
+        )  # fmt: skip
+
+
+def name(optimizer: str, norm: bool) -> str:
+    return {"sgd": "SGD", "adam": "Adam"}[optimizer] + (" + LN" if norm else "")
+
+
 class Optimizers(Study):
     """Error over d and along training for optimizers; the scheme q that each leaves in W."""
 
@@ -292,7 +317,8 @@ class Optimizers(Study):
     zipf_exponent: Exponent = 2.0
     dimensions: Annotated[tuple[Size, ...], Field(min_length=1)]
     samples: Count = 10_240  # seen in all: steps × batch; with batch 0, the number of steps
-    cases: Annotated[tuple[_Case, ...], Field(min_length=1, max_length=7)]
+    cases: Annotated[tuple[_Case, ...], Field(max_length=7)] = ()
+    grid: _Grid | None = None
     zero_start: bool = False  # else W₀ ~ N(0, 1/d)
     looks: Annotated[int, Field(ge=2)] = 8
     trials: Seeds = 3
@@ -300,7 +326,9 @@ class Optimizers(Study):
 
     @model_validator(mode="after")
     def _fits(self):
-        for case in self.cases:
+        if bool(self.cases) == (self.grid is not None):
+            raise ValueError("must have one of cases and grid")
+        for case in self.all():
             if case.batch > self.samples:
                 raise ValueError(f"{case.label}: batch {case.batch} is above samples = {self.samples}")
             if case.norm and self.zero_start:
@@ -308,6 +336,9 @@ class Optimizers(Study):
         if self.at is not None and self.at not in self.dimensions:
             raise ValueError(f"at = {self.at} must be one of dimensions")
         return self
+
+    def all(self) -> tuple[_Case, ...]:
+        return self.cases if self.grid is None else self.grid.cases()
 
     def run(self):
         import jax
@@ -322,36 +353,44 @@ class Optimizers(Study):
         keys = jax.random.split(jax.random.key(self.seed), self.trials)
         chosen = self.at or max(self.dimensions)
         final, traces, schemes, shares = [], [], [], []
-        for case in self.cases:
-            steps = self.samples // case.batch if case.batch else self.samples
-            looks = np.unique(np.round(np.geomspace(1, steps, self.looks)).astype(int))
-            looks = np.concatenate([looks, np.full(self.looks - len(looks), steps)])
 
-            def trial(key, d, case=case, steps=steps, looks=looks):
+        @functools.cache
+        def program(optimizer, norm, batch, d):
+            """(looks, a function of keys and a rate); rates share it."""
+            steps = self.samples // batch if batch else self.samples
+            looks = np.unique(np.round(np.geomspace(1, steps, self.looks)).astype(int))
+
+            def trial(key, rate):
                 draws = jax.random.split(key, 4)
                 # One law of embeddings for all optimizers: N(0, 1/d), as W₀.
                 task = am.AssociationTask(
                     p, labels, am.embeddings.gaussian(draws[0], self.tokens, d),
                     am.embeddings.gaussian(draws[1], self.classes, d),
                 )  # fmt: skip
-                start = am.LinearMemory.gaussian(task, draws[2], 0.0 if self.zero_start else None)
-                model = am.NormalizedMemory(start.weight) if case.norm else start
-                rate = case.learning_rate / (d if case.scale_by_dimension else 1)
-                descent = am.Descent(
-                    transformations()[case.optimizer], steps, case.batch or None, learning_rate=rate
+                start = am.LinearMemory.zeros(task)
+                if not self.zero_start:
+                    start = am.LinearMemory.gaussian(task, draws[2])
+                model = am.NormalizedMemory(start.weight) if norm else start
+                descent = am.Descent(transformations()[optimizer], steps, batch or None, learning_rate=rate)
+                run = am.simulate(
+                    task, model, descent, observe={"error": am.error}, at=looks, key=draws[3], throw=False
                 )
-                run = am.simulate(task, model, descent, observe={"error": am.error},
-                                  at=np.unique(looks), key=draws[3], throw=False)  # fmt: skip
                 q = am.scheme(task, run.model, start.weight)
-                share = am.scheme_share(task, run.model, start.weight)
-                return run.observed["error"][1:], q, share
+                return run.observed["error"][1:], q, am.scheme_share(task, run.model, start.weight)
 
-            found = {d: jax.jit(jax.vmap(lambda key, d=d: trial(key, d)))(keys) for d in self.dimensions}
+            return looks, jax.jit(jax.vmap(trial, (0, None)))
+
+        for case in self.all():
+            found, looks = {}, np.ones(1, int)
+            for d in self.dimensions:
+                looks, many = program(case.optimizer, case.norm, case.batch, d)
+                rate = case.learning_rate / (d if case.scale_by_dimension else 1)
+                found[d] = many(keys, jnp.asarray(rate, p.dtype))
             final.append([np.asarray(found[d][0][:, -1]) for d in self.dimensions])
-            at, known = np.asarray(found[chosen][0]), np.unique(looks)
-            padded = np.concatenate([at, np.repeat(at[:, -1:], self.looks - len(known), 1)], 1)
-            seen = np.concatenate([known, np.full(self.looks - len(known), steps)]) * (case.batch or 1)
-            traces.append((seen, padded))
+            spare = self.looks - len(looks)  # few steps: the last look again
+            seen = np.concatenate([looks, np.full(spare, looks[-1])]) * (case.batch or 1)
+            path = np.asarray(found[chosen][0])
+            traces.append((seen, np.concatenate([path, np.repeat(path[:, -1:], spare, 1)], 1)))
             schemes.append(np.asarray(found[chosen][1]))
             shares.append(np.asarray(found[chosen][2]))
         return xr.Dataset(
@@ -378,13 +417,17 @@ class Optimizers(Study):
 
     def report(self, data):
         lines = []
+        if self.grid is not None:
+            return self.tuned(data)
         for k, case in enumerate(self.cases):
             mean, half = interval(data.error.values[k])
             rows = ", ".join(f"{m:.4f} ± {h:.4f} at d = {d}" for d, m, h in zip(self.dimensions, mean, half))
             slope, kept = self.flatness(data, k)
+            along = dict(zip(data.seen.values[k], data.trace.values[k].mean(0)))
+            path = ", ".join(f"{v:.4f} at {t}" for t, v in along.items())
             lines.append(
-                f"{case.label}: error {rows}; q ∝ p^{slope:.2f} over {kept} tokens with q > 0; this memory "
-                f"explains {data.share.values[k].mean():.2f} of W − W₀"
+                f"{case.label}: error {rows}; along training {path}; q ∝ p^{slope:.2f} over {kept} tokens with "
+                f"q > 0, which explains {data.share.values[k].mean():.2f} of W − W₀"
             )
         return lines
 
@@ -393,6 +436,8 @@ class Optimizers(Study):
 
         from .. import plot
 
+        if self.grid is not None:
+            return self.maps(data)
         several = len(self.dimensions) > 1
         figure, axes = plot.panels(1, 2 + several, 2.6)
         a, b, c = axes[0] if several else (None, *axes[0])
@@ -420,4 +465,49 @@ class Optimizers(Study):
         c.set(xscale="log", yscale="log", xlabel="token x, by frequency", ylabel="q(x)/q(1)", ylim=(1e-3, 5))
         for ax in (a or b, c):
             ax.legend(fontsize=5.5)
+        return figure
+
+    def table(self, data):
+        """(label, mean error of shape (rates, batches, dimensions)) for each optimizer of a grid."""
+        assert self.grid is not None
+        shape = (len(self.grid.rates), len(self.grid.batches), len(self.dimensions))
+        mean = data.error.values.mean(-1).reshape(-1, *shape)
+        labels = [name(optimizer, norm) for optimizer in self.grid.optimizers for norm in self.grid.norms]
+        return zip(labels, mean)
+
+    def tuned(self, data):
+        import numpy as np
+
+        assert self.grid is not None
+        lines = []
+        for label, mean in self.table(data):
+            best = []
+            for k, d in enumerate(self.dimensions):
+                i, j = np.unravel_index(np.nanargmin(mean[..., k]), mean.shape[:2])
+                best.append(
+                    f"{mean[i, j, k]:.4f} at d = {d} (η {self.grid.rates[i]:g}, batch {self.grid.batches[j]})"
+                )
+            lines.append(f"{label}: least error " + ", ".join(best))
+        return lines
+
+    def maps(self, data):
+        import numpy as np
+
+        from .. import plot
+
+        assert self.grid is not None
+        rows = list(self.table(data))
+        at = self.dimensions.index(self.at or max(self.dimensions))
+        low = float(np.log10(max(min(mean[..., at].min() for _, mean in rows), 1e-4)))
+        figure, axes = plot.panels(1, len(rows), 2.4, plot.PAGE, sharey=True)
+        image = None
+        for ax, (label, mean) in zip(axes[0], rows):
+            values = np.log10(np.maximum(mean[..., at].T, 1e-4))
+            image = ax.pcolormesh(self.grid.rates, self.grid.batches, values, cmap="viridis", shading="nearest",
+                                  vmin=low, vmax=0, rasterized=True)  # fmt: skip
+            ax.set(
+                xscale="log", yscale="log", xlabel="rate η" + (" × d" if "Adam" in label else ""), title=label
+            )
+        axes[0, 0].set_ylabel("batch")
+        figure.colorbar(cast(Any, image), ax=axes, label=f"log₁₀ error, d = {self.dimensions[at]}", pad=0.02)
         return figure
