@@ -1,6 +1,7 @@
 """Slides p. 31–34: the error of a memory of finite size on a Zipf law; optimizers as memory schemes."""
 
 import functools
+import itertools
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
@@ -294,12 +295,13 @@ class _Grid(Section):
     batches: Annotated[tuple[Count, ...], Field(min_length=2)]
 
     def cases(self) -> tuple[_Case, ...]:
+        kinds = itertools.product(self.optimizers, self.norms, self.rates, self.batches)
         return tuple(
             _Case(
                 label=name(optimizer, norm), optimizer=optimizer, learning_rate=rate, batch=batch, norm=norm,
                 scale_by_dimension=optimizer == "adam",
             )
-            for optimizer in self.optimizers for norm in self.norms for rate in self.rates for batch in self.batches
+            for optimizer, norm, rate, batch in kinds
         )  # fmt: skip
 
 
@@ -426,7 +428,7 @@ class Optimizers(Study):
             along = dict(zip(data.seen.values[k], data.trace.values[k].mean(0)))
             path = ", ".join(f"{v:.4f} at {t}" for t, v in along.items())
             lines.append(
-                f"{case.label}: error {rows}; along training {path}; q ∝ p^{slope:.2f} over {kept} tokens with "
+                f"{case.label}: error {rows}; along training {path}; q ∝ p^{slope:.2f} over {kept} tokens of "
                 f"q > 0, which explains {data.share.values[k].mean():.2f} of W − W₀"
             )
         return lines
@@ -503,8 +505,10 @@ class Optimizers(Study):
         image = None
         for ax, (label, mean) in zip(axes[0], rows):
             values = np.log10(np.maximum(mean[..., at].T, 1e-4))
-            image = ax.pcolormesh(self.grid.rates, self.grid.batches, values, cmap="viridis", shading="nearest",
-                                  vmin=low, vmax=0, rasterized=True)  # fmt: skip
+            options: dict[str, Any] = dict(
+                cmap="viridis", shading="nearest", vmin=low, vmax=0, rasterized=True
+            )
+            image = ax.pcolormesh(self.grid.rates, self.grid.batches, values, **options)
             ax.set(
                 xscale="log", yscale="log", xlabel="rate η" + (" × d" if "Adam" in label else ""), title=label
             )

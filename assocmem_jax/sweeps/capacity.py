@@ -101,25 +101,19 @@ def capacity(
     keys = jr.split(jr.key(0) if key is None else key, (seeds, 2))
     batch = seeds if together is None else checks.count("together", together)
 
-    tasks = eqx.filter_jit(eqx.filter_vmap(lambda key: make_task(key, largest)))(keys[:, 0])
-    arrays, rest = eqx.partition(tasks, eqx.is_array)
+    arrays, rest = eqx.partition(_tasks(make_task, largest, keys[:, 0]), eqx.is_array)
 
-    def one(n, arrays, key):
-        task = eqx.combine(arrays, rest).first(n)
-        return measure(task, make_model(task, key))
-
-    def many(n, arrays, keys):
-        if batch >= len(keys):
-            return jax.vmap(one, (None, 0, 0))(n, arrays, keys)
-        return jax.lax.map(lambda seed: one(n, *seed), (arrays, keys), batch_size=batch)
-
-    evaluate = _shared(many, devices)
     tried: dict[int, np.ndarray] = {}
     bar = tqdm(disable=not progress, unit=" N", desc="capacity")
 
     def look(n: int) -> np.ndarray:
         if n not in tried:
-            tried[n] = np.asarray(evaluate(jnp.asarray(n, jnp.int32), arrays, keys[:, 1]), float)
+            tried[n] = np.asarray(
+                _measured(
+                    jnp.asarray(n, jnp.int32), arrays, rest, keys[:, 1], make_model, measure, batch, devices
+                ),
+                float,
+            )
             if not np.isfinite(tried[n]).all():
                 bad = int(np.argmin(np.isfinite(tried[n])))
                 checks.refuse("measure", "finite", f"{tried[n][bad]} at N = {n}, seed {bad}")
@@ -181,18 +175,28 @@ def _bisected(f, low: int, high: int, resolution: float) -> tuple[int, int]:
     return low, high
 
 
-def _shared(many, devices: int):
-    """Compiled; with several devices, each takes its share of the seeds."""
+# Programs of the module, so that a second search with the same functions compiles nothing.
+@eqx.filter_jit
+def _tasks(make_task, largest: int, keys):
+    return eqx.filter_vmap(lambda key: make_task(key, largest))(keys)
+
+
+@eqx.filter_jit
+def _measured(n, arrays, rest, keys, make_model, measure, batch: int, devices: int):
+    """``measure`` at N = n for every seed; with several devices, each takes its share of them."""
+
+    def one(n, arrays, key):
+        task = eqx.combine(arrays, rest).first(n)
+        return measure(task, make_model(task, key))
+
+    def many(n, arrays, keys):
+        if batch >= len(keys):
+            return jax.vmap(one, (None, 0, 0))(n, arrays, keys)
+        return jax.lax.map(lambda seed: one(n, *seed), (arrays, keys), batch_size=batch)
+
     if devices == 1:
-        return eqx.filter_jit(many)
+        return many(n, arrays, keys)
     mesh = Mesh(jax.devices()[:devices], ("seed",), axis_types=(AxisType.Auto,))
-    spec = PartitionSpec
-    return eqx.filter_jit(
-        jax.shard_map(
-            many,
-            mesh=mesh,
-            in_specs=(spec(), spec("seed"), spec("seed")),
-            out_specs=spec("seed"),
-            check_vma=False,
-        )
-    )
+    whole, split = PartitionSpec(), PartitionSpec("seed")
+    run = jax.shard_map(many, mesh=mesh, in_specs=(whole, split, split), out_specs=split, check_vma=False)
+    return run(n, arrays, keys)
