@@ -1,10 +1,10 @@
 """Claims: 1,000 Hopfield networks of d = 1,000 in 60 s; a capacity search 20 times a plain PyTorch loop.
 
-The search: N₉₉ of a trained matrix (d = 8, unit embeddings, f = id, Adam .3, 1,024 steps, 20 seeds), the same N
-tried by both, in float32, all cores. PyTorch loops over N and seeds with torch.optim.Adam and CrossEntropyLoss,
-and knows N as a shape, so it computes nothing for absent tokens. Its time is measured at three of the N tried,
-four seeds each, and summed over all by interpolation. Ours is a whole call, compilation included. Recall where
-both were run must agree within six standard errors.
+The search: N₉₉ of a trained matrix (d = 8, unit embeddings, f = id, Adam .3, 1,024 steps, 20 seeds), the
+same N tried by both, in float32, all cores. PyTorch loops over N and seeds with torch.optim.Adam and
+CrossEntropyLoss, and knows N as a shape, so it computes nothing for absent tokens. Its time is measured
+at three of the N tried, four seeds each, and summed over all by interpolation. Ours is a whole call,
+compilation included. Recall where both were run must agree within six standard errors.
 """
 
 import time

@@ -133,7 +133,7 @@ def test_the_first_tokens_alone():
     scores = np.asarray(am.particles(whole.first(n), run.model))
     assert (scores[:, n:] == -np.inf).all()
     assert np.isfinite(scores[:, :n]).all()
-    soft = am.AssociationTask([0.5, 0.5], np.full((2, 2), 0.5), np.eye(2), np.eye(2))
+    soft = am.AssociationTask(np.full(2, 0.5), np.full((2, 2), 0.5), np.eye(2), np.eye(2))
     with pytest.raises(ValueError, match="task must be one with labels"):
         soft.first(1)
 
@@ -298,6 +298,19 @@ def test_hutter():
     assert [float(v) for v in exponents] == [0.25, 0.5, 0.5]
 
 
+def test_few_tokens_without_an_error_are_no_certainty():
+    """All right at every N: with 4 seeds × N tokens, N < 90 cannot tell .99 from 1 (2.0 ≈ t·√(p(1−p)/4N)/(1−p))."""
+    found = am.capacity(
+        make_coin,
+        no_model,
+        0.99,
+        largest=60,
+        seeds=4,
+        measure=lambda task, model: 1.0 + 0 * toss(task, model),
+    )
+    assert (found.status, found.size, found.interval) == ("above", 60, (0.0, np.inf))
+
+
 class Coin(eqx.Module):
     """A task whose recall at N is drawn about 1/(1 + (N/100)²), spread .02: half at N = 100."""
 
@@ -445,8 +458,7 @@ REFUSED = [
     (lambda: am.MLPMemory(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), "bias must be of shape (2,), got shape (3,)"),
     (lambda: am.LinearMemory.outer_product(problem(jr.key(0), 3, 3, 4), jnp.ones(2)), "scheme must be q(x) of shape (3,), got shape (2,)"),
     (lambda: am.schemes.counts(problem(jr.key(0), 3, 3, 4), jr.key(0), 9, 4), "n must be between 0 and 4, got 9"),
-    (lambda: am.embeddings.pairs(jnp.ones((2, 3)), jnp.ones((2, 4))), "second must be of 3 columns, as first, got 4"),
-    (lambda: am.AssociationTask([1.0], [0], np.ones((1, 2)), np.ones((2, 2)), possible=[True]), "possible must be 2 truth values, one a class, got bool(1,)"),
+    (lambda: am.AssociationTask(np.ones(1), np.zeros(1, int), np.ones((1, 2)), np.ones((2, 2)), possible=np.array([True])), "possible must be 2 truth values, one a class, got bool(1,)"),
 ]  # fmt: skip
 
 

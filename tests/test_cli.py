@@ -55,6 +55,63 @@ FEW = {
     "birth_layers": ["steps=4", "length=16", "batch=4", "width=8", "every=2", "checkpoint_every=2"],
     "birth_three_steps": ["tokens=8", "length=6", "widths=[16]", "samples=512", "chunk=256", "seeds=2"],
     "gd_fig7": ['groups=[{trained="all", width=8, rates=[1, 2], sequences=6, length=12, steps=4}]'],
+    "slides_hopfield": [
+        "dimensions=[40, 60]",
+        "networks=3",
+        "cues=4",
+        "steps=4",
+        "paths=2",
+        "loads=[0.1, 0.3]",
+    ],
+    "slides_dense": [
+        "curves=[{degree=2, dimensions=[20, 40, 80]}, {degree=0, dimensions=[6, 8, 10], largest=[16, 24, 48]}]",
+        "seeds=8",
+    ],
+    "slides_retrieval": ["dimension=8", "patterns=40", "trials=2", "betas=[2.0, 8.0, 32.0]"],
+    "slides_error_d": ["tokens=60", "dimensions=[8, 16, 32, 64]", "trials=4"],
+    "slides_error_n": ["tokens=60", "dimensions=[8, 32]", "samples=[5, 20, 80]", "trials=4"],
+    "slides_error_map": [
+        "tokens=30",
+        "dimensions=[8, 12, 16, 24, 32, 48]",
+        "samples=[5, 10, 20, 40, 80, 160]",
+        "trials=2",
+    ],
+    "slides_error_wide": ["tokens=20", "dimensions=[8, 16, 32]", "trials=4"],
+    "slides_sizes_written": [
+        'families=[{label="all", panel="one", memory="written", dimensions=[16, 32, 48], largest=[24, 48, 96]}]',
+        "target=0.9",
+    ],
+    "slides_sizes_rank": [
+        'families=[{label="low", panel="one", memory="low rank", dimensions=[32, 32], widths=[8, 16], largest=[32, 48]}'
+        ', {label="kernel", panel="one", memory="kernel", dimensions=[8, 8], widths=[16, 64], largest=[16, 48]}]',
+        "target=0.8",
+    ],
+    "slides_sizes_linear": [
+        'families=[{label="W", panel="one", memory="linear", sphere=true, dimensions=[4, 6], largest=[16, 32], '
+        "steps=60, learning_rate=0.5, seeds=4}]",
+        "target=0.8",
+    ],
+    "slides_sizes_mlp": [
+        'families=[{label="m = d", panel="one", memory="mlp", sphere=true, dimensions=[4, 6], widths=[8, 12], '
+        "largest=[16, 32], steps=60, seeds=4}]",
+        "target=0.6",
+    ],
+    "slides_sizes_pairs": [
+        'families=[{label="W", panel="one", memory="linear", classes=2, random=true, pairs=true, dimensions=[4, 6], '
+        "largest=[16, 16], steps=40, learning_rate=1, seeds=4}]",
+        "target=0.8",
+    ],
+    "slides_optimizers": ["dimensions=[6, 8]", "samples=2048", "trials=2", "at=8", "tokens=20"],
+    "slides_optimizers_paper": [
+        "dimensions=[6, 8]",
+        "samples=256",
+        "trials=2",
+        "at=8",
+        "tokens=20",
+        "grid.rates=[1.0, 10.0]",
+        "grid.batches=[64, 256]",
+    ],
+    "slides_sign_descent": ["trials=3", "samples=20", "looks=4"],
     "schedule": ["constants=200", "longest=2", "iterations=40", "starts=4"],
 }
 
@@ -100,6 +157,8 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
             "learned_rate",
             "margin_constant",
             "margin_learned",
+            # an interval with an open end
+            "high",
             # one layer has no W_K¹
             "recall_key1",
             "recall_key1_early",

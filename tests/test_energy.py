@@ -40,9 +40,9 @@ def test_hebb_and_its_energy_against_loops():
     np.testing.assert_allclose(network.weight, weight, atol=8 * EPS)
     x = signs(rng, 7)
     energy = -sum(weight[i, j] * x[i] * x[j] for i in range(7) for j in range(i))
-    assert float(network.energy(x)) == pytest.approx(energy, abs=50 * EPS)
+    assert float(network.energy(jnp.asarray(x))) == pytest.approx(energy, abs=50 * EPS)
     # The field is minus the slope of the one energy.
-    y = rng.normal(size=7)
+    y = jnp.asarray(rng.normal(size=7))
     np.testing.assert_allclose(network.field(y[None])[0], -jax.grad(network.energy)(y), atol=50 * EPS)
 
 
@@ -56,7 +56,7 @@ def random_network(seed, d=9, **options):
 def test_asynchronous_energy_never_increases(seed):
     """Any symmetric W without diagonal, flip by flip against a loop."""
     network, states = random_network(seed, steps=4, asynchronous=True)
-    path = np.asarray(network.path(states))
+    path = np.asarray(network.path(jnp.asarray(states)))
     weight, loop, energies = np.asarray(network.weight), states.copy(), []
     for step in range(4):
         for i in range(9):
@@ -115,10 +115,12 @@ def test_dense_updates_compare_two_energies(separation):
     def energy(x):
         return -sum(c * law(float(xi @ x) / d) for c, xi in zip(weights, patterns))
 
-    corners = np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
-    np.testing.assert_allclose(jax.vmap(memory.energy)(corners), [energy(x) for x in corners], atol=30 * EPS)
-    gaps = np.empty_like(corners)
-    for k, x in enumerate(corners):
+    corners = jnp.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+    np.testing.assert_allclose(
+        jax.vmap(memory.energy)(corners), [energy(x) for x in np.asarray(corners)], atol=30 * EPS
+    )
+    gaps = np.empty(corners.shape)
+    for k, x in enumerate(np.asarray(corners)):
         for i in range(d):
             low, high = x.copy(), x.copy()
             low[i], high[i] = -1, 1
@@ -137,6 +139,7 @@ def test_degree_two_is_a_hopfield_network():
     np.testing.assert_array_equal(
         np.asarray(dense.update(states))[sure], np.asarray(network.update(states))[sure]
     )
+    np.testing.assert_array_equal(am.overlaps(task, dense), task.overlaps(dense))
     # Energies differ by constants: −Σ(ξ·x/d)² = (2/d) E_Hebb − N/d on the cube.
     both = [np.asarray(jax.vmap(m.energy)(states)) for m in (dense, network)]
     np.testing.assert_allclose(both[0], 2 / 25 * both[1] - 6 / 25, atol=100 * EPS)
@@ -188,11 +191,11 @@ def test_what_a_retrieval_task_reads_off():
     task, model = am.RetrievalTask(patterns, probabilities=p), Fixed(jnp.asarray(ends))
     wrong = (patterns != ends).sum(axis=1)
     np.testing.assert_allclose(task.margins(model), 1 - 2 * np.sqrt(wrong), atol=10 * EPS)
-    np.testing.assert_allclose(am.overlaps(task, model), 1 - wrong / 4, atol=10 * EPS)
-    assert float(am.error(task, model)) == pytest.approx(0.5, abs=10 * EPS)
-    assert float(am.loss(task, model)) == pytest.approx(4 * p @ wrong / 8, abs=10 * EPS)
+    np.testing.assert_allclose(task.overlaps(model), 1 - wrong / 4, atol=10 * EPS)
+    assert float(task.error(model)) == pytest.approx(0.5, abs=10 * EPS)
+    assert float(task.loss(model)) == pytest.approx(4 * p @ wrong / 8, abs=10 * EPS)
     lax = am.RetrievalTask(patterns, probabilities=p, radius=2.1)  # one wrong bit is at distance 2
-    assert float(am.error(lax, model)) == pytest.approx(0.2, abs=10 * EPS)
+    assert float(lax.error(model)) == pytest.approx(0.2, abs=10 * EPS)
     flipped = am.RetrievalTask.binary(jr.key(0), 50, 200, flips=0.1)
     share = np.mean(np.asarray(flipped.cues != flipped.patterns))
     assert abs(share - 0.1) <= 6 * (0.09 / 10_000) ** 0.5

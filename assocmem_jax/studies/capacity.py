@@ -285,7 +285,7 @@ class Dense(Study):
             axes[0, -1].set(yscale="log", title="E = −Σ exp(ξ·x)")
         for ax in axes.flat:
             ax.set(xlabel="dimension d", ylabel=f"N: {self.target:.0%} of patterns stable")
-            ax.legend(fontsize=6)
+            ax.legend(fontsize=6, loc="upper left" if ax is axes[0, -1] and 0 in fits else "upper right")
         return figure
 
 

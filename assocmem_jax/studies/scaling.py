@@ -199,7 +199,7 @@ class ErrorLaw(Study):
         axis = self.along(data)
         if axis is None:
             return self.maps(data)
-        figure, ((ax,),) = plot.panels(1, 1, 2.9, plot.COLUMN)
+        figure, ((ax,),) = plot.panels(1, 1, 3.4, plot.COLUMN)
         for k, (scheme, value, x, mean, half, fit) in enumerate(self.curves(data)):
             population = axis == "dimension" and not value
             name = scheme.label(not population)
@@ -220,7 +220,7 @@ class ErrorLaw(Study):
         ax.set(xscale="log", yscale="log", xlabel=names[axis], ylabel="error")
         if axis == "dimension":
             ax.set_title("\n".join(self.verdicts(data)), fontsize=6)
-        ax.legend(fontsize=5.5, loc="lower left")
+        figure.legend(fontsize=6, loc="outside lower center")
         return figure
 
     def verdicts(self, data):
@@ -232,8 +232,10 @@ class ErrorLaw(Study):
             exponent, name = self.exponents(scheme)
             low, high = fit.interval
             seen = low <= exponent <= high and abs(fit.curvature) < 3
-            word = "agrees with" if seen else "asymptote not visible here:"
-            lines.append(f"{scheme.label(False)}: {word} {name} = {exponent:g}")
+            word = "as" if seen else "not, here,"
+            lines.append(
+                f"{scheme.label(False)}: slope {fit.slope:.2f}, {word} the asymptotic {name} = {exponent:g}"
+            )
         return lines
 
     def maps(self, data):
@@ -252,7 +254,7 @@ class ErrorLaw(Study):
                        linewidths=0.4, linestyles="-")  # fmt: skip
             ax.set(xscale="log", yscale="log", xlabel="dimension d", title=scheme.label(True))
         axes[0, 0].set_ylabel("samples n")
-        figure.colorbar(cast(Any, image), ax=axes, label="log₁₀ error", pad=0.02)
+        figure.colorbar(cast(Any, image), ax=axes, label="log₁₀ error (at least −4)", pad=0.02)
         return figure
 
 

@@ -127,6 +127,4 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
 
 def pairs(first: Float[Array, "n d"], second: Float[Array, "m d"]) -> Float[Array, "nm d"]:
     """Sums e_i + ẽ_j of all pairs, j fastest: the inputs of a multi-input memory (Slides p. 9)."""
-    if first.shape[1] != second.shape[1]:
-        checks.refuse("second", f"of {first.shape[1]} columns, as first", f"{second.shape[1]}")
     return (first[:, None, :] + second[None, :, :]).reshape(-1, first.shape[1])

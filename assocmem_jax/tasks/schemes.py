@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..checks import Scalar
 from .association import AssociationTask
 
 
@@ -34,7 +35,7 @@ def seen(scheme: Float[Array, " n"], times: int = 1) -> Float[Array, " n"]:
     return (scheme >= times).astype(scheme.dtype)
 
 
-def top(scheme: Float[Array, " n"], k: int | Float[Array, ""] | Int[Array, ""]) -> Float[Array, " n"]:
+def top(scheme: Float[Array, " n"], k: Scalar | Int[Array, ""]) -> Float[Array, " n"]:
     """1 on the ⌊k⌋ largest positive entries (of equal ones, the first), 0 elsewhere; k may be traced.
 
     ``top(task.probabilities, d / 8)`` keeps the most frequent tokens: as many as W has room for.
