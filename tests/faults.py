@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "sign of the descent on particles": ("models/particles.py", "moved = product(product(self.alpha, gradient.values)", "moved = -product(product(self.alpha, gradient.values)", "test_models.py -k equation_12"),
-    "transposed W": ("models/memory.py", "return task.answerable(product(e, product(task.outputs, self.weight).T))", "return task.logits(e @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight))", "test_models.py -k plane"),
+    "transposed W": ("models/memory.py", "return task.logits(product(e, self.weight.T))", "return task.logits(e @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight))", "test_models.py -k plane"),
     "gradient off by a ten-millionth": ("observe/gradient.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "test_observe.py -k loops"),
     "sum instead of mean over the batch": ("tasks/association.py", "return jnp.mean(cross_entropy(model.scores(self, tokens), labels))", "return jnp.sum(cross_entropy(model.scores(self, tokens), labels))", "test_tasks.py -k batches"),
     "dropped p(x)": ("observe/gradient.py", "pull = task.probabilities[:, None] * score_gradient", "pull = score_gradient", "test_observe.py -k loops"),
@@ -123,6 +123,7 @@ FAULTS = {
     "a resumed run that counts from zero": ("dynamics/simulate.py", "lane = start(first, inner, dtype) if isinstance(state, bool) else state\n", "lane = start(first, inner, dtype) if isinstance(state, bool) else state._replace(step=0 * state.step)\n", "test_checkpoint.py -k resumed"),
     "a checkpoint without its checksum": ("dynamics/checkpoint.py", "if hashlib.sha256(content).hexdigest() != header[\"sha256\"]:", "if False:", "test_checkpoint.py -k faulty"),
     "paths of leaves not compared": ("dynamics/checkpoint.py", "        if have != want:", "        if have[1:] != want[1:]:", "test_checkpoint.py -k faulty"),
+    "few classes, transposed": ("models/memory.py", "product(task.outputs, self.weight).T", "product(task.outputs, self.weight.T).T", "test_capacity.py -k written_memory"),
     "Hebb without 1/d": ("models/energy.py", "weight = patterns.T @ patterns / patterns.shape[1]", "weight = patterns.T @ patterns", "test_energy.py -k loops"),
     "the diagonal of Hebb left in": ("models/energy.py", "return cls(weight - jnp.diag(jnp.diagonal(weight)), steps, asynchronous)", "return eqx.tree_at(lambda m: m.weight, cls(0 * weight, steps, asynchronous), weight)", "test_energy.py -k 'loops or bit_error'"),
     "energy of the wrong sign": ("models/energy.py", "return -jnp.dot(state, self.weight @ state) / 2", "return jnp.dot(state, self.weight @ state) / 2", "test_energy.py -k 'loops or never'"),

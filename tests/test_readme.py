@@ -13,15 +13,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.examples
 def test_the_python_of_the_readme_runs_as_printed():
-    memory, head = re.findall(r"```python\n(.*?)```", README, re.S)
-    run, second = (
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    run, second, third = (
         subprocess.run(
             [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
         )
-        for block in (memory, head)
+        for block in blocks
     )
     assert run.returncode == 0, run.stderr
     assert second.returncode == 0, second.stderr
+    assert third.returncode == 0, third.stderr
+    written, trained = (float(size) for size in re.findall(r"Capacity\(N = ([\d.]+)", third.stdout))
+    assert 5 * written < trained < 60  # d² = 144 = N log N at N = 40
     last = {line.split(":")[0].strip(): float(line.split()[-1]) for line in second.stdout.splitlines()}
     assert last["accuracy"] > 0.45
     assert last["output2"] > 0.8

@@ -1,6 +1,6 @@
 """Slides p. 5–9: how many patterns and associations fit, before and after training."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -348,6 +348,7 @@ class Retrieval(Study):
             name = "the cue" if step == 0 else f"after {step} step" + "s" * (step > 1)
             plot.band(ax, data.beta.values, *interval(data.error.isel(step=step)), colour=k, label=name)
         ax.set(xscale="log", yscale="log", xlabel="inverse temperature β", ylabel="distance to the pattern")
+        ax.set_ylim(1e-9, 3)
         ax.set_title(f"d = {self.dimension}, N = {self.patterns}, σ = {self.noise:g}")
         ax.legend()
         return figure
@@ -452,6 +453,7 @@ class Sizes(Study):
     target: Annotated[float, Field(gt=0, lt=1)] = 0.99
     resolution: Positive = 0.02
     against: Literal["dimension", "width", "parameters"] = "dimension"
+    collapse: bool = False  # a panel of N log N/(md), one number for all if capacity is that of parameters
 
     def run(self):
         import jax
@@ -533,7 +535,8 @@ class Sizes(Study):
         from ..sweeps import power_law
 
         panels = list(dict.fromkeys(family.panel for family in self.families))
-        figure, axes = plot.panels(1, len(panels), 2.6, min(plot.PAGE, plot.COLUMN * len(panels)))
+        columns = len(panels) + self.collapse
+        figure, axes = plot.panels(1, columns, 3.0, min(plot.PAGE, plot.COLUMN * columns))
         marks = dict.fromkeys(panels, 0)
         for family, part in self.parts(data):
             ax, k = axes[0, panels.index(family.panel)], marks[family.panel]
@@ -545,8 +548,13 @@ class Sizes(Study):
             fit = self.fit(part, power_law)
             words = family.label + (f": slope {fit}" if fit else "")
             low = np.where(part.low > 0, part.low, N)
-            ax.errorbar(x, N, np.abs([N - low, high - N]), color=plot.COLOURS[k], fmt="os^vD"[k % 5],
-                        markersize=3, linewidth=0.8, label=words)  # fmt: skip
+            style: dict[str, Any] = dict(color=plot.COLOURS[k], markersize=3, linewidth=0.8)
+            if self.collapse:
+                parameters = (part.dimension * part.width).values
+                middle, least, most = (v * np.log(np.maximum(v, 1)) / parameters for v in (N, low, high))
+                spread = np.abs([middle - least, most - middle])
+                axes[0, -1].errorbar(parameters, middle, spread, marker="os^vD"[k % 5], **style)
+            ax.errorbar(x, N, np.abs([N - low, high - N]), fmt="os^vD"[k % 5], label=words, **style)
             if fit:
                 ax.plot(x, fit(x), color=plot.COLOURS[k], linestyle=plot.STYLES[k], linewidth=0.9)
             for v, n, c in zip(x, N, part.censored.values):
@@ -556,5 +564,8 @@ class Sizes(Study):
         for ax, panel in zip(axes[0], panels):
             ax.set(xscale="log", yscale="log", xlabel=names[self.against], title=panel)
             ax.set_ylabel(f"N at recall {self.target:g}")
-            ax.legend(fontsize=6)
+        if self.collapse:
+            axes[0, -1].set(xscale="log", xlabel=names["parameters"], ylabel="N log N/(m d)", ylim=(0, None))
+            axes[0, -1].set_title("per parameter")
+        figure.legend(fontsize=6, loc="outside lower center", ncols=columns)
         return figure

@@ -443,7 +443,7 @@ class Optimizers(Study):
         if self.grid is not None:
             return self.maps(data)
         several = len(self.dimensions) > 1
-        figure, axes = plot.panels(1, 2 + several, 2.6)
+        figure, axes = plot.panels(1, 2 + several, 2.9)
         a, b, c = axes[0] if several else (None, *axes[0])
         for k, case in enumerate(self.cases):
             if a is not None:
@@ -467,8 +467,8 @@ class Optimizers(Study):
               xlabel="steps" if all(case.batch == 0 for case in self.cases) else "samples seen")  # fmt: skip
         b.set_title(f"d = {self.at or max(self.dimensions)}")
         c.set(xscale="log", yscale="log", xlabel="token x, by frequency", ylabel="q(x)/q(1)", ylim=(1e-3, 5))
-        for ax in (a or b, c):
-            ax.legend(fontsize=5.5)
+        c.set_xlim(0.9, min(30, self.tokens) * 1.1)
+        figure.legend(fontsize=6, loc="outside lower center", ncols=4)
         return figure
 
     def table(self, data):
