@@ -1,5 +1,6 @@
 # make demo   set up, run GD Figure 2, say where the figure is
 # make test   set up, run the fast tests (under six minutes on two cores)
+# make thorough   tests that take long to compile: the other half of the suite
 # make examples   README, every study, every script of examples/
 # make check  every statement of the papers on fresh problems (two minutes on two cores)
 # make soak   the longer checks: planted faults, stiff gradients, figures at full size
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test examples soak lint types notebooks check theory bench figures clean
+.PHONY: demo test thorough examples soak lint types notebooks check theory bench figures clean
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,6 +26,9 @@ demo: $(VENV)/base
 
 test: $(VENV)/all
 	$(BIN)/pytest -n 2 --dist worksteal
+
+thorough: $(VENV)/all
+	$(BIN)/pytest -n 2 --dist worksteal -m 'thorough and not soak'
 
 examples: $(VENV)/all
 	$(BIN)/pytest -n 2 -m examples

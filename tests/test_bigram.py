@@ -277,6 +277,7 @@ def test_loss_against_a_loop_however_it_is_cut(loss_on):
     assert float(reference.error(model)) == pytest.approx(wrong[counted].mean())
 
 
+@pytest.mark.thorough
 def test_a_batch_of_lanes_is_each_lane_alone():
     """Under vmap the packed size is that of the fullest lane: every loss stays exact."""
     task = am.BigramTask(P, Q, length=36, triggers=2, data=1, microbatch=4)
@@ -288,6 +289,7 @@ def test_a_batch_of_lanes_is_each_lane_alone():
     assert "cond" in str(jax.make_jaxpr(jax.vmap(one))(keys))  # a switch, not all of its branches
 
 
+@pytest.mark.thorough
 def test_two_devices_share_a_batch():
     """Loss and gradient on two CPU devices, and a whole descent, against one device: 1e-12."""
     run_python("""

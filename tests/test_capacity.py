@@ -211,6 +211,7 @@ def test_hermite_features_have_the_kernel_of_a_power(degree):
     assert kernel == pytest.approx(rho**degree, abs=1e-12)
 
 
+@pytest.mark.thorough
 def test_two_matrices_train_and_resume_like_any_model():
     task = problem(jr.key(13), 8, 8, 6, sphere=True)
     for start in (am.LowRankMemory.gaussian(task, jr.key(0), 4), am.MLPMemory.gaussian(task, jr.key(0), 12)):
@@ -407,6 +408,7 @@ def test_trained_memories_fit_more():
     assert many.interval[0] > 2 * few.interval[1]
 
 
+@pytest.mark.thorough
 def test_seeds_over_devices():
     code = """
 import jax; jax.config.update("jax_num_cpu_devices", 2)

@@ -38,6 +38,7 @@ def digest(tree):
     return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree))).hexdigest()
 
 
+@pytest.mark.thorough
 def test_resumed_to_the_same_bits(tmp_path):
     """Stopped after each segment, as a kill would: one hash."""
     whole = am.in_segments(SEGMENT, 12, 4)

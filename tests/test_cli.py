@@ -101,15 +101,24 @@ FEW = {
         "largest=[16, 16], steps=40, learning_rate=1, seeds=4}]",
         "target=0.8",
     ],
-    "slides_optimizers": ["dimensions=[6, 8]", "samples=2048", "trials=2", "at=8", "tokens=20"],
-    "slides_optimizers_paper": [
-        "dimensions=[6, 8]",
-        "samples=256",
+    "slides_optimizers": [
+        "dimensions=[6]",
+        "samples=512",
         "trials=2",
-        "at=8",
+        "at=6",
+        "tokens=20",
+        'cases=[{label="SGD", optimizer="sgd", learning_rate=1, batch=64}, {label="Adam", optimizer="adam", '
+        "learning_rate=1, batch=64, norm=true, scale_by_dimension=true}]",
+    ],
+    "slides_optimizers_paper": [
+        "dimensions=[6]",
+        "samples=128",
+        "trials=2",
+        "at=6",
         "tokens=20",
         "grid.rates=[1.0, 10.0]",
-        "grid.batches=[64, 256]",
+        "grid.batches=[32, 64]",
+        'grid.optimizers=["adam"]',
     ],
     "slides_sign_descent": ["trials=3", "samples=20", "looks=4"],
     "schedule": ["constants=200", "longest=2", "iterations=40", "starts=4"],
@@ -240,6 +249,26 @@ def test_figure_2_numbers(tmp_path, capsys):
     assert data.stable_step.values.tolist() == [15, 52]
     printed = capsys.readouterr().out
     assert "zero error first at t = 2, for good at t = 15" in printed
+
+
+@pytest.mark.examples
+def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
+    """A run goes on from checkpoints beside its place; one that is cut short is named, with what to do."""
+    config, few = CONFIGS / "birth_layers.toml", options("birth_layers")
+    from assocmem_jax.studies.birth import Induction
+
+    monkeypatch.setattr(Induction, "report", lambda self, data: 1 / 0)  # after the run, before its result
+    with pytest.raises(ZeroDivisionError):
+        run("run", config, "--out", tmp_path / "r", *few)
+    monkeypatch.undo()
+    (scratch,) = tmp_path.iterdir()
+    for file in scratch.iterdir():
+        file.write_bytes(file.read_bytes()[:-9])
+    capsys.readouterr()
+    assert run("run", config, "--out", tmp_path / "r", *few) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "is cut short" in said
+    assert said.endswith("to begin again")
 
 
 def test_rerun_skips_force_runs_and_other_configs_refuse(tmp_path, capsys):

@@ -133,6 +133,7 @@ def test_descent_closes_exactly(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["J", pytest.param("C", marks=pytest.mark.soak)])
 def test_flow_closes(name):
     """To 1e-7 at all times to t = 300: the six families and the smaller system are the weights."""
@@ -198,6 +199,7 @@ def test_events_of_the_flow():
         am.scores_moved(reduced(), 0.0)
 
 
+@pytest.mark.thorough
 def test_gradients_through_training():
     def last(rate):
         descent = am.Descent(optax.sgd, 20, learning_rate=rate)

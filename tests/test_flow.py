@@ -159,6 +159,7 @@ def test_all_saved_times_are_accurate_not_only_the_last():
     np.testing.assert_allclose(run.observed["margins"], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_stiff_problems_fall_back_and_agree():
     """Near-collinear inputs and a finite minimiser, where the explicit solver runs out of steps."""
     task = am.two_tokens(0.999, 0.75)
@@ -178,6 +179,7 @@ def test_stiff_problems_fall_back_and_agree():
         )
 
 
+@pytest.mark.thorough
 def test_soft_labels_follow_their_closed_form():
     """Oracle F, from several starts, before and at the minimum."""
     q, c = 0.7, 2.0
@@ -264,6 +266,7 @@ def test_flow_of_any_length(t1):
     np.testing.assert_allclose(run.observed["margins"][-1], expected, rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_flow_hits():
     """First and stable zero error, by event and by watching, against the closed time of oracle A."""
     task = am.AssociationTask(jnp.ones(1), jnp.array([0]), jnp.ones((1, 1)), jnp.eye(2))

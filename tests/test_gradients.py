@@ -34,6 +34,7 @@ CASES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", CASES)
 def test_reverse_mode_is_central_differences(case):
     """d(final margin)/d(rate, α, p₁, W₀) within 1e-6."""
@@ -62,6 +63,7 @@ def test_reverse_mode_is_central_differences(case):
             assert float(slopes[i][at]) == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
+@pytest.mark.thorough
 def test_derivatives_of_closed_forms():
     """Oracle A under the flow, one step of descent (oracle E): within 1e-8."""
 

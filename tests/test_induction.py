@@ -290,6 +290,7 @@ def test_one_step_recall_against_loops():
     assert float(am.one_step_recall(task, model)) == pytest.approx(np.mean(right))
 
 
+@pytest.mark.thorough
 def test_constructed_weights():
     """Orthonormal embeddings, no cross-talk: all of (7) recalled, every answer copied; (8) is log π_b."""
     d = N + T + 3 * N
@@ -318,6 +319,7 @@ def test_constructed_weights():
 # --- Training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_thawing():
     """Bits unchanged until step 4, then NumPy's momentum with decay, from rest; all along for W_O²."""
     model = KINDS["with W_F"]
@@ -408,6 +410,7 @@ def numpy_transformer(model, row):
     return np.array([np.asarray(model.unembedding) @ norm(model.norm, a) for a in x])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [

@@ -84,6 +84,7 @@ def test_layer_norm_gradient_is_birth_38():
     np.testing.assert_allclose(am.gradient(task, memory).weight, expected, rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.thorough
 def test_lanczos_on_one_hot_tokens():
     """The Krylov space is a few directions wide; common libraries return 62.85 or NaN for 0.0625."""
     n = 16

@@ -76,6 +76,7 @@ def test_closed_gradient_and_hessian_are_autodiff(problem):
     assert float(top) == pytest.approx(np.linalg.eigvalsh(expected)[-1], rel=1e-8, abs=1e-12)
 
 
+@pytest.mark.thorough
 @given(problems(soft=st.just(False)), st.lists(st.floats(0, 3), min_size=1, max_size=8))
 def test_gradients_stay_in_their_span_and_sum_to_zero(problem, rates):
     """Rows of ∂L/∂w sum to zero: Σ_j w_j/‖u_j‖² is conserved for orthogonal outputs, by descent too."""

@@ -28,6 +28,7 @@ def ends(solver, steps, refine, sigma=1.0, t1=1.0, paths=PATHS):
     return np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(1), paths)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("solver", "order"),
     [(diffrax.Euler(), 1.0), pytest.param(diffrax.ShARK(), 1.5, marks=pytest.mark.soak)],

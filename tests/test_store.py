@@ -271,6 +271,7 @@ def command(*arguments):
     return cli.main(["sweep", *map(str, arguments)])
 
 
+@pytest.mark.thorough
 def test_the_command_shards_resumes_verifies_and_repairs(tmp_path, capsys):
     out = tmp_path / "fig.zarr"
     assert command(CONFIG, *SMALL, "--out", out, "--shard", "1/2") == 0

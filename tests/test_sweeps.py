@@ -138,6 +138,7 @@ def test_results_are_named():
     np.testing.assert_allclose(path.times[1], [0, 1, 2, 3, 4])
 
 
+@pytest.mark.thorough
 def test_a_gradient_flow_and_noise_run_through_the_same_call():
     def flow(alpha, t1):
         task = am.two_tokens(alpha, 0.75)
@@ -189,6 +190,7 @@ print(t.digest(t.am.sweep(t.trained, learning_rate=t.RATES, alpha=t.ALPHAS, tile
 """
 
 
+@pytest.mark.thorough
 def test_two_devices_in_another_process_give_the_same_bits():
     code = ELSEWHERE.format(tests=str(__file__).rpartition("/")[0])
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -393,6 +395,7 @@ def test_never_is_infinite_in_a_quantile():
 # ---------------------------------------------------------------- executors
 
 
+@pytest.mark.thorough
 def test_workers_write_and_the_store_is_the_truth(tmp_path):
     go = functools.partial(am.sweep, trained, learning_rate=RATES, alpha=ALPHAS, tile=8, chunk=10)
     with futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:

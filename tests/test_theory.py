@@ -101,6 +101,7 @@ def test_binary_closed_forms_satisfy_their_equation():
     assert float(solution(2.0)) == pytest.approx(y - float(mpmath.lambertw(mpmath.exp(y)).real), rel=1e-13)
 
 
+@pytest.mark.thorough
 def test_multiclass_closed_forms_satisfy_their_equations():
     kappa, m = 0.8, 5
     solution = lambda t: theory.orthogonal.multiclass_margin(t, kappa, m)  # noqa: E731
@@ -179,6 +180,7 @@ def test_constants():
     np.testing.assert_allclose(theory.forgetting.stationarity(theory.forgetting.MINIMISER), 0, atol=1e-15)
 
 
+@pytest.mark.thorough
 def test_printed_theorem_2_is_false_and_ours_holds():
     """gd.8, gd.9: the descent bound and the loss bound fail where docs/theory.md says they do."""
     # Margin bound: fails at t = 1 iff ηc < 2.5129.

@@ -52,11 +52,6 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
         raise
 
 
-def about(path: str | Path) -> dict[str, Any]:
-    """What was passed to ``save`` beside the tree."""
-    return _opened(Path(path))[0]["about"]
-
-
 def load(path: str | Path, like: Any) -> Any:
     """The PyTree that was saved, in the structure of ``like`` (arrays, or shapes of ``jax.eval_shape``).
 
@@ -115,7 +110,6 @@ def in_segments(
         from tqdm.auto import tqdm
 
         todo = tqdm(todo, initial=done, total=steps // every, unit=f"{every} steps", dynamic_ncols=True)
-    last = whole
     for done in todo:
         last = run(_ended(whole), every)
         whole = _joined(whole, last)

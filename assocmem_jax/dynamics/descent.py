@@ -57,7 +57,7 @@ class Descent(eqx.Module):
         *,
         learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | None = None,
         compensated: bool | None = None,
-        thaw: Sequence[tuple[Callable, int]] = (),
+        thaw: Sequence[tuple[Callable, int | Int[Array, ""]]] = (),
     ):
         transformation = isinstance(optimizer, optax.GradientTransformation)
         if not transformation and not callable(optimizer):

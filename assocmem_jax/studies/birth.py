@@ -383,9 +383,9 @@ def _band(plot, ax, data, k, name, colour, label):
     if not np.isfinite(values).any():
         return
     step = data.step.values
-    plot.line(ax, step, np.median(values, axis=0), colour=colour, label=label)
-    if values.shape[0] > 1:
-        ax.fill_between(step, values.min(0), values.max(0), color=plot.COLOURS[colour % 7], alpha=0.15, lw=0)
+    middle = np.median(values, axis=0)
+    spread = np.stack([middle - values.min(0), values.max(0) - middle])
+    plot.band(ax, step, middle, spread, colour=colour, label=label)
 
 
 def _alphabet() -> str:
@@ -641,11 +641,10 @@ class Constructed(Study):
         figure, ((a, b),) = plot.panels(1, 2, 2.2)
         for k, boost in enumerate(self.boosts):
             values = data.accuracy.values[:, k]
-            plot.line(a, self.widths, np.median(values, axis=1), colour=k, marker="o", markersize=3,
+            middle = np.median(values, axis=1)
+            spread = np.stack([middle - values.min(1), values.max(1) - middle])
+            plot.band(a, self.widths, middle, spread, colour=k, marker="o", markersize=3,
                       label=f"scores × {boost:g}")  # fmt: skip
-            a.fill_between(
-                self.widths, values.min(1), values.max(1), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
-            )
         a.set(ylabel="in-context accuracy", ylim=(0, 1.02))
         a.legend()
         for k, name in enumerate(("W_O²", "W_K²", "W_K¹")):
@@ -723,7 +722,6 @@ class Dimension(Study):
         return data.recall.mean(("seed", "step")).values.argmax(1)
 
     def report(self, data):
-        import numpy as np
 
         at = self.rates.index(self.fixed_rate)
         best = self.best(data)
@@ -739,10 +737,11 @@ class Dimension(Study):
                 f"d = {d}: R at step {self.steps} {fixed[-1]:.3f} (rate {self.fixed_rate:g}), "
                 f"{tuned[-1]:.3f} (best rate {self.rates[best[k]]:g}); R ≥ .95: {words[0]}, {words[1]}"
             )
-        assert np.isfinite(data.recall.values).all()
         return [*lines, f"seeds: {self.seeds}"]
 
     def figure(self, data):
+        import numpy as np
+
         from .. import plot
 
         figure, ((a, b),) = plot.panels(1, 2, 2.2, sharey=True)
@@ -750,10 +749,8 @@ class Dimension(Study):
         for k, d in enumerate(self.widths):
             for ax, r in ((a, self.rates.index(self.fixed_rate)), (b, best[k])):
                 values = data.recall.values[k, :, r]
-                plot.line(ax, data.step, values.mean(0), colour=k, label=f"d = {d}")
-                ax.fill_between(
-                    data.step, values.min(0), values.max(0), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
-                )
+                spread = np.stack([values.mean(0) - values.min(0), values.max(0) - values.mean(0)])
+                plot.band(ax, data.step, values.mean(0), spread, colour=k, label=f"d = {d}")
         a.set(title=f"rate {self.fixed_rate:g}", xlabel="step", ylabel=_math("R of W_O²"))
         rates = ", ".join(f"{self.rates[r]:g}" for r in best)
         b.set(title=f"best rate of each ({rates})", xlabel="step")
@@ -803,15 +800,16 @@ class OneStep(Study):
         return [*lines, f"seeds: {self.seeds}"]
 
     def figure(self, data):
+        import numpy as np
+
         from .. import plot
 
         figure, ((ax,),) = plot.panels(1, 1, 2.4, plot.COLUMN)
         for k, d in enumerate(self.widths):
             values = data.recall.values[..., k]
-            plot.line(ax, self.batches, values.mean(1), colour=k, marker="o", markersize=3, label=f"d = {d}")
-            ax.fill_between(
-                self.batches, values.min(1), values.max(1), color=plot.COLOURS[k % 7], alpha=0.15, lw=0
-            )
+            mean = values.mean(1)
+            spread = np.stack([mean - values.min(1), values.max(1) - mean])
+            plot.band(ax, self.batches, mean, spread, colour=k, marker="o", markersize=3, label=f"d = {d}")
         ax.set(
             xscale="log",
             xlabel=f"batches of {self.batch} sequences of {self.length}",

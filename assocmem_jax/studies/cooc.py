@@ -280,8 +280,8 @@ class PhaseOne(Study):
             middle = np.nanmedian(self.learning_rate * steps[k], axis=(0, 2))
             low, high = np.nanquantile(self.learning_rate * steps[k], (0.05, 0.95), axis=(0, 2))
             label = f"n = {sum(shape.counts)}, L = {shape.length}, m = {shape.width}"
-            plot.line(ax, x, middle, colour=k, marker="o", markersize=2, label=label)
-            ax.fill_between(x, low, high, color=plot.COLOURS[k % 7], alpha=0.15, linewidth=0)
+            spread = np.stack([middle - low, high - middle])
+            plot.band(ax, x, middle, spread, colour=k, marker="o", markersize=2, label=label)
         ends = np.array([min(self.c1) ** 2 * min(s.width for s in self.shapes),
                          max(self.c1) ** 2 * max(s.width for s in self.shapes)])  # fmt: skip
         ax.plot(ends, 5 / ends, color="black", linewidth=0.8, linestyle=":", label="∝ 1/(σ₁² m m₁)")

@@ -42,7 +42,12 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     began = time.perf_counter()
     _prepare(study)
     scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
-    data = study.run_in(scratch)
+    from ..dynamics import CheckpointError
+
+    try:
+        data = study.run_in(scratch)
+    except CheckpointError as fault:
+        raise RecordError(f"{fault}; remove {scratch} to begin again") from None
     seconds = time.perf_counter() - began
     provenance = _describe(study, seconds)
     data.attrs |= {"study": study.study, "config_hash": study.hash(), "seed": study.seed,
