@@ -133,6 +133,17 @@ def test_the_first_tokens_alone():
     scores = np.asarray(am.particles(whole.first(n), run.model))
     assert (scores[:, n:] == -np.inf).all()
     assert np.isfinite(scores[:, :n]).all()
+    # Particles of the cut task move as the matrix does; what cannot know the cut refuses it.
+    moved = am.simulate(whole.first(n), am.ParticleSystem.zeros(whole), descent, every=30)
+    np.testing.assert_allclose(moved.observed["loss"], run.observed["loss"], rtol=1e-10)
+    again = am.ParticleSystem.from_memory(whole.first(n), run.model)
+    np.testing.assert_allclose(
+        am.particles(small, run.model), again.scores(whole.first(n))[:n, :n], atol=1e-13
+    )
+    for refusing in (am.max_margin, am.MarginSystem.zeros):
+        cut = problem(jr.key(6), 4, 2, 4).first(3)
+        with pytest.raises(ValueError, match="task must be one in which every class is possible"):
+            refusing(cut)
     soft = am.AssociationTask(np.full(2, 0.5), np.full((2, 2), 0.5), np.eye(2), np.eye(2))
     with pytest.raises(ValueError, match="task must be one with labels"):
         soft.first(1)

@@ -66,7 +66,8 @@ def time_to_perfect(
     dtype = task.inputs.dtype
     if dtype == jnp.float32 and steps > FLOAT32_UPDATES:
         checks.refuse("steps", f"at most {FLOAT32_UPDATES} in float32", steps, "use float64")
-    if task.num_classes != 2 or task.num_tokens > UNROLLED_TOKENS or task.soft:
+    small = task.num_classes == 2 and task.num_tokens <= UNROLLED_TOKENS
+    if not small or task.soft or task.possible is not None:
         start = ParticleSystem.zeros(task) if memory is None else ParticleSystem.from_memory(task, memory)
         run = simulate(
             task, start, Descent(optax.sgd, steps, learning_rate=learning_rate), observe={},

@@ -39,10 +39,10 @@ class ParticleSystem(AbstractModel):
     @classmethod
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
         """The particles of a memory."""
-        return cls(memory.scores(task), gram(task.inputs), gram(task.outputs))
+        return cls(memory.scores(task.unrestricted), gram(task.inputs), gram(task.outputs))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
-        return self.values if tokens is None else self.values[tokens]
+        return task.answerable(self.values if tokens is None else self.values[tokens])
 
     def trainable(self):
         return (self.values,)
@@ -53,7 +53,7 @@ class ParticleSystem(AbstractModel):
 
     def noise(self, task, key):
         noise = LinearMemory.zeros(task).noise(task, key)
-        return eqx.tree_at(lambda m: m.values, self, noise.scores(task))
+        return eqx.tree_at(lambda m: m.values, self, noise.scores(task.unrestricted))
 
 
 class MarginSystem(AbstractModel):
@@ -80,6 +80,7 @@ class MarginSystem(AbstractModel):
         """The margins given."""
         if task.num_classes != 2:
             checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")
+        task.refuse_restricted("use ParticleSystem")
         (margins,) = checks.floats(margins)
         if margins.shape != (task.num_tokens,):
             checks.refuse("margins", f"of shape ({task.num_tokens},)", f"shape {margins.shape}")

@@ -44,6 +44,7 @@ def max_margin(task: AssociationTask) -> MaxMargin:
     """
     if task.soft:
         checks.refuse("task", "deterministic (f*)", "soft labels", "they have a finite minimiser")
+    task.refuse_restricted("make a task of its first n tokens")
     if not checks.concrete(task.inputs, task.outputs, task.targets):
         checks.refuse(
             "task",
@@ -108,6 +109,7 @@ def least_error(task: AssociationTask) -> float:
             "deterministic, of two classes and d = 2",
             f"{task.num_classes} classes, d = {task.inputs.shape[1]}",
         )
+    task.refuse_restricted("make a task of its first n tokens")
     signed = np.asarray(task.inputs) * (1 - 2 * np.asarray(task.targets))[:, None]
     normals = np.arctan2(signed[:, 0], -signed[:, 1])
     edges = np.sort(np.concatenate([normals, normals + np.pi]) % (2 * np.pi))

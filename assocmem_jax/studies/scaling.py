@@ -146,14 +146,10 @@ class ErrorLaw(Study):
 
     def report(self, data):
         axis = self.along(data)
-        return (
-            self.map_lines(data)
-            if axis is None
-            else [
-                *(self.curve_line(data, axis, *curve) for curve in self.curves(data)),
-                *self.hutter_lines(data, axis),
-            ]
-        )
+        if axis is None:
+            return self.map_lines(data)
+        lines = [self.curve_line(data, axis, *curve) for curve in self.curves(data)]
+        return lines + self.hutter_lines(data, axis)
 
     def map_lines(self, data):
         lines, mean = [], data.error.mean("trial")
@@ -193,7 +189,6 @@ class ErrorLaw(Study):
         return [f"Hutter, infinite memory: {values}; limit slope −{exponent:g}"]
 
     def figure(self, data):
-
         from .. import plot
 
         axis = self.along(data)
@@ -224,7 +219,7 @@ class ErrorLaw(Study):
         return figure
 
     def verdicts(self, data):
-        """What the asymptotic exponents are, and whether the last half of each curve shows them."""
+        """The asymptotic exponents, and whether the slopes are those within their intervals, and straight."""
         lines = []
         for scheme, value, *_, fit in self.curves(data):
             if fit is None or value or scheme.name == "equal":
@@ -356,7 +351,7 @@ class Optimizers(Study):
         p = am.laws.zipf(self.tokens, self.zipf_exponent)
         keys = jax.random.split(jax.random.key(self.seed), self.trials)
         chosen = self.at or max(self.dimensions)
-        final, traces, schemes, shares = [], [], [], []
+        final, traces, schemes, shares, statuses = [], [], [], [], []
 
         @functools.cache
         def program(optimizer, norm, batch, d):
@@ -380,7 +375,8 @@ class Optimizers(Study):
                     task, model, descent, observe={"error": am.error}, at=looks, key=draws[3], throw=False
                 )
                 q = am.scheme(task, run.model, start.weight)
-                return run.observed["error"][1:], q, am.scheme_share(task, run.model, start.weight)
+                share = am.scheme_share(task, run.model, start.weight)
+                return run.observed["error"][1:], q, share, run.status
 
             return looks, jax.jit(jax.vmap(trial, (0, None)))
 
@@ -397,9 +393,11 @@ class Optimizers(Study):
             traces.append((seen, np.concatenate([path, np.repeat(path[:, -1:], spare, 1)], 1)))
             schemes.append(np.asarray(found[chosen][1]))
             shares.append(np.asarray(found[chosen][2]))
+            statuses.append([np.asarray(found[d][3]) for d in self.dimensions])
         return xr.Dataset(
             {
                 "error": (("case", "dimension", "trial"), np.array(final)),
+                "status": (("case", "dimension", "trial"), np.array(statuses)),
                 "seen": (("case", "look"), np.stack([seen for seen, _ in traces])),
                 "trace": (("case", "trial", "look"), np.stack([path for _, path in traces])),
                 "scheme": (("case", "trial", "token"), np.stack(schemes)),
@@ -409,7 +407,7 @@ class Optimizers(Study):
         )  # fmt: skip
 
     def flatness(self, data, k: int):
-        """Slope of log q against log p over tokens with q > 0 in every trial: 1 for q = p, 0 for q = 1."""
+        """Slope of log q (its median) against log p where q > 0, and how many: 1 for q = p, 0 for q = 1."""
         import numpy as np
 
         q, p = np.median(data.scheme.values[k], axis=0), data.probability.values
@@ -420,9 +418,11 @@ class Optimizers(Study):
         return float(np.polyfit(np.log(p[kept]), np.log(q[kept]), 1, w=np.sqrt(p[kept]))[0]), int(kept.sum())
 
     def report(self, data):
-        lines = []
+        # An ended run repeats its last finite state: its error is that of where it ended.
+        ended = int((data.status.values != 0).sum())
+        lines = [f"{ended} of {data.status.size} runs ended before their horizon (diverged)"] if ended else []
         if self.grid is not None:
-            return self.tuned(data)
+            return self.tuned(data) + lines
         for k, case in enumerate(self.cases):
             mean, half = interval(data.error.values[k])
             rows = ", ".join(f"{m:.4f} ± {h:.4f} at d = {d}" for d, m, h in zip(self.dimensions, mean, half))

@@ -77,8 +77,8 @@ def capacity(
     - ``make_model(task, key)``: the model, written (``LinearMemory.outer_product``) or trained (the ``model``
       of a ``simulate``). It must not read ``task.num_tokens`` where it means N; p(x) is 0 past the N-th.
     - ``measure(task, model)``: a number in [0, 1]; recall under p(x) unless given.
-    - ``seeds``: independent problems; ``together``: how many are computed at once (all unless given; lower it
-      if memory is short), split over ``devices``.
+    - ``seeds``: independent problems, split over ``devices``; ``together``: how many a device computes at
+      once (all unless given; lower it if memory is short).
     - ``level``: of the interval; ``resolution``: relative width at which bisection stops.
 
     Doubling from ``smallest``, then bisection of the mean over seeds; from there outwards, of its confidence

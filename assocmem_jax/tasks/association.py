@@ -216,6 +216,16 @@ class AssociationTask(AbstractTask):
         targets = jnp.where(kept, self.targets, self.targets[0])
         return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible)
 
+    @property
+    def unrestricted(self) -> "AssociationTask":
+        """The same with every class possible."""
+        return AssociationTask(self.probabilities, self.targets, self.inputs, self.outputs)
+
+    def refuse_restricted(self, remedy: str) -> None:
+        """Refuse a task in which some class is not possible, for what would not know it."""
+        if self.possible is not None:
+            checks.refuse("task", "one in which every class is possible", "one cut by first(n)", remedy)
+
     def logits(self, hidden: Float[Array, "b k"]) -> Float[Array, "b m"]:
         """u_yᵀ h for every class; −∞ for those that are not possible."""
         return self.answerable(embeddings.product(hidden, self.outputs.T))
