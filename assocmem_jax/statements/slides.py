@@ -176,7 +176,7 @@ statement(
     corrected="plausible; slopes at reachable d are far from asymptotic (injective f reaches .169 at d ≈ "
     "2¹⁵)",
     verdict="open",
-    reason="the asymptotic slopes are not visible at reachable size; five answers, α = 2, d ≤ 1,000: −.24 ± .05 "
-    "and −1.05 ± .02 (docs/results.md)",
+    reason="the asymptotic slopes are not visible at reachable size; five answers, α = 2, d ≤ 1,000: "
+    "−.24 ± .05 and −1.05 ± .02 (docs/results.md)",
     status="conjecture",
 )(None)  # pyright: ignore[reportArgumentType]
