@@ -17,6 +17,7 @@ from . import checks
 
 # Okabe and Ito: told apart by the colour-blind, and in grey by the line styles beside them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^vDP*"
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 COLUMN, PAGE = 3.25, 6.75  # inches: one column, two columns
 
@@ -58,6 +59,14 @@ def band(ax: Axes, x, middle, half, *, colour: int = 0, label: str | None = None
     down, up = half if half.ndim == 2 else (half, half)
     line(ax, x, middle, colour=colour, label=label, **options)
     ax.fill_between(x, middle - down, middle + up, color=COLOURS[colour % 7], alpha=0.15, linewidth=0)
+
+
+def points(ax: Axes, x, y, spread, *, colour: int = 0, label: str | None = None, **options: Any) -> None:
+    """Points with error bars: ``spread`` as ``half`` of ``band``; colour and marker go together."""
+    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], marker=MARKERS[colour % 7], linestyle="",
+                                    markersize=3, linewidth=0.8, label=label)  # fmt: skip
+    settings |= options
+    ax.errorbar(np.asarray(x), np.asarray(y), np.asarray(spread), **settings)
 
 
 def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel: str | None = None) -> None:

@@ -98,6 +98,17 @@ def numpy_steps_to_perfect(p, targets, inputs, outputs, rate, steps):
     return first, since
 
 
+def refused(call, message):
+    """A ``ValueError`` of one line that begins with this."""
+    try:
+        call()
+    except ValueError as fault:
+        assert str(fault).startswith(message), fault
+        assert "\n" not in str(fault)
+    else:
+        raise AssertionError(f"not refused: {message}")
+
+
 def run_python(code: str) -> None:
     """A fresh interpreter, for settings that JAX takes once (-P: no package from the working directory)."""
     import subprocess

@@ -481,7 +481,4 @@ REFUSED = [
 
 @pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])
 def test_refusals(call, message):
-    with pytest.raises(ValueError) as fault:
-        call()
-    assert str(fault.value).startswith(message)
-    assert "\n" not in str(fault.value)
+    helpers.refused(call, message)

@@ -39,6 +39,18 @@ class AbstractModel(eqx.Module):
         """Standard normal noise on W, carried to the coordinates (for GD (6))."""
 
 
+class AbstractWeights(AbstractModel):
+    """A model whose coordinates are weights: they move by their gradient, noise is normal in every array."""
+
+    def tangent(self, task: Any, gradient: Any) -> Any:
+        return gradient
+
+    def noise(self, task: Any, key: PRNGKeyArray) -> Any:
+        leaves, shape = jax.tree.flatten(eqx.filter(self, eqx.is_inexact_array))
+        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
+        return jax.tree.unflatten(shape, fresh)
+
+
 class AbstractReducedSystem(AbstractModel):
     """Scalar products of weights that close under the flow *and* under plain gradient descent.
 
@@ -51,7 +63,7 @@ class AbstractReducedSystem(AbstractModel):
         """The system after the weights moved by −η∇L; ``updates`` is −η ∂L/∂(coordinates)."""
 
 
-class AbstractSequenceModel(AbstractModel):
+class AbstractSequenceModel(AbstractWeights):
     """A model of sequences: logits of the next token at every position, or at a few.
 
     In two parts, so that a loss on few positions computes no more than it needs: ``residual`` of all
@@ -74,16 +86,3 @@ class AbstractSequenceModel(AbstractModel):
         """Logits at every position of the sequences of ``task.data`` (of those named)."""
         rows = task.data.tokens if tokens is None else task.data.tokens[tokens]
         return self.logits(self.residual(rows))
-
-    def tangent(self, task: Any, gradient: Any) -> Any:
-        return gradient
-
-    def noise(self, task: Any, key: PRNGKeyArray) -> Any:
-        return normal_like(self, key)
-
-
-def normal_like(model: Any, key: PRNGKeyArray) -> Any:
-    """Standard normal entries in every floating array of a model."""
-    leaves, shape = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
-    fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
-    return jax.tree.unflatten(shape, fresh)

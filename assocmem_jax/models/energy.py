@@ -16,10 +16,10 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from ..checks import Scalar
 from ..tasks import RetrievalTask
-from .base import AbstractModel, normal_like
+from .base import AbstractWeights
 
 
-class AbstractEnergyMemory(AbstractModel):
+class AbstractEnergyMemory(AbstractWeights):
     """An energy E(x) of a state x ∈ R^d and an update down it; a retrieval is ``steps`` updates."""
 
     steps: eqx.AbstractVar[int]
@@ -43,12 +43,6 @@ class AbstractEnergyMemory(AbstractModel):
 
     def scores(self, task: RetrievalTask, tokens: Int[Array, " b"] | None = None):
         return self.retrieve(task.cues if tokens is None else task.cues[tokens])
-
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        return normal_like(self, key)
 
 
 def _weighted(patterns, weights) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
-from ..tasks import AssociationTask
+from ..tasks import AssociationTask, schemes
 from ..tasks.embeddings import product
 from .base import AbstractModel
 
@@ -28,7 +28,7 @@ def outer_product(
 ) -> Float[Array, "k m"]:
     """Σ_x q(x) u_{f(x)} φ_xᵀ, with φ = e unless ``features`` and q = 1{p > 0} unless ``scheme`` is given."""
     features = task.inputs if features is None else features
-    scheme = (task.probabilities > 0).astype(task.dtype) if scheme is None else scheme
+    scheme = schemes.equal(task) if scheme is None else scheme
     if scheme.shape != (task.num_tokens,):
         checks.refuse("scheme", f"q(x) of shape ({task.num_tokens},)", f"shape {scheme.shape}")
     # First the sum for each class: M rows to multiply with, not N.

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
-from ..tasks import AssociationTask
+from ..tasks import AssociationTask, schemes
 from ..tasks.embeddings import product
-from .base import AbstractModel, normal_like
+from .base import AbstractWeights
 from .memory import outer_product, rows
 
 
@@ -30,7 +30,7 @@ def _pair(output, inner) -> tuple[Array, Array]:
     return output, inner
 
 
-class LowRankMemory(AbstractModel):
+class LowRankMemory(AbstractWeights):
     """Logits u_yᵀ W₁ᵀ W₂ e_x: ``output`` W₁ of shape (m, k), ``input`` W₂ of shape (m, d), rank at most m.
 
     A key-query or output-value pair of a transformer. Slides p. 9: N ≈ md associations for m ≤ d.
@@ -88,12 +88,6 @@ class LowRankMemory(AbstractModel):
     def trainable(self):
         return (self.output, self.input)
 
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        return normal_like(self, key)
-
 
 class Hermite(eqx.Module):
     """He_k(z)/√k!, the probabilists' polynomial, orthonormal under N(0, 1): E[σ(a)σ(b)] = E[ab]^k.
@@ -112,7 +106,7 @@ class Hermite(eqx.Module):
         return here / math.sqrt(math.factorial(self.degree))
 
 
-class MLPMemory(AbstractModel):
+class MLPMemory(AbstractWeights):
     """Logits u_yᵀ W₁ᵀ σ(W₂e_x + b): ``output`` W₁ (m, k), ``input`` W₂ (m, d), ``bias`` b (m,).
 
     ``activation``: σ, ReLU unless given; ``Hermite(k)`` for the kernel construction. With inputs that are
@@ -165,9 +159,8 @@ class MLPMemory(AbstractModel):
         cls, task: AssociationTask, threshold: Scalar = 0.5, activation: Callable = jax.nn.relu
     ) -> "MLPMemory":
         """F(h) = Σ_x u_{f(x)} σ(e_xᵀh − b), one neuron a stored token (Birth appendix D, MLP blocks)."""
-        stored = (task.probabilities > 0).astype(task.dtype)
         bias = jnp.full(task.num_tokens, -jnp.asarray(threshold, task.dtype))
-        return cls(task.outputs[task.labels] * stored[:, None], task.inputs, bias, activation)
+        return cls(task.outputs[task.labels] * schemes.equal(task)[:, None], task.inputs, bias, activation)
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
         hidden = self.activation(product(rows(task, tokens), self.input.T) + self.bias)
@@ -175,9 +168,3 @@ class MLPMemory(AbstractModel):
 
     def trainable(self):
         return (self.output, self.input, self.bias)
-
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        return normal_like(self, key)

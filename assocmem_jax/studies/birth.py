@@ -722,7 +722,6 @@ class Dimension(Study):
         return data.recall.mean(("seed", "step")).values.argmax(1)
 
     def report(self, data):
-
         at = self.rates.index(self.fixed_rate)
         best = self.best(data)
         lines = []

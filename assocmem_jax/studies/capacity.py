@@ -1,6 +1,6 @@
 """Slides p. 5–9: how many patterns and associations fit, before and after training."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,25 @@ def interval(values, axis: int = -1):
     values = np.asarray(values, float)
     n = values.shape[axis]
     return values.mean(axis), stats.t.ppf(0.975, n - 1) * values.std(axis, ddof=1) / n**0.5
+
+
+def table(rows, *names: str):
+    """A Dataset of points, one variable a column."""
+    import numpy as np
+    import xarray as xr
+
+    columns = np.array(rows, float).T
+    return xr.Dataset({name: ("point", column) for name, column in zip(names, columns)})
+
+
+def slope(x, part, least: float):
+    """The power law through capacities, weighted by their intervals (at least this share of N)."""
+    import numpy as np
+
+    from ..sweeps import power_law
+
+    size = part["size"].values
+    return power_law(x, size, np.maximum((part.high - part.low).values / 3.92, least * size))
 
 
 class Hopfield(Study):
@@ -53,8 +72,7 @@ class Hopfield(Study):
             ends = memory.scores(task, seen)
             once = memory.update(patterns)
             mean = lambda values: jnp.sum(jnp.mean(values, axis=1) * stored) / jnp.sum(stored)  # noqa: E731
-            still = jnp.sum(jnp.all(memory.update(ends) == ends, axis=1) * stored) / jnp.sum(stored)
-            return mean(ends * patterns), mean(once != patterns), still
+            return mean(ends * patterns), mean(once != patterns)
 
         every = []
         for d in self.dimensions:
@@ -82,7 +100,6 @@ class Hopfield(Study):
         return xr.Dataset(
             {
                 "overlap": (axes, found[:, :, 0]), "bit_error": (axes, found[:, :, 1]),
-                "fixed": (axes, found[:, :, 2]),
                 "energy": (("end", "sweep", "path"), np.stack(walks)),
             },
             coords=coords,
@@ -134,8 +151,7 @@ class Hopfield(Study):
         for k, d in enumerate(data.dimension.values):
             plot.band(a, loads, *interval(data.overlap.sel(dimension=d)), colour=k, label=f"d = {d}")
             wrong, half = interval(data.bit_error.sel(dimension=d))
-            b.errorbar(loads, wrong, half, color=plot.COLOURS[k], fmt="os^vD"[k % 5], markersize=2.5,
-                       linewidth=0.8, label=f"d = {d}")  # fmt: skip
+            plot.points(b, loads, wrong, half, colour=k, markersize=2.5, label=f"d = {d}")
         a.axvline(0.138, color="black", linewidth=0.6, linestyle=":")
         a.text(0.138, 0.06, " .138", fontsize=7, transform=a.get_xaxis_transform())
         a.set(xlabel="load N/d", ylabel="overlap after retrieval", ylim=(0, 1.05))
@@ -144,7 +160,7 @@ class Hopfield(Study):
         b.set(xlabel="load N/d", ylabel="bits wrong after one step", yscale="log")
         for k, (load, energy) in enumerate(zip((min(self.loads), max(self.loads)), data.energy.values)):
             for i, path in enumerate(energy.T):
-                plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker="os"[k], markersize=2,
+                plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker=plot.MARKERS[k], markersize=2,
                           label=None if i else f"load {load:g}")  # fmt: skip
         d = int(data.dimension.min())
         c.set(xlabel="flips tried / d", ylabel="energy per bit")
@@ -166,8 +182,8 @@ class _Curve(Section):
     def _sizes(self):
         if self.degree == 1:
             raise ValueError("degree = 1 stores nothing: 2 or more, or 0 for the exponential")
-        if self.degree == 0 and len(self.largest) != len(self.dimensions):
-            raise ValueError("the exponential needs largest, one number for each of dimensions")
+        if (self.degree == 0 or self.largest) and len(self.largest) != len(self.dimensions):
+            raise ValueError("largest must have one number for each of dimensions (the exponential needs it)")
         return self
 
 
@@ -184,8 +200,6 @@ class Dense(Study):
 
     def run(self):
         import jax
-        import numpy as np
-        import xarray as xr
 
         import assocmem_jax as am
 
@@ -207,9 +221,7 @@ class Dense(Study):
                     devices=shared(self.seeds), key=jax.random.key(self.seed),
                 )  # fmt: skip
                 rows.append((curve.degree, d, found.size, *found.interval, found.status != "ok"))
-        table = np.array(rows, float)
-        names = ("degree", "dimension", "size", "low", "high", "censored")
-        return xr.Dataset({name: ("point", table[:, k]) for k, name in enumerate(names)})
+        return table(rows, "degree", "dimension", "size", "low", "high", "censored")
 
     def predicted(self, degree: int, d: int) -> float:
         """N at which Gaussian crosstalk leaves ``target`` of the patterns whole."""
@@ -225,14 +237,11 @@ class Dense(Study):
         """degree → (points, the fit: a power law, or e^{ad} for the exponential)."""
         import numpy as np
 
-        from ..sweeps import power_law
-
         found = {}
         for degree in dict.fromkeys(data.degree.values):
             part = data.isel(point=np.flatnonzero((data.degree.values == degree) & (data.censored == 0)))
-            half = np.maximum((part.high - part.low).values / 3.92, 1e-3 * part["size"].values)
             x = part.dimension.values if degree else np.exp(part.dimension.values)
-            found[int(degree)] = part, power_law(x, part["size"].values, half)
+            found[int(degree)] = part, slope(x, part, 1e-3)
         return found
 
     def report(self, data):
@@ -270,8 +279,7 @@ class Dense(Study):
             ax = axes[0, -1] if degree == 0 else axes[0, 0]
             d = part.dimension.values
             spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
-            ax.errorbar(d, part["size"], spread, color=plot.COLOURS[k], fmt="os^vD"[k % 5], markersize=3,
-                        linewidth=0.8)  # fmt: skip
+            plot.points(ax, d, part["size"], spread, colour=k)
             fine = np.geomspace(d.min(), d.max(), 50)
             words = f"k = {degree}: slope {fit}" if degree else f"∝ exp(a d), a = {fit}"
             plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=words)
@@ -379,7 +387,7 @@ class _Family(Section):
         n = len(self.dimensions)
         if len(self.largest) != n:
             raise ValueError(f"must have as many largest ({len(self.largest)}) as dimensions ({n})")
-        if self.memory in ("low rank", "kernel", "mlp") and len(self.widths) != n:
+        if (self.widths or self.memory in ("low rank", "kernel", "mlp")) and len(self.widths) != n:
             raise ValueError(f"{self.memory} needs widths, one for each of dimensions ({n})")
         return self
 
@@ -457,8 +465,6 @@ class Sizes(Study):
 
     def run(self):
         import jax
-        import numpy as np
-        import xarray as xr
 
         import assocmem_jax as am
 
@@ -480,9 +486,7 @@ class Sizes(Study):
                 )
                 censored = {"ok": 0, "above": 1, "below": -1}[found.status]
                 rows.append((number, d, width, found.size, *found.interval, censored))
-        table = np.array(rows, float)
-        names = ("family", "dimension", "width", "size", "low", "high", "censored")
-        return xr.Dataset({name: ("point", table[:, k]) for k, name in enumerate(names)})
+        return table(rows, "family", "dimension", "width", "size", "low", "high", "censored")
 
     def horizontal(self, part):
         """What N is drawn against: d, m, or the number of parameters md (d² of a matrix)."""
@@ -499,8 +503,6 @@ class Sizes(Study):
     def report(self, data):
         import numpy as np
 
-        from ..sweeps import power_law
-
         lines = []
         for family, part in self.parts(data):
             x, N = self.horizontal(part), part["size"].values
@@ -508,15 +510,15 @@ class Sizes(Study):
                 f"{('≥ ' if c > 0 else '≤ ' if c < 0 else '')}{n:.4g} [{a:.3g}, {b:.3g}] at {v:g}"
                 for v, n, a, b, c in zip(x, N, part.low.values, part.high.values, part.censored.values)
             )
-            line = f"{family.label} ({family.seeds} seeds): N₉₉ = {sizes}"
-            if known := self.fit(part, power_law):
+            line = f"{family.label} ({family.seeds} seeds): N at recall {self.target:g} = {sizes}"
+            if known := self.fit(part):
                 line += f"; slope {known} (last half {known.local:.2f})"
             parameters = (part.dimension * part.width).values
             scaled = N * np.log(N) / parameters
             lines.append(line + "; N log N/(md) = " + ", ".join(f"{v:.2f}" for v in scaled))
         return lines
 
-    def fit(self, part, power_law):
+    def fit(self, part):
         """A slope, where three points or more are known and their x differ."""
         import numpy as np
 
@@ -524,15 +526,12 @@ class Sizes(Study):
         x = self.horizontal(part)[known]
         if len(known) < 3 or len(np.unique(x)) < 3:
             return None
-        part = part.isel(point=known)
-        half = np.maximum((part.high - part.low).values / 3.92, 5e-3 * part["size"].values)
-        return power_law(x, part["size"].values, half)
+        return slope(x, part.isel(point=known), 5e-3)
 
     def figure(self, data):
         import numpy as np
 
         from .. import plot
-        from ..sweeps import power_law
 
         panels = list(dict.fromkeys(family.panel for family in self.families))
         columns = len(panels) + self.collapse
@@ -545,16 +544,15 @@ class Sizes(Study):
             order = np.argsort(x, kind="stable")
             part, x, N = part.isel(point=order), x[order], N[order]
             high = np.where(np.isfinite(part.high.values), part.high.values, N)
-            fit = self.fit(part, power_law)
+            fit = self.fit(part)
             words = family.label + (f": slope {fit}" if fit else "")
             low = np.where(part.low > 0, part.low, N)
-            style: dict[str, Any] = dict(color=plot.COLOURS[k], markersize=3, linewidth=0.8)
             if self.collapse:
                 parameters = (part.dimension * part.width).values
                 middle, least, most = (v * np.log(np.maximum(v, 1)) / parameters for v in (N, low, high))
                 spread = np.abs([middle - least, most - middle])
-                axes[0, -1].errorbar(parameters, middle, spread, marker="os^vD"[k % 5], **style)
-            ax.errorbar(x, N, np.abs([N - low, high - N]), fmt="os^vD"[k % 5], label=words, **style)
+                plot.points(axes[0, -1], parameters, middle, spread, colour=k, linestyle="-")
+            plot.points(ax, x, N, np.abs([N - low, high - N]), colour=k, label=words)
             if fit:
                 ax.plot(x, fit(x), color=plot.COLOURS[k], linestyle=plot.STYLES[k], linewidth=0.9)
             for v, n, c in zip(x, N, part.censored.values):

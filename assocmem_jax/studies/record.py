@@ -97,8 +97,10 @@ def _prepare(study: Study) -> None:
 
     jax.config.update("jax_enable_x64", study.precision == "float64")
     if study.parallel:
+        from ..sweeps.memory import cores
+
         with contextlib.suppress(RuntimeError):  # JAX is already running: as many devices as it has
-            jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def _draw(study: Study, data, where: Path) -> None:

@@ -295,14 +295,14 @@ class _Grid(Section):
         kinds = itertools.product(self.optimizers, self.norms, self.rates, self.batches)
         return tuple(
             _Case(
-                label=name(optimizer, norm), optimizer=optimizer, learning_rate=rate, batch=batch, norm=norm,
+                label=titled(optimizer, norm), optimizer=optimizer, learning_rate=rate, batch=batch, norm=norm,
                 scale_by_dimension=optimizer == "adam",
             )
             for optimizer, norm, rate, batch in kinds
         )  # fmt: skip
 
 
-def name(optimizer: str, norm: bool) -> str:
+def titled(optimizer: str, norm: bool) -> str:
     return {"sgd": "SGD", "adam": "Adam"}[optimizer] + (" + LN" if norm else "")
 
 
@@ -454,7 +454,7 @@ class Optimizers(Study):
             q = np.median(data.scheme.values[k], axis=0)
             top = q[0] if q[0] > 0 else q.max()
             c.plot(np.arange(1, len(q) + 1), np.where(q > 0, q / top, np.nan), color=plot.COLOURS[k],
-                   linewidth=0.6, marker="os^vDP*"[k], markersize=2)  # fmt: skip
+                   linewidth=0.6, marker=plot.MARKERS[k], markersize=2)  # fmt: skip
         p = data.probability.values
         plot.line(
             c, np.arange(1, len(p) + 1), p / p[0], colour=6, linewidth=0.8, linestyle=":", label="q = p"
@@ -476,7 +476,7 @@ class Optimizers(Study):
         assert self.grid is not None
         shape = (len(self.grid.rates), len(self.grid.batches), len(self.dimensions))
         mean = data.error.values.mean(-1).reshape(-1, *shape)
-        labels = [name(optimizer, norm) for optimizer in self.grid.optimizers for norm in self.grid.norms]
+        labels = [titled(optimizer, norm) for optimizer in self.grid.optimizers for norm in self.grid.norms]
         return zip(labels, mean)
 
     def tuned(self, data):
