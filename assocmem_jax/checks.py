@@ -2,7 +2,6 @@
 
 from typing import Any, NoReturn
 
-import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np

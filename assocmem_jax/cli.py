@@ -17,7 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run", help="run a study and draw its figure", description="Leaves config.json, provenance.json, "
         "data.zarr (xarray.open_zarr), figure.png and figure.pdf. What is already there is not run again.",
     )  # fmt: skip
-    run.add_argument("config", help="a TOML file (see configs/), or the config.json of a run")
+    run.add_argument("config", help="a TOML file (see configs/), or the config.json of a run; its study may "
+                     "be your own: study = 'path/to/file.py:Name'")  # fmt: skip
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                      help="override a key, as TOML: --set descent.steps=50")  # fmt: skip
     run.add_argument("--out", type=Path, help="directory of the result (results/NAME-HASH)")
@@ -45,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "corrected form fails. docs/theory.md explains every row.",
     )  # fmt: skip
     check.add_argument(
-        "what", nargs="*", help="sources (gd, birth, slides, cooc, beyond) or ids (gd.8); else all"
+        "what", nargs="*", help="sources (gd, …: --list), ids (gd.8) or your own (file.py:name); else all"
     )
     check.add_argument("--samples", type=int, default=1024, help="problems drawn for each statement (1024)")
     check.add_argument("--seed", type=int, default=0, help="of the problems (0)")
     check.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
-    check.add_argument("--from", type=Path, action="append", default=[], metavar="FILE", dest="files",
-                       help="a Python file that registers statements of yours (@am.statement)")  # fmt: skip
+    check.add_argument("--from", action="append", default=[], metavar="FILE", dest="places",
+                       help="a Python file or module that registers statements of yours")  # fmt: skip
     check.add_argument("--list", action="store_true", help="what there is; runs nothing")
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
@@ -73,86 +74,73 @@ def _version() -> str:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from .config import STUDIES
+    from .studies.registry import entries
 
-    width = max(map(len, STUDIES))
-    for name, (_, _, what) in STUDIES.items():
-        print(f"{name:<{width}}  {what}")
+    known = entries()
+    width = max(map(len, known))
+    for name, entry in known.items():
+        print(f"{name:<{width}}  {entry.about}")
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    from .config import ConfigError, load
+def _loaded(config: str, overrides: Sequence[str]):
+    """The study of a config, or None after its faults were printed."""
+    from .studies.config import ConfigError, load
 
     try:
-        study = load(options.config, options.overrides)
+        return load(config, overrides)
     except ConfigError as fault:
         print(*fault.lines, sep="\n", file=sys.stderr)
-        return 2
-    from .studies import record
+        return None
 
-    name = Path(options.config).stem
-    name = Path(options.config).resolve().parent.name.rpartition("-")[0] if name == "config" else name
-    out = options.out or Path("results") / f"{name}-{study.hash()[:8]}"
-    return _reported(lambda: record.run(study, out, force=options.force))
+
+def _run(options: argparse.Namespace) -> int:
+    study = _loaded(options.config, options.overrides)
+    if study is None:
+        return 2
+    from .commands import common, run
+
+    out = options.out or common.place(options.config, study)
+    return common.reported(lambda: run.run(study, out, force=options.force))
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from .commands import common, sweep
+
     if options.what[0] in ("status", "verify"):
         if len(options.what) != 2:
             print(f"assocmem: sweep {options.what[0]} takes one store", file=sys.stderr)
             return 2
-        from .studies import stored
-
         out = Path(options.what[1])
         if options.what[0] == "status":
-            return _reported(lambda: stored.status(out))
-        return _reported(lambda: stored.verify(out, repair=options.repair))
+            return common.reported(lambda: sweep.status(out))
+        return common.reported(lambda: sweep.verify(out, repair=options.repair))
     if len(options.what) > 1:
         print("assocmem: sweep takes one config (or: status STORE, verify STORE)", file=sys.stderr)
         return 2
-    from .config import ConfigError, load
-
-    try:
-        study = load(options.what[0], options.overrides)
-    except ConfigError as fault:
-        print(*fault.lines, sep="\n", file=sys.stderr)
+    study = _loaded(options.what[0], options.overrides)
+    if study is None:
         return 2
-    from .studies import stored
-
-    out = options.out or Path("results") / f"{Path(options.what[0]).stem}-{study.hash()[:8]}.zarr"
+    out = options.out or common.place(options.what[0], study, ".zarr")
     shard, force, devices = options.shard, options.force, options.devices
-    return _reported(lambda: stored.run(study, out, shard=shard, force=force, devices=devices))
+    return common.reported(lambda: sweep.run(study, out, shard=shard, force=force, devices=devices))
 
 
 def _figure(options: argparse.Namespace) -> int:
-    from .studies import record
+    from .commands import common, run
 
-    return _reported(lambda: record.redraw(options.result))
+    return common.reported(lambda: run.redraw(options.result))
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .studies import checked
+    from .commands import check, common
 
     if options.list:
-        return _reported(lambda: checked.listed(options.what, options.files))
-    return checked.run(options.what, options.samples, options.seed, options.json, options.files)
+        return common.reported(lambda: check.listed(options.what, options.places))
+    return check.run(options.what, options.samples, options.seed, options.json, options.places)
 
 
 _COMMANDS = {"list": _list, "run": _run, "sweep": _sweep, "check": _check, "figure": _figure}
-
-
-def _reported(action) -> int:
-    """Run and print the lines it returns; a refusal is one line and its exit code (2)."""
-    from .studies.record import RecordError
-
-    try:
-        for line in action():
-            print(line)
-    except RecordError as fault:
-        print(*fault.args, sep="\n", file=sys.stderr)
-        return fault.code
-    return 0
 
 
 if __name__ == "__main__":

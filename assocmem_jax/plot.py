@@ -1,5 +1,6 @@
 """Trajectories and Datasets on matplotlib Axes. The only module that imports matplotlib."""
 
+import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from . import checks
+from .files import put
 
 # Okabe and Ito: told apart by the colour-blind, and in grey by the line styles beside them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^vDP*"
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 COLUMN, PAGE = 3.25, 6.75  # inches: one column, two columns
-
 _RC = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.2, "axes.linewidth": 0.6,
@@ -42,8 +43,10 @@ def panels(rows: int, columns: int, height: float, width: float = PAGE, **option
 
 def save(figure: Figure, stem: Path) -> None:
     """PNG and PDF side by side; the same figure gives the same bytes."""
-    figure.savefig(stem.with_suffix(".png"))
-    figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
+    for ending, options in ((".png", {}), (".pdf", {"metadata": {"CreationDate": None}})):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=ending[1:], **options)
+        put(stem.with_name(stem.name + ending), drawn.getvalue())
 
 
 def line(ax: Axes, x, y, *, colour: int = 0, label: str | None = None, **options: Any) -> None:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 import machine
-from assocmem_jax.config import load
+from assocmem_jax.studies.config import load
 
 RATES, TRANSIENT, KEPT = 1000, 2000, 1000
 

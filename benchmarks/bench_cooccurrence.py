@@ -37,8 +37,8 @@ def main():
     keys = jax.random.split(jax.random.key(0), 2)
     task = am.CooccurrenceTask.training(keys[0])
     model = am.CooccurrenceTransformer.kaiming(task, keys[1])
-    reduced = am.CooccurrenceSystem.from_transformer(model)
-    watch = {"loss": am.loss, "kinds": am.kind_losses, "G": am.token_values}
+    reduced = am.cooccurrence.CooccurrenceSystem.from_transformer(model)
+    watch = {"loss": am.loss, "kinds": am.cooccurrence.kind_losses, "G": am.cooccurrence.token_values}
 
     def run(start, steps, every=100):
         descent = am.Descent(optax.sgd, steps, learning_rate=RATE)

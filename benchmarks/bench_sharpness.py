@@ -23,7 +23,7 @@ def main():
     )
     memory = am.LinearMemory.gaussian(task, keys[2])
     ours, compile_time = machine.seconds(jax.jit(am.sharpness), task, memory)
-    dense = np.asarray(am.hessian(task, memory))
+    dense = np.asarray(am.memory.hessian(task, memory))
     began = time.perf_counter()
     expected = np.linalg.eigvalsh(dense)[-1]
     competitor = time.perf_counter() - began

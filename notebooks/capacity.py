@@ -42,7 +42,7 @@ for load in (0.05, 0.3):
     path = network.path(patterns.cues)  # (steps + 1, N, d)
     energy = jax.vmap(jax.vmap(network.energy))(path)
     assert jnp.diff(energy, axis=0).max() < 1e-9  # it never rises
-    ends[load] = float(am.overlaps(patterns, network).mean())
+    ends[load] = float(am.retrieval.overlaps(patterns, network).mean())
     print(f"N = {load:g} d: energy {energy[0].mean():.1f} → {energy[-1].mean():.1f}, overlap {ends[load]:.3f}")
 assert ends[0.05] > 0.99 > 0.8 > ends[0.3]
 
@@ -136,7 +136,7 @@ def errors(key, cut):
     task = am.AssociationTask(
         p, jnp.arange(n) % m, am.embeddings.gaussian(keys[0], n, 100), am.embeddings.sphere(keys[1], m, 100)
     )
-    schemes = (am.schemes.equal(task), am.schemes.frequency(task), am.schemes.top(p, cut))
+    schemes = (am.memory.schemes.equal(task), am.memory.schemes.frequency(task), am.memory.schemes.top(p, cut))
     return jnp.stack([am.error(task, am.LinearMemory.outer_product(task, q)) for q in schemes])
 
 
@@ -145,7 +145,7 @@ print("error of q = 1, q = p, top d/8:", *(f"{v:.3f}" for v in mean))
 assert mean[2] < mean[1] < mean[0]
 
 # %% [markdown]
-# An optimizer is a scheme too: `am.scheme` reads $q(x)$ off a trained W. One population step leaves $q = \eta p$
+# An optimizer is a scheme too: `am.memory.scheme` reads $q(x)$ off a trained W. One population step leaves $q = \eta p$
 # exactly; Adam with $\beta = 0$ flattens it.
 
 # %%
@@ -157,7 +157,7 @@ runs = {
 }
 for name, descent in runs.items():
     run = am.simulate(task, am.LinearMemory.zeros(task), descent, every=descent.steps, key=jr.key(5))
-    q = am.scheme(task, run.model)
+    q = am.memory.scheme(task, run.model)
     print(f"{name:>12}: q(10)/q(1) = {q[9] / q[0]:.3f}, p(10)/p(1) = {p[9] / p[0]:.3f}, error {run.observed['error'][-1]:.3f}")
     if name == "one step":
         assert jnp.allclose(q, task.probabilities, rtol=1e-9)

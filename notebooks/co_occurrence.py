@@ -35,7 +35,7 @@ import assocmem_jax as am
 task = am.CooccurrenceTask.training(jax.random.key(0), counts=(12, 4, 4, 4), length=4, dimension=43, distinct=True)
 print(task.tokens[:3], task.labels[:3], task.kinds)
 transformer = am.CooccurrenceTransformer.gaussian(task, jax.random.key(1), width=96, neurons=64)
-system = am.CooccurrenceSystem.from_transformer(transformer)
+system = am.cooccurrence.CooccurrenceSystem.from_transformer(transformer)
 
 # %% [markdown]
 # ## The system is the transformer
@@ -61,10 +61,10 @@ assert apart < 1e-12
 watch = dict(
     loss=am.loss,
     error=am.error,
-    kinds=am.kind_losses,
-    value=am.token_values,
-    scores=am.attention_scores,
-    balance=am.balance,
+    kinds=am.cooccurrence.kind_losses,
+    value=am.cooccurrence.token_values,
+    scores=am.cooccurrence.attention_scores,
+    balance=am.cooccurrence.balance,
 )
 descent = am.Descent(optax.sgd, 3000, learning_rate=8e-3)
 run = am.simulate(task, system, descent, observe=watch, every=5, until=am.perfect_accuracy(hold=None))

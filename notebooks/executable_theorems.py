@@ -68,7 +68,7 @@ assert not any((claim.excess() > claim.within).any() for claim in claims["correc
 # %%
 task = am.two_tokens(smallest["alpha"], smallest["p1"])
 dynamics = am.Descent(optax.sgd, 30, learning_rate=smallest["rate"])
-run = am.simulate(task, am.LinearMemory.zeros(task), dynamics, observe=dict(gammas=am.gammas))
+run = am.simulate(task, am.LinearMemory.zeros(task), dynamics, observe=dict(gammas=am.memory.gammas))
 with am.plot.paper():
     figure, ax = plt.subplots(figsize=(3.25, 2.2), layout="constrained")
     am.plot.line(ax, run.steps, run.observed["gammas"][:, 0], colour=0, marker="o", markersize=2, label="γ₁(t)")

@@ -28,7 +28,7 @@ import assocmem_jax as am
 
 task = am.two_tokens(alpha=0.95, p1=0.75)
 memory = am.LinearMemory.zeros(task)
-watch = dict(loss=am.loss, error=am.error, margins=am.margins, gammas=am.gammas)
+watch = dict(loss=am.loss, error=am.error, margins=am.margins, gammas=am.memory.gammas)
 
 # %% [markdown]
 # ## A spike

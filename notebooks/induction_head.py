@@ -40,11 +40,11 @@ print("outputs: ", [task.decode(first.outputs[k : k + 1]) for k in range(4)])
 # %%
 model = am.InductionTransformer.published(task, jax.random.key(0), width=128)
 watch = dict(
-    accuracy=am.in_context_accuracy,
-    output2=am.recall_output2,
-    key2=am.recall_key2,
-    key1=am.recall_key1,
-    key1_early=am.recall_key1_early,
+    accuracy=am.induction.in_context_accuracy,
+    output2=am.induction.recall_output2,
+    key2=am.induction.recall_key2,
+    key1=am.induction.recall_key1,
+    key1_early=am.induction.recall_key1_early,
 )
 
 
@@ -73,7 +73,7 @@ with am.plot.paper():
 # followed the same letter earlier.
 
 # %%
-maps = np.asarray(am.attention_maps(task, trained))
+maps = np.asarray(am.induction.attention_maps(task, trained))
 letters = [{"\n": "↵", " ": "␣"}.get(c, c) for c in task.decode(first.tokens)]
 with am.plot.paper():
     figure, axes = plt.subplots(1, 2, figsize=(6.5, 3.1), layout="constrained")

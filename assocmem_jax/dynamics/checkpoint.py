@@ -1,12 +1,8 @@
 """Runs that survive: PyTrees on disk, whole or not at all, and long runs in segments."""
 
-import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import checks
+from ..files import checksum, put, versions
 from .trajectory import Trajectory
 
 _FORMAT = "assocmem_jax checkpoint 1"
@@ -36,20 +33,11 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
     content = body.getvalue()
     header = {
         "format": _FORMAT, "leaves": _described(tree), "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(), "about": about,
-        "versions": {name: metadata.version(name) for name in ("jax", "equinox", "optax")},
+        "sha256": checksum(content), "about": about,
+        "versions": versions("jax", "equinox", "optax"),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(header).encode() + b"\n" + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
+    put(path, json.dumps(header).encode() + b"\n" + content)
 
 
 def load(path: str | Path, like: Any) -> Any:
@@ -186,6 +174,6 @@ def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
         raise CheckpointError(f"{path}: is not a checkpoint of this version")
     if len(content) != header["bytes"]:
         raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {header['bytes']}")
-    if hashlib.sha256(content).hexdigest() != header["sha256"]:
+    if checksum(content) != header["sha256"]:
         raise CheckpointError(f"{path}: has been altered: its checksum is wrong")
     return header, content

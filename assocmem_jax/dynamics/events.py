@@ -1,7 +1,6 @@
 """Conditions to wait for during a run."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -48,14 +47,6 @@ class _LossBelow(eqx.Module):
         return self.level - task.loss(model)
 
 
-class _ScoresMoved(eqx.Module):
-    start: Array
-    level: Array
-
-    def __call__(self, task, model):
-        return jnp.max(jnp.abs(model.table - self.start)) - self.level
-
-
 def perfect_accuracy(hold: int | None = 1) -> Until:
     """All margins positive: zero error. For co-occurrence, the end of Phase 1: all training samples right."""
     return Until(_MarginAbove(checks.floats(0.0)[0], None), hold)
@@ -73,13 +64,3 @@ def loss_below(level: Scalar, hold: int | None = 1) -> Until:
     """Population loss below a level, in nats."""
     checks.positive("level", level)
     return Until(_LossBelow(checks.floats(level)[0]), hold)
-
-
-def scores_moved(model: Any, level: Scalar, hold: int | None = 1) -> Until:
-    """Some attention score μᵀW_KᵀW_Qν has moved by more than ``level`` from where ``model`` has it.
-
-    Cooc's Phase 1 is over when all samples are right (``perfect_accuracy``) and was one only if this has
-    not happened by then.
-    """
-    checks.positive("level", level)
-    return Until(_ScoresMoved(model.table, checks.floats(level)[0]), hold)

@@ -239,3 +239,52 @@ def flow_times(flow: GradientFlow, at, dtype) -> Array:
         return jnp.asarray(np.unique(np.concatenate([[0.0], known, [float(flow.t1)]])), dtype)
     ends = [jnp.zeros(1, dtype), at.astype(dtype), flow.t1.astype(dtype)[None]]
     return jnp.sort(jnp.concatenate(ends))
+
+
+def flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode):
+    """(first, stable) hit times of a flow."""
+    never = jnp.asarray(jnp.inf, times.dtype)
+    if waiting is None:
+        return never, never
+    until, condition = waiting
+    if until.hold is not None:
+        hit = jnp.where(solved.status == int(Status.HIT), end, never)
+        return hit, hit
+    # Watching only: solve again with the condition on a grid in s, then twice more on grids inside
+    # the intervals of the first and of the last sign change; linear in s at the end. A double
+    # crossing within one interval of the first grid (1/200 of the horizon in s) is not seen.
+    points = 101
+    horizon = dynamics.clock(times[-1])
+
+    def look(grids):
+        flat = jnp.sort(dynamics.time(grids.reshape(-1)))
+        watched = integrate(
+            dynamics, task, combine, trained, flat, condition, None, mode, diffrax.NoProgressMeter()
+        ).saved
+        s, holds = dynamics.clock(flat), watched > 0
+        rise = holds[1:] & ~holds[:-1]
+        k = jnp.arange(rise.shape[0])
+        ends = jnp.min(jnp.where(rise, k, k.shape[0] - 1)), jnp.max(jnp.where(rise, k, 0))
+        left = jnp.stack([s[i] for i in ends])
+        right = jnp.stack([s[i + 1] for i in ends])
+        low = jnp.stack([watched[i] for i in ends])
+        slope = jnp.stack([watched[i + 1] - watched[i] for i in ends])
+        cross = left - (right - left) * low / jnp.where(slope > 0, slope, 1)
+        return left, right, dynamics.time(cross), jnp.any(rise), holds[0], holds[-1]
+
+    unit = jnp.linspace(0, 1, points, dtype=times.dtype)
+    never_rises = jnp.asarray(False)
+
+    def refine(k, state):
+        left, right, *_, rises, at_start, at_end = state
+        found = look(left[:, None] + (right - left)[:, None] * unit)
+        # What holds over the whole horizon is learnt in the first pass.
+        whole = [jnp.where(k == 0, new, old) for new, old in zip(found[3:], (rises, at_start, at_end))]
+        return *found[:3], *whole
+
+    half = jnp.stack([jnp.zeros_like(horizon), horizon / 2])
+    state = (half, half + horizon / 2, half, never_rises, never_rises, never_rises)
+    _, _, cross, rises, at_start, at_end = jax.lax.fori_loop(0, 3, refine, state)
+    first = jnp.where(at_start, 0.0, jnp.where(rises, cross[0], never))
+    stable = jnp.where(at_end, jnp.where(rises, cross[1], 0.0), never)
+    return first, stable

@@ -13,13 +13,14 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .. import checks
+from ..files import versions
 from ..models import AbstractModel
 from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..tasks import AbstractTask
 from .descent import Descent
 from .events import Until
-from .flow import GradientFlow, flow_times, integrate
+from .flow import GradientFlow, flow_hits, flow_times, integrate
 from .marching import march, start
 from .stochastic import StochasticFlow
 from .trajectory import REMEDY, Provenance, SimulationError, Status, Trajectory
@@ -46,7 +47,7 @@ def simulate(
     """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
 
     - ``observe``: name → function ``(task, model) -> array``; loss and error unless given. Weights
-      are kept only if asked for: ``dict(W=am.weights)``.
+      are kept only if asked for: ``dict(W=am.memory.weights)``.
     - ``every`` (steps, for descent and stochastic flow) or ``at`` (steps; times for a flow): when to
       observe. The initial and the final state are always included. Even spacing is differentiable
       in reverse mode; uneven steps in forward mode only.
@@ -159,7 +160,7 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, sta
         times = marks.astype(dtype)
         solved = integrate(dynamics, task, combine, trained, times, look, waiting, mode, meter)
         end = jnp.minimum(dynamics.time(solved.clock), dynamics.t1.astype(dtype))
-        first, stable = _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode)
+        first, stable = flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode)
         return Trajectory(
             times=jnp.minimum(times, end),
             steps=jnp.full(times.shape, -1, jnp.int32),
@@ -190,55 +191,6 @@ def _run(task, trained, frozen, dynamics, observe, marks, until, key, meter, sta
     )
 
 
-def _flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode):
-    """(first, stable) hit times of a flow."""
-    never = jnp.asarray(jnp.inf, times.dtype)
-    if waiting is None:
-        return never, never
-    until, condition = waiting
-    if until.hold is not None:
-        hit = jnp.where(solved.status == int(Status.HIT), end, never)
-        return hit, hit
-    # Watching only: solve again with the condition on a grid in s, then twice more on grids inside
-    # the intervals of the first and of the last sign change; linear in s at the end. A double
-    # crossing within one interval of the first grid (1/200 of the horizon in s) is not seen.
-    points = 101
-    horizon = dynamics.clock(times[-1])
-
-    def look(grids):
-        flat = jnp.sort(dynamics.time(grids.reshape(-1)))
-        watched = integrate(
-            dynamics, task, combine, trained, flat, condition, None, mode, diffrax.NoProgressMeter()
-        ).saved
-        s, holds = dynamics.clock(flat), watched > 0
-        rise = holds[1:] & ~holds[:-1]
-        k = jnp.arange(rise.shape[0])
-        ends = jnp.min(jnp.where(rise, k, k.shape[0] - 1)), jnp.max(jnp.where(rise, k, 0))
-        left = jnp.stack([s[i] for i in ends])
-        right = jnp.stack([s[i + 1] for i in ends])
-        low = jnp.stack([watched[i] for i in ends])
-        slope = jnp.stack([watched[i + 1] - watched[i] for i in ends])
-        cross = left - (right - left) * low / jnp.where(slope > 0, slope, 1)
-        return left, right, dynamics.time(cross), jnp.any(rise), holds[0], holds[-1]
-
-    unit = jnp.linspace(0, 1, points, dtype=times.dtype)
-    never_rises = jnp.asarray(False)
-
-    def refine(k, state):
-        left, right, *_, rises, at_start, at_end = state
-        found = look(left[:, None] + (right - left)[:, None] * unit)
-        # What holds over the whole horizon is learnt in the first pass.
-        whole = [jnp.where(k == 0, new, old) for new, old in zip(found[3:], (rises, at_start, at_end))]
-        return *found[:3], *whole
-
-    half = jnp.stack([jnp.zeros_like(horizon), horizon / 2])
-    state = (half, half + horizon / 2, half, never_rises, never_rises, never_rises)
-    _, _, cross, rises, at_start, at_end = jax.lax.fori_loop(0, 3, refine, state)
-    first = jnp.where(at_start, 0.0, jnp.where(rises, cross[0], never))
-    stable = jnp.where(at_end, jnp.where(rises, cross[1], 0.0), never)
-    return first, stable
-
-
 def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
     try:
         shape = jax.eval_shape(lambda t, m: m.scores(t), task, model).shape
@@ -252,13 +204,10 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
 
 
 def _label(result: Trajectory, began: float) -> Trajectory:
-    import importlib.metadata as metadata
-
-    versions = {name: metadata.version(name) for name in ("jax", "equinox", "diffrax", "optax")}
     leaf = jax.tree.leaves(result.observed or result.times)[0]
     (device,) = list(leaf.devices())[:1]
     entries = Provenance(
-        versions=versions,
+        versions=versions("assocmem_jax", "jax", "equinox", "diffrax", "optax"),
         device=str(device.device_kind),
         dtype=str(result.times.dtype),
         wall_time=time.perf_counter() - began,

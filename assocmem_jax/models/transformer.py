@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
-from ..tasks import BigramTask
+from ..systems.induction.task import BigramTask
 from .base import AbstractSequenceModel
 
 

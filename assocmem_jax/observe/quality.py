@@ -1,33 +1,14 @@
 """What the model predicts: loss, error, margins, probabilities, and the papers' coordinates."""
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import checks
 from ..models import AbstractModel
-from ..tasks import AbstractTask, AssociationTask
+from ..tasks import AbstractTask
 
 
 def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """Population cross-entropy L(W) in nats, GD (2)–(3)."""
     return task.loss(model)
-
-
-def particles(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
-    """Scores w_xj = u_jᵀ W e_x, GD (10)."""
-    return model.scores(task)
-
-
-def probabilities(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
-    """p_W(y|x) = softmax of the scores, GD (8)."""
-    return jax.nn.softmax(model.scores(task), axis=-1)
-
-
-def pairwise_margins(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
-    """m_i(x) = w_{x f*(x)} − w_{x i}, GD (13); column f*(x) is 0. Soft labels: f* = argmax p(y|x)."""
-    scores = model.scores(task)
-    return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
 
 
 def margins(task: AbstractTask, model: AbstractModel) -> Float[Array, " n"]:
@@ -45,35 +26,3 @@ def error(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     the error is 1 (an argmax that takes the lowest index would read chance or better there).
     """
     return task.error(model)
-
-
-def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
-    """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
-
-    m₁ = γ₁+γ₂ and m₂ = γ₂−γ₁; γ₂ is the max-margin direction. GD (21) and the captions print
-    another sign and factor (docs/theory.md: gd.23): see ``plane``.
-    """
-    if task.num_tokens != 2 or task.num_classes != 2:
-        checks.refuse(
-            "task",
-            "of two tokens and two classes (GD (18))",
-            f"{task.num_tokens} tokens, {task.num_classes} classes",
-            "use am.plane or am.margins",
-        )
-    m1, m2 = margins(task, model)
-    return jnp.stack([(m1 - m2) / 2, (m1 + m2) / 2])
-
-
-def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
-    """γ_i = (u₂−u₁)ᵀ W f_i on the standard basis (f_i), GD (21): all of W that two classes see."""
-    weight = weights(task, model)
-    if task.num_classes != 2:
-        checks.refuse("task", "of two classes (GD (21))", f"{task.num_classes} classes")
-    return (task.outputs[1] - task.outputs[0]) @ weight
-
-
-def weights(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
-    """W itself: observe it to keep the weights."""
-    if not model.weight_space:
-        checks.refuse("model", "one that holds W", type(model).__name__, "use LinearMemory")
-    return model.weight  # pyright: ignore[reportAttributeAccessIssue]

@@ -10,6 +10,7 @@ from .claims import at_least as at_least
 from .claims import at_most as at_most
 from .claims import equal as equal
 from .registry import Statement as Statement
+from .registry import forget as forget
 from .registry import statement as statement
 from .registry import statements as statements
 from .shrink import shrink as shrink

@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from .. import checks
+from ..files import versions
+from ..machine import cores
 from ..sweeps import Integers
 from ..sweeps.axes import drawn
-from ..sweeps.memory import cores
 from .claims import Claim
 from .registry import Statement, statements
 
@@ -194,13 +195,10 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, with what it takes to run it again. Infinite numbers as strings."""
-        import importlib.metadata as metadata
-
-        names = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy")
         entries = {
             "samples": self.samples, "seed": self.seed, "seconds": round(self.seconds, 3), "ok": self.ok,
             "dtype": "float64", "device": jax.devices()[0].device_kind,
-            "versions": {name: metadata.version(name) for name in names},
+            "versions": versions("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy"),
             "statements": [verdict.record() for verdict in self.verdicts],
         }  # fmt: skip
         return json.dumps(_finite(entries), indent=1, ensure_ascii=False, allow_nan=False)

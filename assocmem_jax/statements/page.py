@@ -1,20 +1,15 @@
 """docs/theory.md from the registry: ``python -m assocmem_jax.statements.page > docs/theory.md``."""
 
 from ..sweeps import Integers, LogUniform
+from ..systems import sources
 from .registry import Statement, statements
 
-_SOURCES = {
-    "gd": "GD: Cabannes, Simsek, Bietti 2024, *Learning Associative Memories with Gradient Descent*",
-    "birth": "Birth: Bietti et al. 2023, *Birth of a Transformer: A Memory Viewpoint*",
-    "slides": "Slides: Bietti 2025, *Associative Memories as a Building Block in Transformers*",
-    "cooc": "Cooc: Yang et al. 2024, *Training Dynamics of Transformers to Recognize Word Co-occurrence*",
-    "beyond": "Beyond print: found here",
-}
 _VERDICTS = {"right": "right", "false": "**false**", "open": "open", "new": "–"}
 _HEAD = """\
 # Theory you can execute
 
-Generated from the registry by `make theory`: edit `assocmem_jax/statements/`, not this page.
+Generated from the registry by `make theory`: edit the statements
+of the wings (`assocmem_jax/systems/*/statements`), not this page.
 
 Each statement below is a program. `assocmem check` draws problems from its domain, runs the simulator and the
 closed forms on them in float64, and says how the **printed** form fares and how the **corrected** one does;
@@ -34,15 +29,15 @@ Tolerances are derived from rounding (ε = 2⁻⁵²) or from the error control 
 def markdown() -> str:
     """The page."""
     everything = statements()
-    ours = [s for s in everything if s.source in _SOURCES]
+    ours = [s for s in everything if s.source in sources()]
     lines = [_HEAD.rstrip("\n")]
     for s in ours:
         link = f"[{s.id}](#{_anchor(s)})"
         lines.append(f"| {link} | {_text(s.where)} | {_text(s.says)} | {_VERDICTS[s.verdict]} | {s.status} |")
-    for source, title in _SOURCES.items():
-        lines += ["", f"## {title}"]
+    for name, source in sources().items():
+        lines += ["", f"## {source.title}"]
         for s in ours:
-            if s.source == source:
+            if s.source == name:
                 lines += ["", *_section(s)]
     return "\n".join(lines) + "\n"
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import jax
 
-from .. import checks
+from .. import checks, systems
 from ..sweeps import Integers, LogUniform, Uniform
 from .claims import Claim
 
 Law = Uniform | LogUniform | Integers
 Forms = Mapping[str, Claim | tuple[Claim, ...]]
 
-# Where the statements that come with the package are written, in the order of their tables.
-ROOMS = ("gd", "birth", "slides", "cooc", "beyond")
+# The law of a seed from which random embeddings are drawn.
+SEEDS = Integers(0, 2**31 - 2)
 VERDICTS = ("right", "false", "open", "new")
 
 
@@ -154,9 +154,13 @@ def statement(
             taken, given = set(inspect.signature(forms).parameters), {*domain, *cases[0]}
             if taken != given:
                 checks.refuse(id, f"a function of {', '.join(sorted(given))}", ", ".join(sorted(taken)))
-        own = forms is None or forms.__module__.startswith(f"{__package__}.")
-        if id.partition(".")[0] in ROOMS and not own:
+        own = forms is None or forms.__module__.startswith(f"{systems.__name__}.")
+        if id.partition(".")[0] in systems.sources() and not own:
             checks.refuse("id", "outside the papers' own names", repr(id), "for example 'mine.1'")
+        if id in _REGISTRY:
+            checks.refuse(
+                "id", "new", f"{id!r}, which is registered", f"am.statements.forget({id!r}) drops the other"
+            )
         proof = inspect.cleandoc(forms.__doc__ or "") if forms is not None else ""
         fields: dict[str, Any] = {"proof": proof} | more
         made = Statement(id, says, forms, domain, cases, **fields)
@@ -166,12 +170,19 @@ def statement(
     return register
 
 
+def forget(id: str) -> None:
+    """Drop a statement, so that its id is free again (a cell of a notebook that is run twice)."""
+    if _REGISTRY.pop(id, None) is None:
+        checks.refuse("id", "that of a registered statement", repr(id))
+
+
 def statements(*which: str) -> list[Statement]:
     """The statements registered, in order: all, or those of a source ("gd") or of an id ("gd.8")."""
-    for room in ROOMS:
-        importlib.import_module(f".{room}", __package__)
-    first = {source: place for place, source in enumerate(ROOMS)}
-    everything = sorted(_REGISTRY.values(), key=lambda s: first.get(s.source, len(ROOMS)))
+    for wing in systems.wings().values():
+        for module in wing.statements:
+            importlib.import_module(f"{wing.package}.{module}")
+    first = {source: place for place, source in enumerate(systems.sources())}
+    everything = sorted(_REGISTRY.values(), key=lambda s: first.get(s.source, len(first)))
     if not which:
         return everything
     chosen = []

@@ -1,1 +1,1 @@
-"""One module per paper: a figure or claim is a config schema, a run, a figure and a report."""
+"""What a study is, how a config becomes one, which there are. Those of the papers are in the wings."""

@@ -1,15 +1,13 @@
 """A sweep of the user's own: a function named in a config, over the axes named there."""
 
-import importlib
-import os
-import sys
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ..config import Count, Positive, Range, Real, Section, SweepStudy
+from .. import named
+from .study import Count, Positive, Range, Real, Section, SweepStudy
 
-Named = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Named = Annotated[str, Field(pattern=named.PATTERN)]
 Statistic = str | Real
 
 
@@ -39,7 +37,7 @@ class Sampled(Section):
 
 
 class UserSweep(SweepStudy):
-    """``function = "module:name"``, imported from the working directory or the environment."""
+    """``function = "module:name"`` or ``"path/to/file.py:name"`` (``assocmem_jax/named.py``)."""
 
     title: ClassVar[str] = "Sweep"
     function: Named
@@ -67,8 +65,8 @@ class UserSweep(SweepStudy):
         if self.reduce:
             options["reduce"] = sweeps.over_seeds(*self.reduce)
         if self.predict is not None:
-            options["predict"] = _imported(self.predict)
-        return _imported(self.function), axes | self.fixed | options
+            options["predict"] = named.named(self.predict)
+        return named.named(self.function), axes | self.fixed | options
 
     def report(self, data):
         import numpy as np
@@ -96,17 +94,3 @@ class UserSweep(SweepStudy):
         axes[0, 0].set_xlabel(str(table.dims[0]) if table.dims else "")
         axes[0, 0].set_ylabel(str(name).replace("_", " "))
         return figure
-
-
-def _imported(name: str) -> Any:
-    from .record import RecordError
-
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as fault:
-        raise RecordError(f"function = {name!r}: {module} cannot be imported: {fault}") from None
-    except AttributeError:
-        raise RecordError(f"function = {name!r}: {module} has no {attribute!r}") from None

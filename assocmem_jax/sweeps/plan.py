@@ -1,19 +1,19 @@
 """A sweep before it runs: fn traced, the grid cut, the result laid out, the program compiled."""
 
 import functools
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from .. import checks
-from . import memory, tiles
+from .. import machine as memory
+from ..files import checksum, versions
+from . import tiles
 from .axes import Blocks, Grid, blocks
 from .reduce import OverSeeds
 from .store import Layout
@@ -48,7 +48,12 @@ class Plan(NamedTuple):
     @property
     def attributes(self) -> dict[str, Any]:
         kept = {k: self.description[k] for k in ("function", "identity", "tile", "precision")}
-        kept |= {"sweep": json.dumps(self.description), "versions": _versions()}
+        kept |= {
+            "sweep": json.dumps(self.description),
+            "versions": json.dumps(
+                versions("assocmem_jax", "jax", "equinox", "diffrax", "optax"), sort_keys=True
+            ),
+        }
         return kept if self.config is None else kept | {"config": self.config}
 
     @property
@@ -121,7 +126,7 @@ def prepare(
         "precision": "float64" if double else "float32",
     }  # fmt: skip
     identity = (traced.digest, grid.digest(), tile, description["reduce"], description["precision"])
-    description["identity"] = hashlib.sha256(repr(identity).encode()).hexdigest()
+    description["identity"] = checksum(repr(identity).encode())
     return Plan(fn, grid, traced, cut, tile, reduce, predict, variables, description, units or {}, config)
 
 
@@ -155,12 +160,6 @@ def program(plan: Plan) -> Program:
     key = (plan.traced.digest, axes, plan.grid.replicas, plan.blocks, plan.tile, devices)
     make = functools.partial(Program, plan.traced, plan.grid, plan.blocks, plan.tile, devices)
     return _kept(_PROGRAMS, key, make).on(plan.grid)
-
-
-@functools.cache
-def _versions() -> str:
-    names = ("assocmem_jax", "jax", "equinox", "diffrax", "optax")
-    return json.dumps({name: metadata.version(name) for name in names}, sort_keys=True)
 
 
 def _measure(traced: Traced, grid: Grid) -> tuple[int, dict[str, float]]:

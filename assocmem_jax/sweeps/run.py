@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from .. import checks
-from . import memory
+from .. import machine as memory
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
 from .store import Store, StoreError, create

@@ -11,7 +11,6 @@ A task's chunks are written by one process, synced, then committed by its record
 place, synced, renamed). Nothing is written twice; a task without a record is computed again.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..files import checksum, put, sync
 from .axes import Blocks, Grid, Joint
 from .tiles import Outcome, Variable
 
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
 def sealed(record: Mapping[str, Any]) -> str:
     """JSON that carries its own checksum."""
     body = json.dumps(dict(record), sort_keys=True)
-    check = hashlib.sha256(body.encode()).hexdigest()
+    check = checksum(body.encode())
     return json.dumps({**record, "check": check}, sort_keys=True, indent=1) + "\n"
 
 
@@ -75,33 +75,9 @@ def unsealed(text: str) -> dict[str, Any]:
     return record
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _put(path: Path, text: str) -> None:
-    """Write atomically: beside, sync, rename, sync the directory."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
 def _digest(path: Path) -> list[Any]:
     content = path.read_bytes()
-    return [len(content), hashlib.sha256(content).hexdigest()]
+    return [len(content), checksum(content)]
 
 
 def _check(path: Path, expected: list[Any]) -> str | None:
@@ -155,7 +131,7 @@ def _skeleton(path: Path, layout: Layout) -> None:
             attributes=variable_attributes(name, layout.units),
         )  # fmt: skip
     files = {str(f.relative_to(path)): _digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
-    _put(path / COMMITS / "manifest.json", sealed({"files": files, "attributes": dict(attributes)}))
+    put(path / COMMITS / "manifest.json", sealed({"files": files, "attributes": dict(attributes)}))
 
 
 def variable_attributes(name: str, units: Mapping[str, str]) -> dict[str, Any]:
@@ -249,17 +225,17 @@ class Store:
         for name in sorted(values, key=lambda n: (n == "status", n)):
             self.array(name)[self.blocks.region(task)] = values[name]
             chunk = self.chunk(name, task)
-            _sync(chunk)
-            _sync(chunk.parent)
+            sync(chunk)
+            sync(chunk.parent)
             files[str(chunk.relative_to(self.path))] = _digest(chunk)
         record = {"task": task, "files": files, "host": socket.gethostname(), **about}
-        _put(self.record(task), sealed(record))
+        put(self.record(task), sealed(record))
         self.give_up(task)
 
     def complete(self) -> None:
         """Say that every task is done."""
         if not (self.commits / "complete.json").exists():
-            _put(self.commits / "complete.json", sealed({"tasks": len(self.blocks)}))
+            put(self.commits / "complete.json", sealed({"tasks": len(self.blocks)}))
 
     def records(self) -> Iterable[dict[str, Any]]:
         """All sound records."""

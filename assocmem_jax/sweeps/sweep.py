@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from . import memory
+from .. import machine as memory
 from .axes import grid
 from .plan import Plan, prepare, program
 from .reduce import OverSeeds

@@ -48,7 +48,6 @@ _OF_STATUS = {
     Status.DIVERGED: Outcome.DIVERGED,
     Status.NON_FINITE: Outcome.NON_FINITE,
 }
-
 # On CPU a tile's loop state should stay in the first-level cache (measured: benchmarks/bench_tiles.py).
 TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024

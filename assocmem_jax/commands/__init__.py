@@ -1,0 +1,1 @@
+"""What the command ``assocmem`` does, behind ``cli.py``."""

@@ -1,0 +1,64 @@
+"""What ``assocmem check`` does."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..files import put
+from ..named import NamedError, is_named, module, named
+from .common import RecordError
+
+
+def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: Sequence[str]) -> int:
+    """Check, print rows as they come; returns the exit code: 1 if a corrected form fails."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    try:
+        if out is not None and (out.is_dir() or not os.access(out.resolve().parent, os.W_OK)):
+            raise RecordError(f"--json {out}: cannot be written there")
+        ids = _registered(what, places)
+        from ..statements import check
+
+        report = check(*ids, samples=samples, seed=seed, show=lambda line: print(line, flush=True))
+        if out is not None:
+            put(out, report.to_json() + "\n")
+    except RecordError as fault:
+        print(*fault.args, sep="\n", file=sys.stderr)
+        return fault.code
+    except ValueError as fault:  # a refusal of ours: one line
+        print(f"assocmem: {fault}", file=sys.stderr)
+        return 2
+    return 0 if report.ok else 1
+
+
+def listed(what: Sequence[str], places: Sequence[str]) -> list[str]:
+    """One line for each statement."""
+    ids = _registered(what, places)
+    from ..statements import statements
+
+    try:
+        found = statements(*ids)
+    except ValueError as fault:
+        raise RecordError(str(fault)) from None
+    return [f"{s.id:<10} {s.verdict:<6} {s.where:<34} {s.says}" for s in found]
+
+
+def _registered(what: Sequence[str], places: Sequence[str]) -> list[str]:
+    """Ids and sources; those of the user's own (``file.py:name``) are looked up, files of ``--from`` run."""
+    try:
+        for place in places:
+            module(place)
+        return [_id(name) if is_named(name) else name for name in what]
+    except NamedError as fault:
+        raise RecordError(str(fault)) from fault
+
+
+def _id(name: str) -> str:
+    from ..statements import Statement
+
+    found = named(name)
+    if not isinstance(found, Statement):
+        raise NamedError(f"{name!r}: must be a statement (@am.statement), got {found!r}")
+    return found.id

@@ -1,0 +1,66 @@
+"""What the commands share: how they refuse, where results go, what JAX is told before it starts."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..named import NamedError
+from ..studies.study import Study
+
+
+class RecordError(Exception):
+    """What is on disk stands in the way: lines to print, and the exit code."""
+
+    def __init__(self, *lines: str, code: int = 2):
+        super().__init__(*(f"assocmem: {line}" for line in lines))
+        self.code = code
+
+
+def reported(action: Callable[[], Iterable[str]]) -> int:
+    """Run and print the lines it returns; a refusal is one line and its exit code (2)."""
+    try:
+        for line in action():
+            print(line)
+    except RecordError as fault:
+        print(*fault.args, sep="\n", file=sys.stderr)
+        return fault.code
+    except NamedError as fault:  # what a config names is not there
+        print(f"assocmem: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def place(config: str, study: Study, ending: str = "") -> Path:
+    """Where a result goes unless told: results/NAME-HASH, named after the config, or, for the config.json of
+    a result, after that result."""
+    path = Path(config).resolve()
+    name = path.parent.name.rpartition("-")[0] or path.parent.name if path.stem == "config" else path.stem
+    return Path("results") / f"{name}-{study.hash()[:8]}{ending}"
+
+
+def prepare(study: Study, devices: int | None = None, *, parallel: bool = False) -> None:
+    """JAX as this study needs it: its precision, and as many CPU devices as there are cores if it (or what
+    is done with it) splits its work, or as many as are asked for."""
+    import jax
+
+    from ..machine import cores
+
+    jax.config.update("jax_enable_x64", study.precision == "float64")
+    if devices is not None:
+        try:
+            jax.config.update("jax_num_cpu_devices", devices)
+        except RuntimeError:
+            raise RecordError("--devices: JAX has started already; its devices cannot be changed") from None
+    elif parallel or study.parallel:
+        with contextlib.suppress(RuntimeError):  # JAX is already running: as many devices as it has
+            jax.config.update("jax_num_cpu_devices", cores())
+
+
+def draw(study: Study, data: Any, stem: Path) -> None:
+    """The figure of a study as PNG and PDF."""
+    from ..plot import paper, save
+
+    with paper():
+        save(study.figure(data), stem)

@@ -1,0 +1,98 @@
+"""A result on disk: config.json, provenance.json, data.zarr, figure.png, figure.pdf.
+
+Written beside its place and moved there when complete, so that a directory is a whole result.
+"""
+
+import datetime
+import json
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from ..files import Fresh, versions
+from ..studies.config import ConfigError, load
+from ..studies.study import Study
+from .common import RecordError, draw, prepare
+
+
+def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
+    """Run a study into ``out`` unless it is there already; returns the lines to print."""
+    if out.exists() and not force:
+        found = _provenance(out)
+        if found is None:
+            raise RecordError(f"{out} exists and is not a result: choose another --out")
+        if found["config_hash"] != study.hash():
+            raise RecordError(f"{out} holds another config: choose another --out, or --force to replace it")
+        return [f"{out} is already there (--force runs it again)", *found["report"], _shown(out)]
+    if out.exists() and _provenance(out) is None:
+        raise RecordError(f"{out} exists and is not a result: --force replaces results only")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    print(f"running {study.study} …", file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    prepare(study)
+    scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
+    from ..dynamics import CheckpointError
+
+    try:
+        data = study.run(scratch)
+    except CheckpointError as fault:
+        raise RecordError(f"{fault}; remove {scratch} to begin again") from None
+    seconds = time.perf_counter() - began
+    provenance = _describe(study, seconds)
+    data.attrs |= {"study": study.study, "config_hash": study.hash(), "seed": study.seed,
+                   "versions": json.dumps(provenance["versions"])}  # fmt: skip
+    provenance["report"] = study.report(data)
+    with Fresh(out) as fresh:
+        (fresh / "config.json").write_text(study.canonical() + "\n", encoding="utf-8")
+        (fresh / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+        data.to_zarr(fresh / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+        draw(study, data, fresh / "figure")
+    shutil.rmtree(scratch, ignore_errors=True)
+    return [f"{study.study}: {seconds:.1f} s", *provenance["report"], _shown(out)]
+
+
+def redraw(out: Path) -> list[str]:
+    """Draw the figure of a result again from its data."""
+    import xarray as xr
+
+    if _provenance(out) is None:
+        raise RecordError(f"{out} is not a result of `assocmem run`")
+    try:
+        study = load(out / "config.json")
+    except ConfigError as fault:
+        raise RecordError(f"{out}/config.json is not a config of this version: {fault.lines[0]}") from None
+    with xr.open_zarr(out / "data.zarr", chunks=None, consolidated=False) as data:
+        draw(study, data.load(), out / "figure")
+    return [_shown(out)]
+
+
+def _shown(out: Path) -> str:
+    return f"figure: {out / 'figure.png'}"
+
+
+def _provenance(out: Path) -> dict | None:
+    try:
+        found = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+        return found if found["complete"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _describe(study: Study, seconds: float) -> dict:
+    import jax
+
+    return {
+        "complete": True,
+        "study": study.study,
+        "config_hash": study.hash(),
+        "seed": study.seed,
+        "dtype": study.precision,
+        "device": jax.devices()[0].device_kind,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_time_seconds": round(seconds, 3),
+    }

@@ -1,0 +1,123 @@
+"""Sweeps in a store: run, look at, verify. What ``assocmem sweep`` does."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ..studies.config import ConfigError, load_text
+from ..studies.study import Study, SweepStudy
+from .common import RecordError, draw, prepare
+
+
+def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int | None) -> list[str]:
+    """Compute what the store lacks; draw the figure when nothing does."""
+    options = _ready(study, devices)
+    from .. import sweeps
+
+    kwargs = {"store": out, "shard": _shard(shard), "overwrite": force, "config": study.canonical()}
+    with _refusals():
+        data = sweeps.sweep(**options, **kwargs)
+    return [*_state(out), *_finish(study, data, out)]
+
+
+def status(out: Path) -> list[str]:
+    """How far a store is."""
+    with _refusals():
+        return _state(out)
+
+
+def verify(out: Path, *, repair: bool = False) -> list[str]:
+    """Read every byte back; raises ``RecordError`` of code 3 if any is wrong, unless repaired."""
+    from ..sweeps.store import Store
+
+    with _refusals():
+        store = Store(out)
+        found = store.verify()
+        lines = [f"{out}: {fault}" for fault in found.faults]
+        if lines and not repair:
+            total = f"{len(lines)} faults; {len(found.damaged)} of {found.tasks} tasks are damaged"
+            raise RecordError(*lines, f"{total} (--repair computes only those again)", code=3)
+        if not lines:
+            return [f"{out}: {found.committed} of {found.tasks} tasks committed, every byte as written"]
+        text = store.attributes.get("config")
+        if text is None:
+            raise RecordError(
+                f"{out}: was not made by a config: am.sweep(…, store=…, repair=True) repairs it"
+            )
+        try:
+            study = load_text(text, f"{out}/zarr.json")
+        except ConfigError as fault:
+            raise RecordError(f"{out}: its config is not one of this version: {fault.lines[0]}") from None
+        options = _ready(study, None)
+        from .. import sweeps
+
+        sweeps.sweep(**options, store=out, repair=True, config=study.canonical())
+        again = Store(out).verify()
+    if again.faults:
+        raise RecordError(*(f"{out}: {fault}" for fault in again.faults), code=3)
+    return [*lines, f"repaired: {len(found.damaged)} of {found.tasks} tasks were computed again"]
+
+
+def _ready(study: Study, devices: int | None) -> dict[str, Any]:
+    """JAX set up for this study, and the arguments of its sweep."""
+    if not isinstance(study, SweepStudy):
+        raise RecordError(f"{study.study} is not a sweep; assocmem run runs it")
+    prepare(study, devices, parallel=True)
+    return study.options()
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not int(found[1]) < int(found[2]):
+        raise RecordError(f"--shard must be I/N with 0 ≤ I < N, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+class _refusals:
+    """Refusals of the sweep, as the one line that the command prints."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, fault, trace):
+        from ..sweeps import StoreError, SweepError
+
+        if isinstance(fault, StoreError | SweepError | MemoryError | ValueError):
+            raise RecordError(str(fault)) from None
+
+
+def _state(out: Path) -> list[str]:
+    from ..sweeps.store import Store
+
+    store = Store(out)
+    records = list(store.records())
+    outcomes: dict[str, int] = {}
+    failures: list[str] = []
+    for record in records:
+        for name, count in record["outcomes"].items():
+            outcomes[name] = outcomes.get(name, 0) + count
+        failures += [f"task {record['task']}, lane {k}: {text}" for k, text in record["failures"].items()]
+    seconds = sum(record["seconds"] for record in records)
+    plan, shape = store.plan, " × ".join(map(str, store.blocks.shape))
+    lines = [
+        f"{out}: {len(records)} of {len(store.blocks)} tasks committed, {seconds:.1f} s of work",
+        f"  {plan['function']}, {shape}, tile {plan['tile']}, {plan['precision']}, {plan['identity'][:12]}",
+        "  lanes: " + (", ".join(f"{n:,} {name}" for name, n in sorted(outcomes.items())) or "none yet"),
+    ]
+    begun = sorted({int(p.name[:8]) for p in store.commits.glob("*.try-*")})
+    if begun:
+        lines.append(f"  begun and not committed (running, or killed): tasks {begun[:8]}")
+    return lines + [f"  failed: {line}" for line in failures[:8]]
+
+
+def _finish(study: Study, data, out: Path) -> list[str]:
+    from ..sweeps import Outcome
+
+    if (data.status == int(Outcome.PENDING)).any():
+        return [f"  some tasks are pending: `assocmem sweep status {out}`"]
+    data = data.load()
+    stem = out.parent / out.name.removesuffix(".zarr")
+    draw(study, data, stem)
+    return [*study.report(data), f"figure: {stem}.png"]

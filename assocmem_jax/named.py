@@ -1,0 +1,87 @@
+"""One convention for what is the user's own: ``module:Name``, or ``path/to/file.py:Name``.
+
+For a study (``study = …`` in a config), the function of a sweep (``function = …``) and statements
+(``assocmem check``). Standard library only.
+"""
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PATTERN = r"^([^:\n]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$"
+
+
+class NamedError(ValueError):
+    """What is named is not there, or its file cannot be run: one line."""
+
+
+def is_named(text: str) -> bool:
+    """Whether a text has the form of such a name."""
+    return re.match(PATTERN, text) is not None
+
+
+def named(text: str, beside: Path | None = None) -> Any:
+    """The object at ``module:Name`` or ``file.py:Name``.
+
+    Modules are found from the working directory or the environment; files from the working directory, else
+    from the folder ``beside`` (that of the config that names them).
+    """
+    if not is_named(text):
+        raise NamedError(f"must be module:Name or path/to/file.py:Name, got {text!r}")
+    place, _, name = text.rpartition(":")
+    found = module(place, beside)
+    if not hasattr(found, name):
+        raise NamedError(f"{text!r}: {place} has no {name!r}")
+    return getattr(found, name)
+
+
+def module(place: str, beside: Path | None = None) -> ModuleType:
+    """A module by its name, or a file run as one (once: the same file is the same module)."""
+    if not place.endswith(".py"):
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return _run(place, lambda: importlib.import_module(place))
+    path = Path(place)
+    if not path.is_file() and beside is not None:
+        path = beside / path
+    if not path.is_file():
+        raise NamedError(f"{place!r}: no such file")
+    path = path.resolve()
+    known = f"{path.stem}_{abs(hash(str(path))):x}" if path.stem in sys.modules else path.stem
+    for name in (path.stem, known):
+        if getattr(sys.modules.get(name), "__file__", None) == str(path):
+            return sys.modules[name]
+
+    def load() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(known, path)
+        assert spec is not None
+        assert spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[known] = made  # before it runs: its classes are found by their module's name
+        try:
+            spec.loader.exec_module(made)
+        except BaseException:
+            del sys.modules[known]
+            raise
+        return made
+
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    return _run(place, load)
+
+
+def _run(place: str, load) -> ModuleType:
+    try:
+        return load()
+    except Exception as fault:
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        where = f" ({Path(last.filename).name}:{last.lineno})" if last.filename.endswith(".py") else ""
+        where = "" if isinstance(fault, ModuleNotFoundError) else where
+        reason = (str(fault).splitlines() or [""])[0]
+        raise NamedError(f"{place!r} cannot be imported: {type(fault).__name__}: {reason}{where}") from fault

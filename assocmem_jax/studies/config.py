@@ -1,0 +1,247 @@
+"""Configs: TOML in, validated models out, every fault at once, one line each. No JAX here."""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+
+from ..named import NamedError
+from .registry import entries, schema
+from .study import Section, Study
+
+
+class ConfigError(Exception):
+    """All faults of a config; ``lines`` has one for each."""
+
+    def __init__(self, lines: Sequence[str]):
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read, override (``key.path=TOML value``) and validate a config. Raises ``ConfigError``."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError([f"{path}: cannot be read: {fault.strerror or fault}"]) from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError([f"{path}: is not UTF-8 text (byte {fault.start})"]) from None
+    try:
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except json.JSONDecodeError as fault:
+        raise ConfigError([f"{path}:{fault.lineno}: is not JSON: {fault.msg}"]) from None
+    except tomllib.TOMLDecodeError as fault:
+        at = re.search(r"\(at line (\d+)", str(fault))
+        line = at[1] if at else str(text.count("\n") + 1)
+        reason = re.sub(r" \(at .*\)$", "", str(fault))
+        raise ConfigError([f"{path}:{line}: is not TOML: {reason}"]) from None
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{path}:1: must be a table of keys, got {type(raw).__name__}"])
+    lines = _line_numbers(text) if path.suffix != ".json" else {}
+    where = _Locator(str(path), lines)
+    for item in overrides:
+        _override(raw, item, where)
+    return _validate(raw, where)
+
+
+def load_text(text: str, name: str) -> Study:
+    """Validate the canonical JSON of a config."""
+    try:
+        raw = json.loads(text)
+    except ValueError as fault:
+        raise ConfigError([f"{name}: is not JSON: {fault}"]) from None
+    return _validate(raw, _Locator(name, {}))
+
+
+class _Locator:
+    """Where a key was set: file:line, or the --set that set it."""
+
+    def __init__(self, path: str, lines: dict[tuple, int]):
+        self.path, self.lines = path, lines
+        self.folder = Path(path).parent
+        self.set: dict[tuple, str] = {}
+
+    def __call__(self, key: tuple) -> str:
+        for end in range(len(key), 0, -1):
+            for item, text in self.set.items():
+                if item[: len(key)] == key or item == key[:end]:
+                    return f"--set {text}"
+            if key[:end] in self.lines:
+                return f"{self.path}:{self.lines[key[:end]]}"
+        return f"{self.path}:1"
+
+
+def _override(raw: dict, item: str, where: _Locator) -> None:
+    name, sign, value = item.partition("=")
+    keys = tuple(part.strip() for part in name.split("."))
+    if not sign or not all(keys):
+        raise ConfigError([f"--set {item}: must be key=value, for example --set descent.steps=50"])
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(
+            [f"--set {item}: {value.strip()!r} is not a TOML value (strings need quotes)"]
+        ) from None
+    table: Any = raw
+    for key in keys[:-1]:
+        if isinstance(table, list) and key.isdigit() and int(key) < len(table):
+            table = table[int(key)]
+        elif isinstance(table, dict):
+            table = table.setdefault(key, {})
+        else:
+            raise ConfigError([f"--set {item}: {key!r} is not a table or an index that exists"])
+    if isinstance(table, list) and keys[-1].isdigit() and int(keys[-1]) < len(table):
+        table[int(keys[-1])] = parsed
+    elif isinstance(table, dict):
+        table[keys[-1]] = parsed
+    else:
+        raise ConfigError([f"--set {item}: {keys[-1]!r} is not a key or an index that exists"])
+    where.set[tuple(int(k) if k.isdigit() else k for k in keys)] = item
+
+
+def _validate(raw: dict, where: _Locator) -> Study:
+    name = raw.get("study")
+    try:
+        known = schema(name if isinstance(name, str) else "", where.folder)
+    except KeyError:
+        shown = "missing" if name is None else f"{name!r} is not a study"
+        hint = _nearest(str(name), entries()) if name is not None else ""
+        every = ", ".join(entries())
+        own = "or your own, path/to/file.py:Name"
+        raise ConfigError([f"{where(('study',))}: study: {shown}{hint}; one of: {every}; {own}"]) from None
+    except NamedError as fault:
+        raise ConfigError([f"{where(('study',))}: study: {fault}"]) from fault
+    try:
+        # Through JSON: strict mode then takes lists for tuples, as TOML has no other.
+        return known.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
+    except pydantic.ValidationError as faults:
+        lines = [_printable(_line(fault, known, where)) for fault in faults.errors(include_url=False)]
+        raise ConfigError(sorted(dict.fromkeys(lines), key=_by_line)) from None
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def _by_line(line: str) -> tuple:
+    at = re.match(r".*?:(\d+): ", line)
+    return (0, int(at[1]), line) if at else (1, 0, line)
+
+
+def _line(fault: Any, schema: type, where: _Locator) -> str:
+    key = tuple(part for part in fault["loc"] if not str(part).startswith("function-"))
+    name = ".".join(map(str, key)) or "config"
+    kind, context = fault["type"], fault.get("ctx", {})
+    at = where(key)
+    if kind == "missing":
+        field = _field(schema, key)
+        expected = f"; {_describe(field)}" if field is not None else ""
+        expected = "; the list is too short" if isinstance(key[-1], int) else expected
+        return f"{at}: {name}: missing{expected}"
+    if kind == "extra_forbidden":
+        allowed = _allowed(schema, key[:-1])
+        return f"{at}: {name}: unknown key{_nearest(str(key[-1]), allowed)}; allowed: {', '.join(allowed)}"
+    value = fault["input"]
+    shown = "a table" if isinstance(value, dict) else _brief(value)
+    if kind == "value_error":
+        return f"{at}: {name}: {context['error']}"
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", context["expected"])
+        return f"{at}: {name} = {shown}: must be {context['expected']}{_nearest(str(value), options)}"
+    message = fault["msg"].replace("Input should", "must").replace("a valid ", "a ")
+    message = message.replace("a integer", "a whole number").replace("a array", "a list")
+    message = re.sub(
+        r"^Tuple should (have at \w+ \d+ items?) after validation, not (\d+)", r"must \1, got \2", message
+    )
+    return f"{at}: {name} = {shown}: {message}"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _nearest(word: str, options) -> str:
+    close = difflib.get_close_matches(word, list(options), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _models(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _section(schema: type, key: tuple) -> type | None:
+    for part in key:
+        if isinstance(part, int):
+            continue
+        field = getattr(schema, "model_fields", {}).get(part)
+        if field is None:
+            return None
+        found = _models(field.annotation)
+        if not found:
+            return None
+        schema = found[0]
+    return schema
+
+
+def _allowed(schema: type, key: tuple) -> list[str]:
+    section = _section(schema, key)
+    return list(getattr(section, "model_fields", {}))
+
+
+def _field(schema: type, key: tuple) -> Any:
+    section = _section(schema, key[:-1])
+    return getattr(section, "model_fields", {}).get(key[-1])
+
+
+def _describe(field: Any) -> str:
+    limits = []
+    for item in field.metadata:
+        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+            if getattr(item, name, None) is not None:
+                limits.append(f"{sign} {getattr(item, name)}")
+    kind = {float: "a number", int: "a whole number", str: "a string"}.get(field.annotation)
+    kind = kind or ("a table" if _models(field.annotation) else "a list")
+    return " ".join([kind, " and ".join(limits)]).strip()
+
+
+def _line_numbers(text: str) -> dict[tuple, int]:
+    """Line of each key of a TOML text: headers, [[arrays of tables]], dotted keys. Keys inside an
+    inline table or a multi-line value are found at the key that holds them."""
+    lines: dict[tuple, int] = {}
+    counts: dict[tuple, int] = {}
+    prefix: tuple = ()
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = re.sub(r'"(\\.|[^"\\])*"|\'[^\']*\'', lambda m: m[0].replace("[", " ").replace("#", " "), line)
+        bare = bare.split("#")[0].strip()
+        if depth == 0 and (header := re.fullmatch(r"(\[\[?)\s*([^\[\]]+?)\s*(\]\]?)", bare)):
+            path: tuple = ()
+            parts = [part.strip().strip("\"'") for part in header[2].split(".")]
+            for i, part in enumerate(parts):
+                path += (part,)
+                if header[1] == "[[" and i == len(parts) - 1:
+                    counts[path] = counts.get(path, -1) + 1
+                    lines.setdefault(path, number)
+                    path += (counts[path],)
+                elif path in counts:
+                    path += (counts[path],)
+            prefix = path
+            lines.setdefault(prefix, number)
+            continue
+        if depth == 0 and (entry := re.match(r"([A-Za-z0-9_.\-\"' ]+?)\s*=(.*)", bare)):
+            path = prefix
+            for part in entry[1].split("."):
+                path += (part.strip().strip("\"'"),)
+                lines.setdefault(path, number)
+            bare = entry[2]
+        depth = max(0, depth + bare.count("[") + bare.count("{") - bare.count("]") - bare.count("}"))
+    return lines

@@ -1,0 +1,140 @@
+"""What a study is: a schema that a config fills, a run, a report and a figure. No JAX here."""
+
+import hashlib
+import importlib
+import json
+from abc import abstractmethod
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+from pydantic import Field
+
+Real = Annotated[float, Field()]
+Positive = Annotated[float, Field(gt=0)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=2)]
+Seeds = Annotated[int, Field(ge=2)]
+
+
+class Section(pydantic.BaseModel):
+    """A table of a config: strict types, no unknown keys, no NaN."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Study(Section):
+    """A config with a run and a figure; its fields are the keys of the config.
+
+    A study of your own is a subclass with ``run``, ``report`` and ``figure``; a config names it as
+    ``study = "path/to/file.py:Name"`` or ``"module:Name"`` (docs/your_own_system.md).
+    """
+
+    title: ClassVar[str]
+    parallel: ClassVar[bool] = False  # whether it splits its work over devices: every core is one
+    study: str
+    precision: Literal["float64", "float32"] = "float64"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @abstractmethod
+    def run(self, scratch: Path | None) -> Any:
+        """A Dataset of what was measured. ``scratch``: a directory for checkpoints, if one is kept: those
+        that are there are gone on from."""
+
+    @abstractmethod
+    def report(self, data: Any) -> list[str]:
+        """Lines of what the data show."""
+
+    @abstractmethod
+    def figure(self, data: Any) -> Any:
+        """The matplotlib Figure of the data, which stay as they are."""
+
+    def canonical(self) -> str:
+        """The resolved config as JSON with sorted keys: its identity."""
+        return json.dumps(self.model_dump(), sort_keys=True, indent=1)
+
+    def hash(self) -> str:
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+class SweepStudy(Study):
+    """A study that is a sweep: ``assocmem run`` keeps it in memory, ``assocmem sweep`` in a store."""
+
+    chunk: Count | None = None
+    tile: Count | None = None
+
+    @abstractmethod
+    def sweep(self) -> tuple[Any, dict[str, Any]]:
+        """(fn, arguments of ``am.sweep``)."""
+
+    def options(self) -> dict[str, Any]:
+        fn, axes = self.sweep()
+        return {"fn": fn, "tile": self.tile, "chunk": self.chunk, **axes}
+
+    def run(self, scratch: Path | None) -> Any:
+        from ..sweeps import sweep
+
+        return sweep(**self.options())
+
+
+class Schema(Study):
+    """A study in two files: the fields here, where a config is read, and ``run``, ``report`` and ``figure``
+    as functions of the module ``work`` beside, which is imported when one of them is called."""
+
+    work: ClassVar[str]
+
+    def run(self, scratch: Path | None) -> Any:
+        return _beside(self).run(self, scratch)
+
+    def report(self, data: Any) -> list[str]:
+        return _beside(self).report(self, data)
+
+    def figure(self, data: Any) -> Any:
+        return _beside(self).figure(self, data)
+
+
+class SweepSchema(SweepStudy):
+    """The same of a sweep: ``sweep``, ``report`` and ``figure`` are functions of the module ``work``."""
+
+    work: ClassVar[str]
+
+    def sweep(self) -> tuple[Any, dict[str, Any]]:
+        return _beside(self).sweep(self)
+
+    def report(self, data: Any) -> list[str]:
+        return _beside(self).report(self, data)
+
+    def figure(self, data: Any) -> Any:
+        return _beside(self).figure(self, data)
+
+
+def _beside(study: Any) -> Any:
+    package = type(study).__module__.rpartition(".")[0]
+    return importlib.import_module(f"{package}.{study.work}")
+
+
+class Range(Section):
+    """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``."""
+
+    values: Annotated[tuple[float | int, ...], Field(min_length=1)] | None = None
+    linear: tuple[Real, Real, Count] | None = None
+    log: tuple[Positive, Positive, Count] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self):
+        given = [name for name in ("values", "linear", "log") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must have one of values, linear and log, got {' and '.join(given) or 'none'}")
+        return self
+
+    def points(self) -> Any:
+        import numpy as np
+
+        if self.values is not None:
+            return np.asarray(self.values)
+        make, ends = (np.linspace, self.linear) if self.linear is not None else (np.geomspace, self.log)
+        assert ends is not None
+        return make(*ends)

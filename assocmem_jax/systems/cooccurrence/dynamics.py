@@ -1,0 +1,29 @@
+"""What to wait for in a run of the co-occurrence transformer."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ... import checks
+from ...checks import Scalar
+from ...dynamics import Until
+
+
+class _ScoresMoved(eqx.Module):
+    start: Array
+    level: Array
+
+    def __call__(self, task, model):
+        return jnp.max(jnp.abs(model.table - self.start)) - self.level
+
+
+def scores_moved(model: Any, level: Scalar, hold: int | None = 1) -> Until:
+    """Some attention score μᵀW_KᵀW_Qν has moved by more than ``level`` from where ``model`` has it.
+
+    Cooc's Phase 1 is over when all samples are right (``perfect_accuracy``) and was one only if this has
+    not happened by then.
+    """
+    checks.positive("level", level)
+    return Until(_ScoresMoved(model.table, checks.floats(level)[0]), hold)

@@ -1,0 +1,1 @@
+"""The theorems of Cooc, as programs."""

@@ -1,0 +1,37 @@
+"""The second route of Cooc: its transformer in NumPy, sharing nothing with the simulator."""
+
+import numpy as np
+
+from ....statements.reference import sigmoid
+
+
+def cooccurrence_descent(weights, a, tokens, y, rate: float, steps: int, every: int) -> dict:
+    """The transformer of Cooc (1) under gradient descent on its four matrices, appendix B; what it does at
+    steps 0, every, 2·every, …: margins, G, W_KᵀW_Q, and their velocities along −∇L."""
+    W, V, K, Q = (np.array(part, float) for part in weights)
+    n, d, root = len(y), V.shape[1], np.sqrt(len(K))
+    X = np.eye(d)[np.asarray(tokens)]
+    seen: dict = {name: [] for name in ("margins", "G", "table", "G_moves", "table_moves", "value_moves")}
+    for step in range(steps + 1):
+        u, table = a @ W, K.T @ Q
+        G = u @ V
+        scores = np.einsum("nhc,cd,nld->nlh", X, table, X, optimize=True) / root
+        p = np.exp(scores - scores.max(axis=2, keepdims=True))
+        p /= p.sum(axis=2, keepdims=True)
+        g = X @ G
+        margins = y * np.einsum("nlh,nh->n", p, g)
+        pull = y * sigmoid(-margins) / n
+        S = np.einsum("n,nlh,nhd->d", pull, p, X, optimize=True)
+        spread = p * (g[:, None, :] - np.einsum("nlh,nh->nl", p, g)[..., None]) * pull[:, None, None] / root
+        A = np.einsum("nlh,nhc,nld->cd", spread, X, X, optimize=True)
+        moves = np.outer(a, V @ S), np.outer(u, S), Q @ A.T, K @ A
+        if step % every == 0:
+            seen["margins"].append(margins)
+            seen["G"].append(G)
+            seen["table"].append(table)
+            seen["G_moves"].append(a @ moves[0] @ V + u @ moves[1])
+            seen["table_moves"].append(moves[2].T @ Q + K.T @ moves[3])
+            half = moves[1].T @ V
+            seen["value_moves"].append(half + half.T)
+        W, V, K, Q = (part + rate * move for part, move in zip((W, V, K, Q), moves))
+    return {name: np.array(value) for name, value in seen.items()}

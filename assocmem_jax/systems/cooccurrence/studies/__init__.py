@@ -1,0 +1,1 @@
+"""Cooc Figure 1 and the time of Phase 1."""

@@ -1,0 +1,83 @@
+"""Cooc: the time of Phase 1 over sizes and scales."""
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+
+import assocmem_jax as am
+
+from .... import plot
+from .schemas import PhaseOne, Shape
+from .two_phases import scaled
+
+
+def run(study: PhaseOne, scratch=None):
+    parts = [times(study, shape).drop_vars("status") for shape in study.shapes]
+    found = xr.concat(parts, dim="shape")
+    found.attrs.clear()
+    return found
+
+
+def times(study: PhaseOne, shape: Shape):
+    """One shape: a sweep over the scales and seeds."""
+
+    def first_step(c0, c1, key):
+        keys = jax.random.split(key)
+        task = am.CooccurrenceTask.training(keys[0], shape.counts, shape.length, study.dimension)
+        model = scaled(task, keys[1], shape.width, study.neurons, c0, c1)
+        descent = am.Descent(optax.sgd, study.steps, learning_rate=study.learning_rate)
+        run = am.simulate(
+            task, am.cooccurrence.CooccurrenceSystem.from_transformer(model), descent,
+            observe={"loss": am.loss}, every=50, until=am.perfect_accuracy(), throw=False,
+        )  # fmt: skip
+        return {"first_step": run.first_step, "loss": run.observed["loss"][-1]}
+
+    return am.sweep(
+        first_step, c0=list(study.c0), c1=list(study.c1), seeds=study.seeds, tile=4, progress=False
+    )
+
+
+def report(study: PhaseOne, data):
+    lines = []
+    steps = data.first_step.values.astype(float)
+    steps[steps < 0] = np.nan
+    for k, shape in enumerate(study.shapes):
+        median = np.nanmedian(steps[k], axis=-1)
+        rows = "; ".join(
+            f"c₁ = {c1:g}: " + ", ".join(f"{median[i, j]:.0f}" for i in range(len(study.c0)))
+            for j, c1 in enumerate(study.c1)
+        )
+        missing = int(np.isnan(steps[k]).sum())
+        lines.append(
+            f"n = {sum(shape.counts)}, L = {shape.length}, m = {shape.width}: median steps over c₀: "
+            f"{rows}; not reached: {missing} of {steps[k].size}"
+        )
+    time = study.learning_rate * steps
+    widths = [shape.width for shape in study.shapes]
+    scale = np.multiply.outer(widths, np.square(study.c1))[:, None, :, None] * np.ones_like(steps)
+    known = np.isfinite(time)
+    slope, _ = np.polyfit(np.log(scale[known]), np.log(time[known]), 1)
+    lines.append(
+        f"T₁ ~ (σ₁² m m₁)^{slope:.2f} over all ({steps.size} runs; Theorem 3.1 bounds it by power −1)"
+    )
+    return lines
+
+
+def figure(study: PhaseOne, data):
+    figure, ((ax,),) = plot.panels(1, 1, 2.6, plot.COLUMN)
+    steps = data.first_step.values.astype(float)
+    steps[steps < 0] = np.nan
+    for k, shape in enumerate(study.shapes):
+        x = np.array(study.c1) ** 2 * shape.width
+        middle = np.nanmedian(study.learning_rate * steps[k], axis=(0, 2))
+        low, high = np.nanquantile(study.learning_rate * steps[k], (0.05, 0.95), axis=(0, 2))
+        label = f"n = {sum(shape.counts)}, L = {shape.length}, m = {shape.width}"
+        spread = np.stack([middle - low, high - middle])
+        plot.band(ax, x, middle, spread, colour=k, marker="o", markersize=2, label=label)
+    ends = np.array([min(study.c1) ** 2 * min(s.width for s in study.shapes),
+                     max(study.c1) ** 2 * max(s.width for s in study.shapes)])  # fmt: skip
+    ax.plot(ends, 5 / ends, color="black", linewidth=0.8, linestyle=":", label="∝ 1/(σ₁² m m₁)")
+    ax.set(xscale="log", yscale="log", xlabel="σ₁² m m₁", ylabel="T₁ (learning rate × step)")
+    ax.legend(fontsize=6)
+    return figure

@@ -1,0 +1,234 @@
+"""The simplified two-layer transformer of Birth section 4.2, in which an induction head forms."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ... import checks
+from ...checks import Scalar
+from ...models import AbstractSequenceModel
+from ...models.attention import causal, unnormalised
+from .task import BigramTask
+
+
+class InductionTransformer(AbstractSequenceModel):
+    """Two attention layers without MLP; three d × d matrices are trained, the rest stays random. Birth 4.2.
+
+    With x_t = w_E(z_t) + p_t:
+
+    - x¹_t = x_t + Σ_{s≤t} σ(x_tᵀ W_K¹ x_s)_s Φ₁x_s, Φ₁ = W_O¹W_V¹ (or x¹ = x with one layer)
+    - h_t = x¹_t + W_O² W_V² Σ_{s≤t} σ(x¹_tᵀ W_K² x¹_s)_s x¹_s
+    - logits = W_U (h_t + W_F h_t)
+
+    Scores are query-left, as in (7) and section 4.2; the lemmas of appendix B are key-left (docs/theory.md:
+    birth.29a). ``scaled`` divides them by √d, as the published experiments do and the paper does not.
+
+    ``embedding`` (N, d), ``positions`` (T, d), ``unembedding`` (N, d), ``output1``, ``value1``, ``value2``
+    are frozen; ``key1``, ``key2``, ``output2`` and, if there is one, ``feedforward`` are trained.
+    ``key1=None``: one layer. ``published`` and ``gaussian`` draw one; ``constructed`` has (7)–(8).
+
+    Computed from tables: a frozen layer-1 query, key or value is a row for each token plus a row for each
+    position; W_O²W_V² acts after the average; only rows of the causal triangle (in blocks) are touched.
+    """
+
+    embedding: Float[Array, "n d"]
+    positions: Float[Array, "t d"]
+    unembedding: Float[Array, "n d"]
+    output1: Float[Array, "d d"]
+    value1: Float[Array, "d d"]
+    value2: Float[Array, "d d"]
+    key1: Float[Array, "d d"] | None
+    key2: Float[Array, "d d"]
+    output2: Float[Array, "d d"]
+    feedforward: Float[Array, "d d"] | None
+    scaled: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        embedding,
+        positions,
+        unembedding,
+        output1,
+        value1,
+        value2,
+        key1,
+        key2,
+        output2,
+        feedforward=None,
+        *,
+        scaled: bool = True,
+    ):
+        (embedding, positions, unembedding, output1, value1, value2, key2, output2) = checks.floats(
+            embedding, positions, unembedding, output1, value1, value2, key2, output2
+        )
+        size, d = embedding.shape
+        key1, feedforward = (None if w is None else jnp.asarray(w, key2.dtype) for w in (key1, feedforward))
+        shapes = {
+            "positions": (positions, (positions.shape[0], d)), "unembedding": (unembedding, (size, d)),
+            "output1": (output1, (d, d)), "value1": (value1, (d, d)), "value2": (value2, (d, d)),
+            "key1": (key1, (d, d)), "key2": (key2, (d, d)), "output2": (output2, (d, d)),
+            "feedforward": (feedforward, (d, d)),
+        }  # fmt: skip
+        for name, (part, shape) in shapes.items():
+            if part is not None and part.shape != shape:
+                checks.refuse(name, f"of shape {shape}", f"shape {part.shape}")
+        self.embedding, self.positions, self.unembedding = embedding, positions, unembedding
+        self.output1, self.value1, self.value2 = output1, value1, value2
+        self.key1, self.key2, self.output2, self.feedforward = key1, key2, output2, feedforward
+        self.scaled = scaled
+
+    @classmethod
+    def published(
+        cls,
+        task: BigramTask,
+        key: PRNGKeyArray,
+        width: int = 128,
+        *,
+        layers: int = 2,
+        feedforward: bool = False,
+    ) -> "InductionTransformer":
+        """Start of the published experiments: w_E, p ~ N(0, 1), matrices uniform on ±d^{−½}, scores/√d."""
+        bound = 1 / np.sqrt(checks.count("width", width))
+        uniform = lambda key, rows: jr.uniform(key, (rows, width), task.dtype, -bound, bound)  # noqa: E731
+        return cls._drawn(task, key, width, layers, feedforward, 1.0, uniform, uniform, True)
+
+    @classmethod
+    def gaussian(
+        cls,
+        task: BigramTask,
+        key: PRNGKeyArray,
+        width: int = 128,
+        *,
+        layers: int = 2,
+        feedforward: bool = False,
+        trained: Scalar = 1.0,
+        scaled: bool = False,
+    ) -> "InductionTransformer":
+        """Start as printed in Birth section 4.1: every entry N(0, 1/d), no 1/√d in the scores.
+
+        ``trained`` multiplies the matrices that are trained (0: the zero start of appendix B).
+        """
+        spread = 1 / np.sqrt(checks.count("width", width))
+        normal = lambda key, rows: spread * jr.normal(key, (rows, width), task.dtype)  # noqa: E731
+        small = lambda key, rows: trained * normal(key, rows)  # noqa: E731
+        return cls._drawn(task, key, width, layers, feedforward, spread, normal, small, scaled)
+
+    @classmethod
+    def _drawn(cls, task, key, width, layers, feedforward, spread, frozen, trained, scaled):
+        if layers not in (1, 2):
+            checks.refuse("layers", "1 or 2", layers)
+        keys = jr.split(key, 10)
+        embedding = spread * jr.normal(keys[0], (task.num_tokens, width), task.dtype)
+        positions = spread * jr.normal(keys[1], (task.length, width), task.dtype)
+        output1, value1, value2 = (frozen(k, width) for k in keys[3:6])
+        key1 = trained(keys[6], width) if layers == 2 else None
+        last = trained(keys[9], width) if feedforward else None
+        return cls(
+            embedding, positions, frozen(keys[2], task.num_tokens), output1, value1, value2,
+            key1, trained(keys[7], width), trained(keys[8], width), last, scaled=scaled,
+        )  # fmt: skip
+
+    def constructed(
+        self,
+        task: BigramTask,
+        *,
+        boost: Scalar = 1.0,
+        global_bigrams: bool = False,
+    ) -> "InductionTransformer":
+        """The same frozen parts with the memories of Birth (7), scores multiplied by ``boost``; with
+        ``global_bigrams``, W_F of (8), triggers left out where they are fixed.
+
+        (8) needs π_b > 0; where it is 0 the log is taken of the smallest positive float.
+        """
+        E, P, U = self.embedding, self.positions, self.unembedding
+        among = jnp.ones(task.num_tokens, bool)
+        if task.fixed_triggers is None:
+            among = task.unigram > 0
+        else:
+            among = jnp.zeros(task.num_tokens, bool).at[task.fixed_triggers].set(True)
+        remapped = E @ self.phi1.T
+        key1 = None if self.key1 is None else boost * P[1:].T @ P[:-1]
+        feedforward = self.feedforward
+        if global_bigrams:
+            log = jnp.log(jnp.maximum(task.bigram, jnp.finfo(task.dtype).tiny))
+            free = jnp.ones(task.num_tokens) if task.fixed_triggers is None else 1.0 - among
+            feedforward = jnp.einsum("ij,jd,ie,i->de", log, U, E, free)
+        return type(self)(
+            E, P, U, self.output1, self.value1, self.value2, key1,
+            boost * (E * among[:, None]).T @ remapped, U.T @ (E @ self.value2.T), feedforward,
+            scaled=self.scaled,
+        )  # fmt: skip
+
+    @property
+    def phi1(self) -> Float[Array, "d d"]:
+        """Φ₁ = W_O¹ W_V¹."""
+        return self.output1 @ self.value1
+
+    @property
+    def phi2(self) -> Float[Array, "d d"]:
+        """Φ₂ = W_O² W_V²."""
+        return self.output2 @ self.value2
+
+    @property
+    def width(self) -> int:
+        """d."""
+        return self.embedding.shape[1]
+
+    @property
+    def _scale(self) -> float:
+        return 1 / np.sqrt(self.width) if self.scaled else 1.0
+
+    def inputs(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t d"]:
+        """x_t = w_E(z_t) + p_t."""
+        return self.embedding[tokens] + self.positions[: tokens.shape[1]]
+
+    def residual(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t d"]:
+        """x¹: what the second layer reads."""
+        x = self.inputs(tokens)
+        if self.key1 is None:
+            return x
+        key = self._scale * self.key1
+        # Positions are looked up too: the derivative of a broadcast is a slow sum over sequences.
+        places = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        queries = (self.embedding @ key)[tokens] + (self.positions @ key)[places]
+        values = (self.embedding @ self.phi1.T)[tokens] + (self.positions @ self.phi1.T)[: x.shape[1]]
+        return x + causal(queries, x, values)
+
+    def logits(
+        self, state: Float[Array, "n t d"], at: Int[Array, "n p"] | None = None
+    ) -> Float[Array, "n p m"]:
+        """Scores of the next token at the positions ``at`` (all unless given), from ``residual``."""
+        read = (
+            self.unembedding
+            if self.feedforward is None
+            else self.unembedding + self.unembedding @ self.feedforward
+        )
+        own, key = state, self._scale * self.key2
+        if at is None:
+            mixed = causal(state @ key, state, state)
+        else:
+            own = jax.vmap(lambda x, p: x[p])(state, at)
+            scores = jnp.einsum("npd,ntd->npt", own @ key, state)
+            seen = jnp.arange(state.shape[1]) <= at[..., None]
+            weights = unnormalised(scores, seen)
+            mixed = jnp.einsum("npt,ntd->npd", weights, state) / jnp.sum(weights, axis=-1, keepdims=True)
+        return own @ read.T + mixed @ (read @ self.phi2).T
+
+    def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n layers t t"]:
+        """Attention weights of both layers, row t the query."""
+        x = self.inputs(tokens)
+        seen = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
+        layers = []
+        for key in (self.key1, self.key2):
+            if key is not None:
+                scores = jnp.einsum("ntd,de,nse->nts", x, self._scale * key, x)
+                layers.append(jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1))
+                x = self.residual(tokens)
+        return jnp.stack(layers, axis=1)
+
+    def trainable(self):
+        kept = (self.output2, self.key2, self.key1, self.feedforward)
+        return tuple(w for w in kept if w is not None)

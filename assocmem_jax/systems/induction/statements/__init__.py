@@ -1,0 +1,1 @@
+"""The lemmas and the three gradient steps of Birth, as programs."""

@@ -1,0 +1,296 @@
+"""Birth Figures 2–4, 10, 11: descent on fresh batches, case by case."""
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+import xarray as xr
+
+import assocmem_jax as am
+
+from .... import plot
+from .schemas import NAMES, Case, Induction
+from .text import alphabet, bigram_task, letter, mathematics
+
+
+def optimizer(rate, momentum=0.9, weight_decay=1e-4):
+    """SGD with momentum and weight decay, as Birth appendix E has it."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(rate, momentum=momentum))
+
+
+def initial(task, key, *, model, layers, heads, feedforward, norm, width):
+    if model == "transformer":
+        return am.Transformer.initial(
+            task, key, width, layers=layers, heads=heads, feedforward=feedforward, norm=norm
+        )
+    return am.InductionTransformer.published(
+        task, key, width, layers=layers, feedforward=feedforward == "linear"
+    )
+
+
+@functools.cache
+def _programs():
+    """Jitted functions, made once so that cases of one shape share a program."""
+
+    @eqx.filter_jit
+    def train(task, others, descent, keys, previous, every, make, watch):
+        def one(key, previous):
+            start, draws = jax.random.split(key)
+            look = dict(watch)
+            for name, other in others.items():
+                look[name] = lambda task, model, other=other: am.induction.in_context_accuracy(other, model)
+            return am.simulate(
+                task, make(task, start), descent, observe=look, every=every, key=draws, resume=previous,
+                resumable=True, throw=False,
+            )  # fmt: skip
+
+        return jax.vmap(one, in_axes=(0, None if previous is None else 0))(keys, previous)
+
+    return train
+
+
+class _Made:
+    """``initial`` with its options, equal where they are: programs are shared."""
+
+    def __init__(self, **options: Any):
+        self.options = options
+
+    def __call__(self, task, key):
+        return initial(task, key, **self.options)
+
+    def __eq__(self, other):
+        return isinstance(other, _Made) and self.options == other.options
+
+    def __hash__(self):
+        return hash(tuple(sorted(self.options.items())))
+
+
+def run(study: Induction, scratch=None):
+    return run_in(study, None)
+
+
+def run_in(study: Induction, scratch: Path | None):
+    parts, extra = [], {}
+    for number, case in enumerate(study.cases):
+        if sys.stderr.isatty():
+            print(f"{case.label} ({number + 1} of {len(study.cases)})", file=sys.stderr)
+        task, run = train(study, case, None if scratch is None else scratch / f"case{number}.ckpt")
+        found: dict[str, Any] = {
+            name: (("seed", "step"), np.asarray(value)) for name, value in run.observed.items()
+        }
+        found["status"] = (("seed",), np.asarray(run.status))
+        # Planned steps: a run that ended early repeats its last state.
+        step = np.unique(np.append(np.arange(0, study.steps, study.every), study.steps))
+        parts.append(xr.Dataset(found, coords={"step": step}))
+        model = jax.tree.map(lambda a: a[0], run.model)
+        extra |= final(study, task, model, number)
+    data = xr.concat(parts, dim="case", join="outer").assign_coords(case=[c.label for c in study.cases])
+    # zarr has no agreed type for words: labels are attributes.
+    data = data.drop_vars("case")
+    return data.assign({name: (tuple(f"{name}_{i}" for i in range(v.ndim)), v) for name, v in extra.items()})
+
+
+def train(study: Induction, case: Case, path: Path | None):
+    """(task, trajectory with a leading axis of seeds) of a case."""
+    keys = jax.random.split(jax.random.key(study.seed), study.seeds + 2)
+    task = bigram_task(case, study.length, loss_on=study.loss_on, data=study.held_out, key=keys[0])
+    others = {}
+    if case.tested_on is not None:
+        other = case.model_copy(update={"outputs": case.tested_on})
+        others["tested"] = bigram_task(other, study.length, data=study.held_out, key=keys[1])
+    watch = {
+        "in_context_accuracy": am.induction.in_context_accuracy,
+        "in_context_loss": am.induction.in_context_loss,
+        "global_loss": am.induction.global_loss,
+    }
+    thaw = []
+    if case.model == "simplified":
+        watch |= {"recall_output2": am.induction.recall_output2, "recall_key2": am.induction.recall_key2}
+        parts = ["output2", "key2"]
+        if case.layers == 2:
+            watch |= {
+                "recall_key1": am.induction.recall_key1,
+                "recall_key1_early": am.induction.recall_key1_early,
+            }
+            parts.append("key1")
+        if case.feedforward == "linear":
+            watch["bigram_divergence"] = am.induction.bigram_divergence
+            parts.append("feedforward")
+        # A step for each matrix, 0 where it is free: cases of one shape share a program.
+        if any(c.frozen for c in study.cases):
+            thaw = [(_LEAVES[name], study.frozen_until * (name in case.frozen)) for name in parts]
+    make = _Made(
+        model=case.model, layers=case.layers, heads=case.heads, feedforward=case.feedforward,
+        norm=case.norm, width=study.width,
+    )  # fmt: skip
+    rule = functools.partial(optimizer, momentum=study.momentum, weight_decay=study.weight_decay)
+    rule = _RULES.setdefault((study.momentum, study.weight_decay), rule)
+
+    def segment(previous, steps):
+        descent = am.Descent(rule, steps, study.batch, learning_rate=study.learning_rate, thaw=thaw)
+        every = min(study.every, max(1, steps))
+        return _programs()(task, others, descent, keys[2:], previous, every, make, watch)
+
+    length = study.checkpoint_every or study.steps
+    said = {"config": study.hash(), "case": case.label}
+    shown = length < study.steps and sys.stderr.isatty()
+    return task, am.in_segments(segment, study.steps, length, path=path, about=said, progress=shown)
+
+
+def final(study: Induction, task, model, number: int) -> dict[str, Any]:
+    """Maps of the trained model of the first seed."""
+    if study.maps == "attention":
+        found = {"attention": am.induction.attention_maps(task, model), "tokens": task.data.tokens[0],
+                 "occurrence": task.data.occurrence[0]}  # fmt: skip
+    elif study.maps == "memories":
+        found = {name: am.induction.memory(task, model, name)[0] for name in ("key1", "key2", "output2")}
+    else:
+        return {}
+    return {f"{name}{number}": np.asarray(value) for name, value in found.items()}
+
+
+def report(study: Induction, data):
+    lines = []
+    for k, case in enumerate(study.cases):
+        for step in [s for s in study.report_at if s <= study.steps] or [study.steps]:
+            at = data.isel(case=k).sel(step=step, method="nearest")
+            shown = []
+            for name in (*study.show, "tested"):
+                if name not in at or name in shown or not np.isfinite(at[name]).any():
+                    continue
+                values = at[name].values
+                spread = f" ± {values.std(ddof=1):.3f}" if study.seeds > 1 else ""
+                shown.append(f"{NAMES[name]} {values.mean():.3f}{spread}")
+            lines.append(f"{case.label}, step {int(at.step)}: " + "; ".join(dict.fromkeys(shown)))
+    failed = int((data.status.values > 0).sum())
+    return [*lines, f"seeds: {study.seeds}; runs that did not reach the end: {failed}"]
+
+
+def figure(study: Induction, data):
+    if study.panels == "cases":
+        return _by_case(study, data, plot)
+    names = [name for name in study.show if name in data]
+    extra = {"none": 0, "attention": 1, "memories": 1}[study.maps] * len(study.cases)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plot.panels(rows + extra, 3 if extra else columns, 1.9 * rows + 2.2 * extra)
+    spare = list(axes[:rows].ravel())
+    for name, ax in zip(names, spare):
+        for k, case in enumerate(study.cases):
+            _band(plot, ax, data, k, name, k, case.label)
+        ax.set(xlabel="step", ylabel=mathematics(NAMES[name]))
+        if name.endswith("loss") and float(data[name].max()) > 5 * float(data[name].min()):
+            ax.set_yscale("log")
+    for ax in spare[len(names) :]:
+        ax.set_visible(False)
+    lines, labels = spare[0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(lines, labels, loc="outside upper center", ncols=len(labels))
+    for k in range(extra):
+        _maps(study, data, k, axes[rows + k], plot)
+    return figure
+
+
+def _by_case(study: Induction, data, plot):
+    top, probes = study.show[0], [name for name in study.show[1:] if name in data]
+    figure, axes = plot.panels(2, len(study.cases), 3.2, sharex=True, sharey="row")
+    for k, case in enumerate(study.cases):
+        _band(plot, axes[0, k], data, k, top, 0, mathematics(NAMES[top]))
+        for place, name in enumerate(probes):
+            _band(plot, axes[1, k], data, k, name, place + 1, mathematics(NAMES[name]))
+        axes[0, k].set_title(mathematics(case.label))
+        axes[1, k].set_xlabel("step")
+        for row in range(2):
+            if case.frozen:
+                axes[row, k].axvline(study.frozen_until, color="black", linewidth=0.6, linestyle=":")
+    axes[0, 0].set_ylabel(NAMES[top])
+    axes[1, 0].set_ylabel("recall R")
+    lines, labels = axes[1, 0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def _maps(study: Induction, data, k, axes, plot):
+    case = study.cases[k]
+    if study.maps == "memories":
+        units = {"key1": ("key position s", "query position t"), "key2": ("Φ₁ of token", "token"),
+                 "output2": ("w_U of token", "W_V² of token")}  # fmt: skip
+        for ax, (name, (x, y)) in zip(axes, units.items()):
+            values = data[f"{name}{k}"].values
+            most = np.abs(values).max()
+            rows = np.arange(values.shape[0]) + (2 if name == "key1" else 0)
+            plot.mesh(ax, np.arange(values.shape[1]) + (name == "key1"), rows, values, "score",
+                      cmap="RdBu_r", vmin=-most, vmax=most)  # fmt: skip
+            ax.set(
+                xlabel=x,
+                ylabel=y,
+                title=mathematics(f"W_{'K' if 'key' in name else 'O'}{'¹' if '1' in name else '²'}"),
+            )
+            ax.invert_yaxis()
+        return
+    maps, tokens = data[f"attention{k}"].values, data[f"tokens{k}"].values
+    again = data[f"occurrence{k}"].values >= 2
+    known = alphabet()
+    letters = [letter(known[k]) for k in tokens.tolist()]
+    # A window around the first places where the answer can be copied.
+    first = int(np.argmax(again)) if again.any() else 0
+    start = max(0, min(first - 16, len(tokens) - 24))
+    cut = slice(start, start + 24)
+    heads = case.heads
+    chosen = [(0, maps[:heads]), (1, maps[heads : 2 * heads])] if case.layers > 1 else [(1, maps)]
+    for ax in axes:
+        ax.set_visible(False)
+    for ax, (layer, stack) in zip(axes, chosen):
+        ax.set_visible(True)
+        best = int(np.argmax([_previous(m) if layer == 0 else _induced(m, tokens, again) for m in stack]))
+        image = stack[best][cut, cut]
+        places = np.arange(start, start + image.shape[0])
+        plot.mesh(ax, places, places, image, "attention", vmin=0, vmax=1, cmap="Blues")
+        ax.set_xticks(places, letters[cut], fontsize=5)
+        ax.set_yticks(places, letters[cut], fontsize=5)
+        for t in np.nonzero(again[cut])[0]:
+            ax.get_yticklabels()[t].set_color("#D55E00")
+        ax.invert_yaxis()
+        head = f", head {best + 1} of {heads}" if heads > 1 else ""
+        ax.set(title=f"{case.label}: layer {layer + 1}{head}", xlabel="key", ylabel="query")
+
+
+_LEAVES = {
+    "output2": lambda m: m.output2, "key2": lambda m: m.key2, "key1": lambda m: m.key1,
+    "feedforward": lambda m: m.feedforward,
+}  # fmt: skip
+
+
+_RULES: dict[tuple[float, float], Any] = {}
+
+
+def _band(plot, ax, data, k, name, colour, label):
+    """Median over seeds, and all of them."""
+    if name not in data:
+        return
+    values = data[name].isel(case=k).values
+    if not np.isfinite(values).any():
+        return
+    step = data.step.values
+    middle = np.median(values, axis=0)
+    spread = np.stack([middle - values.min(0), values.max(0) - middle])
+    plot.band(ax, step, middle, spread, colour=colour, label=label)
+
+
+def _previous(weights) -> float:
+    """Mean attention to the token before."""
+    return float(np.mean(np.diagonal(weights, -1)))
+
+
+def _induced(weights, tokens, again) -> float:
+    """Mean attention, where the answer can be copied, to tokens that followed the same token."""
+    after = np.concatenate([[-1], tokens[:-1]])
+    rows = np.nonzero(again)[0]
+    if not len(rows):
+        return 0.0
+    return float(np.mean([weights[t, : t + 1][after[: t + 1] == tokens[t]].sum() for t in rows]))

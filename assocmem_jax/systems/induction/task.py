@@ -1,0 +1,408 @@
+"""In-context bigrams, Birth section 3: text of a Markov chain in which a few triggers are followed, in each
+sequence, by outputs of that sequence's own."""
+
+import json
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
+
+from ... import checks
+from ...tasks import AbstractTask, cross_entropy
+from ...tasks.base import accumulated
+from ...tasks.losses import lead
+
+# Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
+_LEVELS = 2**31
+# Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py).
+_CHUNK_TOKENS, _CHUNK_TOKENS_GPU = 2**10, 2**17
+# Positions that a packed loss looks at, as shares of T; the least that is enough is taken.
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
+# Below this length all positions are looked at: a switch would cost more to compile than it saves.
+_SHORT = 32
+
+
+class Sequences(NamedTuple):
+    """Sequences z_1 … z_T and what follows.
+
+    - ``tokens``, ``targets``: z_t and z_{t+1}, shape (n, T).
+    - ``occurrence``: 0 where z_t is no trigger, else 1 for its first time in the sequence, 2 …
+    - ``triggers``, ``outputs``: q_k and o_k, shape (n, K).
+    """
+
+    tokens: Int[Array, "n t"]
+    targets: Int[Array, "n t"]
+    occurrence: Int[Array, "n t"]
+    triggers: Int[Array, "n k"]
+    outputs: Int[Array, "n k"]
+
+    @property
+    def in_context(self) -> Bool[Array, "n t"]:
+        """Where the next token can be copied: a trigger that was there before."""
+        return self.occurrence >= 2
+
+
+class BigramTask(AbstractTask):
+    """z_1 ~ π_u; z_{t+1} = o_k after a trigger q_k, else ~ π_b(·|z_t). Birth section 3.
+
+    - ``unigram``: π_u, shape (N,). ``bigram``: π_b, rows π_b(·|i), shape (N, N). A row of zeros (a token
+      that nothing follows) is taken as π_u.
+    - ``length``: T, the number of predictions; a sequence has T + 1 tokens.
+    - ``triggers``: K triggers in each sequence, drawn from π_u one after another without replacement; or the
+      tokens themselves, if fixed (``task.most_frequent(5, skip=5)`` for Birth's "rare" ones).
+    - ``outputs``: law of o_k given q_k: ``"uniform"``, ``"bigram"`` (π_b) or a matrix of rows.
+    - ``output_tokens``: outputs are drawn from these only (out-of-distribution tests); ``repeat=False``:
+      an output is never its own trigger.
+    - ``loss_on``: ``"in_context"``, the outputs of triggers from the second occurrence on; or ``"all"``
+      tokens. Mean over positions of a batch, not over sequences.
+    - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
+      held-out set for descent on fresh batches, the training set of full-batch descent.
+    - ``microbatch``: sequences that go through a model at once (speed and memory; same results up to
+      rounding). Unless given, as many as a cache holds on a CPU, 2¹⁷ tokens elsewhere.
+      ``devices``: how many share each batch.
+
+    Sampling is inverse-CDF on whole numbers (probabilities are right to 2⁻³¹), on the device, from a key.
+    """
+
+    unigram: Float[Array, " n"]
+    bigram: Float[Array, "n n"]
+    output_law: Float[Array, "n n"]
+    fixed_triggers: Int[Array, " k"] | None
+    data: Sequences
+    _cuts: tuple[UInt[Array, " m"], UInt[Array, "n m"], UInt[Array, "n m"]]
+    length: int = eqx.field(static=True)
+    num_triggers: int = eqx.field(static=True)
+    loss_on: str = eqx.field(static=True)
+    microbatch: int = eqx.field(static=True)
+    devices: int = eqx.field(static=True)
+    alphabet: str | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        unigram,
+        bigram,
+        *,
+        length: int = 256,
+        triggers: int | Sequence[int] | Int[np.ndarray, " k"] = 5,
+        outputs: str | Float[Array | np.ndarray, "n n"] = "uniform",
+        output_tokens: Sequence[int] | Int[np.ndarray, " m"] | None = None,
+        repeat: bool = True,
+        loss_on: str = "in_context",
+        data: int = 128,
+        key: PRNGKeyArray | None = None,
+        microbatch: int | None = None,
+        devices: int = 1,
+        alphabet: str | None = None,
+    ):
+        # Thresholds are made from the numbers given, not from their float32 copies.
+        given = np.asarray(unigram, float), np.asarray(bigram, float)
+        unigram, bigram = checks.floats(unigram, bigram)
+        size = unigram.shape[0] if unigram.ndim == 1 else -1
+        if unigram.ndim != 1 or bigram.shape != (size, size):
+            checks.refuse("bigram", f"of shape (N, N) for unigram of shape {unigram.shape}", bigram.shape)
+        if size < 2:
+            checks.refuse("N", "at least 2 tokens", size)
+        laws = _laws(*given, outputs, output_tokens, repeat)
+        self.unigram, self.bigram, self.output_law = (jnp.asarray(law, unigram.dtype) for law in laws)
+        self._cuts = tuple(_cut(law) for law in laws)  # pyright: ignore[reportAttributeAccessIssue]
+        self.length = checks.count("length", length, 2, "a trigger and its output")
+        if isinstance(triggers, int):
+            self.num_triggers = checks.count("triggers", triggers)
+            self.fixed_triggers = None
+            known = int((laws[0] > 0).sum())
+            if triggers > known:
+                checks.refuse("triggers", f"at most the {known} tokens that occur", triggers)
+        else:
+            fixed = np.asarray(triggers)
+            if fixed.ndim != 1 or not fixed.size or not np.issubdtype(fixed.dtype, np.integer):
+                checks.refuse("triggers", "a number, or tokens", repr(triggers))
+            if fixed.min() < 0 or fixed.max() >= size or len(set(fixed.tolist())) < fixed.size:
+                checks.refuse("triggers", f"distinct tokens from 0 to {size - 1}", fixed.tolist())
+            self.num_triggers = fixed.size
+            self.fixed_triggers = jnp.asarray(fixed, jnp.int32)
+        if loss_on not in ("in_context", "all"):
+            checks.refuse("loss_on", "'in_context' or 'all'", repr(loss_on))
+        self.loss_on = loss_on
+        room = _CHUNK_TOKENS if jax.default_backend() == "cpu" else _CHUNK_TOKENS_GPU
+        chunk = max(1, room // length) if microbatch is None else microbatch
+        self.microbatch = checks.count("microbatch", chunk)
+        self.devices = checks.count("devices", devices)
+        if devices > len(jax.devices()):
+            checks.refuse("devices", f"at most the {len(jax.devices())} there are", devices)
+        if alphabet is not None and len(alphabet) != size:
+            checks.refuse("alphabet", f"of {size} characters", len(alphabet))
+        self.alphabet = alphabet
+        key = jr.key(0) if key is None else key
+        size = checks.count("data", data)
+        known = self.fixed_triggers
+        self.data = _sampled(key, size, self._cuts, self.unigram, self.num_triggers, known, self.length)
+
+    @classmethod
+    def shakespeare(cls, **options: Any) -> "BigramTask":
+        """N = 65 characters of Shakespeare: counts of nine plays, 1,121,752 characters (NOTICE).
+
+        "3" is in the alphabet of "tiny Shakespeare" and not in these plays: never drawn from π_u, and
+        followed by π_u where it is an output.
+        """
+        text = (
+            resources.files("assocmem_jax.systems.induction").joinpath("shakespeare.json").read_text("utf-8")
+        )
+        table = json.loads(text)
+        return cls._counted(np.array(table["counts"]), table["alphabet"], options)
+
+    @classmethod
+    def from_text(cls, path: str | Path, *, alphabet: str | None = None, **options: Any) -> "BigramTask":
+        """Counts of a text file in UTF-8. ``alphabet``: the characters, in order; else those that occur."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as fault:
+            checks.refuse(str(path), "UTF-8 text", f"byte {fault.start} that is not")
+        except OSError as fault:
+            checks.refuse(str(path), "a file that can be read", fault.strerror or repr(fault))
+        if not text:
+            checks.refuse(str(path), "a text of at least two characters", "an empty file")
+        known = "".join(sorted(set(text))) if alphabet is None else alphabet
+        if alphabet is not None and (strange := sorted(set(text) - set(alphabet))):
+            checks.refuse(
+                str(path), "of characters in alphabet", f"{strange[0]!r} at {text.index(strange[0])}",
+                "add it, or leave alphabet out",
+            )  # fmt: skip
+        if len(set(text)) < 2:
+            checks.refuse(str(path), "a text of at least two different characters", f"only {text[0]!r}")
+        place = np.zeros(max(map(ord, known)) + 1, int)
+        place[[ord(c) for c in known]] = np.arange(len(known))
+        tokens = place[np.frombuffer(text.encode("utf-32-le"), np.uint32)]
+        counts = np.zeros((len(known), len(known)), int)
+        np.add.at(counts, (tokens[:-1], tokens[1:]), 1)
+        return cls._counted(counts, known, options)
+
+    @classmethod
+    def _counted(cls, counts: np.ndarray, alphabet: str, options: dict[str, Any]) -> "BigramTask":
+        seen = counts.sum(axis=1)
+        rows = np.where(seen[:, None] > 0, counts / np.maximum(seen, 1)[:, None], 0.0)
+        return cls(seen / seen.sum(), rows, alphabet=alphabet, **options)
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.unigram.shape[0]
+
+    def most_frequent(self, count: int, skip: int = 0) -> tuple[int, ...]:
+        """The tokens of rank skip + 1 … skip + count by π_u: fixed triggers."""
+        count, skip = checks.count("count", count), checks.count("skip", skip, 0)
+        if count + skip > self.num_tokens:
+            checks.refuse("count + skip", f"at most N = {self.num_tokens}", count + skip)
+        order = np.argsort(-np.asarray(self.unigram), kind="stable")
+        return tuple(order[skip : skip + count].tolist())
+
+    def encode(self, text: str) -> Int[Array, " t"]:
+        """Characters as tokens."""
+        if self.alphabet is None:
+            checks.refuse("task", "one with an alphabet", "none", "BigramTask.from_text")
+        for at, c in enumerate(text):
+            if c not in self.alphabet:
+                checks.refuse("text", "of characters in the task's alphabet", f"{c!r} at {at}")
+        return jnp.array([self.alphabet.index(c) for c in text], jnp.int32)
+
+    def decode(self, tokens: Int[Array, " t"] | Int[np.ndarray, " t"]) -> str:
+        """Tokens as characters."""
+        if self.alphabet is None:
+            checks.refuse("task", "one with an alphabet", "none", "BigramTask.from_text")
+        return "".join(self.alphabet[k] for k in np.asarray(tokens).tolist())
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Sequences:
+        """n sequences. Sequence i is the same for every n."""
+        known = self.fixed_triggers
+        return _sampled(key, n, self._cuts, self.unigram, self.num_triggers, known, self.length)
+
+    def weights(self, batch: Sequences) -> Float[Array, "n t"]:
+        """1 at the positions that the loss is a mean over."""
+        counted = jnp.ones_like(batch.in_context) if self.loss_on == "all" else batch.in_context
+        return counted.astype(self.dtype)
+
+    @property
+    def score_shape(self) -> tuple[int, ...]:
+        """(sequences of ``data``, T, N)."""
+        return (*self.data.tokens.shape, self.num_tokens)
+
+    @property
+    def dtype(self) -> Any:
+        return self.unigram.dtype
+
+    def loss(self, model) -> Float[Array, ""]:
+        """Mean cross-entropy over the loss positions of ``data``, in nats."""
+        return self.sampled_loss(model, self.data)
+
+    def error(self, model) -> Float[Array, ""]:
+        """Share of the loss positions of ``data`` that are answered wrongly; a tie is wrong."""
+        weights = self.weights(self.data)
+        return jnp.sum(weights * (self.margins(model) <= 0)) / jnp.maximum(jnp.sum(weights), 1)
+
+    def margins(self, model) -> Float[Array, "n t"]:
+        """Score of z_{t+1} minus the largest other, at every position of ``data``."""
+        return lead(model.scores(self), self.data.targets)
+
+    def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Sequences]:
+        """A function of a key that draws ``batch_size`` fresh sequences."""
+        batch_size = checks.count("batch_size", batch_size)
+        return lambda key: self.sample(key, batch_size)
+
+    def sampled_loss(self, model, batch: Sequences) -> Float[Array, ""]:
+        """Mean cross-entropy over the loss positions of a batch, ``microbatch`` sequences at a time."""
+        weights = self.weights(batch)
+        n = weights.shape[0]
+        size = min(self.microbatch, -(-n // self.devices))
+        # Sequences with as many loss positions side by side: a chunk looks at no more than its fullest needs.
+        order = jnp.argsort(jnp.sum(weights, axis=1)) if self.loss_on == "in_context" else jnp.arange(n)
+        spare = -n % (size * self.devices)
+
+        def chunked(a):
+            a = jnp.pad(a[order], ((0, spare), (0, 0)))
+            return a.reshape(-1, self.devices, size, a.shape[1]).swapaxes(0, 1)
+
+        chunks = tuple(chunked(a) for a in (batch.tokens, batch.targets, weights))
+        return accumulated(self, model, chunks, self.devices) / jnp.maximum(jnp.sum(weights), 1)
+
+    def total_loss(self, model, chunk) -> Float[Array, ""]:
+        """Sum of cross-entropies over the loss positions of a chunk (tokens, targets, weights)."""
+        tokens, targets, weights = chunk
+        state = model.residual(tokens)
+        if self.loss_on == "all":
+            return jnp.sum(weights * cross_entropy(model.logits(state), targets))
+
+        def packed(size):
+            def total(state):
+                # The p-th loss position of a sequence: as many places have fewer than p of them up to there.
+                before = jnp.cumsum(weights, axis=1)
+                at = jnp.sum(before[:, None, :] <= jnp.arange(size)[:, None], axis=2, dtype=jnp.int32)
+                kept = at < self.length
+                at = jnp.minimum(at, self.length - 1)
+                answers = jnp.take_along_axis(targets, at, axis=1)
+                return jnp.sum(jnp.where(kept, cross_entropy(model.logits(state, at), answers), 0))
+
+            return total
+
+        shares = _SHARES if self.length >= _SHORT else (1,)
+        sizes = [round(share * self.length) for share in shares]
+        fullest = _shared_max(jnp.max(jnp.sum(weights, axis=1)).astype(jnp.int32))
+        branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)
+        return jax.lax.switch(branch, [packed(size) for size in sizes], state)
+
+
+@jax.custom_batching.custom_vmap
+def _shared_max(count):
+    """The count itself; under vmap the largest of all lanes, so that a switch stays a switch."""
+    return count
+
+
+@_shared_max.def_vmap
+def _(axis_size, batched, count):
+    return _shared_max(jnp.max(count)), False
+
+
+def _inverse(cuts: UInt[Array, "... m"], drawn: UInt[Array, "..."]) -> Int[Array, "..."]:
+    """How many of the cumulative thresholds lie at or below the number drawn."""
+    return jnp.sum(drawn[..., None] >= cuts, axis=-1, dtype=jnp.int32)
+
+
+def _cut(law: np.ndarray) -> UInt[Array, "*n m"]:
+    """Thresholds of the first N − 1 outcomes: the cumulative law in units of 2⁻³¹, exact at 0 and 1."""
+    total = np.cumsum(law.astype(np.float64), axis=-1)
+    return jnp.asarray(np.rint(total / total[..., -1:] * _LEVELS)[..., :-1].astype(np.uint32))
+
+
+def _laws(unigram, bigram, outputs, output_tokens, repeat):
+    """(π_u, π_b, π_o), checked, in float64."""
+    size = len(unigram)
+    for name, law in (("unigram", unigram), ("bigram", bigram)):
+        checks.finite(name, law)
+        if (law < 0).any():
+            checks.refuse(name, "non-negative", law.min())
+    slack = 1e-5 * np.sqrt(size)
+    if abs(unigram.sum() - 1) > slack:
+        checks.refuse("unigram", "of sum 1", unigram.sum())
+    empty = bigram.sum(axis=1) == 0
+    bigram = np.where(empty[:, None], unigram, bigram)
+    if (abs(bigram.sum(axis=1) - 1) > slack).any():
+        row = int(np.argmax(abs(bigram.sum(axis=1) - 1)))
+        checks.refuse("bigram", "of rows with sum 1 (or 0: then π_u)", f"{bigram[row].sum()} in row {row}")
+    if isinstance(outputs, str):
+        if outputs not in ("uniform", "bigram"):
+            checks.refuse("outputs", "'uniform', 'bigram' or a matrix", repr(outputs))
+        answers = np.full((size, size), 1 / size) if outputs == "uniform" else bigram.copy()
+    else:
+        answers = np.asarray(outputs, float).copy()
+        if answers.shape != (size, size) or not (answers >= 0).all():
+            checks.refuse("outputs", f"a non-negative matrix of shape ({size}, {size})", answers.shape)
+    allowed = np.ones((size, size), bool)
+    if output_tokens is not None:
+        kept = np.asarray(output_tokens)
+        if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
+            checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
+        allowed &= np.isin(np.arange(size), kept)
+    if not repeat:
+        np.fill_diagonal(allowed, False)
+    if not allowed.any(axis=1).all():
+        checks.refuse("output_tokens", "more than a trigger itself with repeat=False", repr(output_tokens))
+    answers = np.where(allowed, answers, 0)
+    # A trigger whose outputs were all taken away: uniform over those that are left.
+    answers = np.where(answers.sum(axis=1, keepdims=True) > 0, answers, allowed)
+    return [law / law.sum(axis=-1, keepdims=True) for law in (unigram, bigram, answers)]
+
+
+@eqx.filter_jit
+def _sampled(key, n, cuts, unigram, k, fixed, length) -> Sequences:
+    trigger_key, token_key = jr.split(key)
+    start, rows, answers = cuts
+    # One row of 31-bit numbers a sequence: outputs first, then tokens.
+    bits = jr.bits(token_key, (n, k + length + 1), jnp.uint32) >> 1
+    if fixed is None:
+        # The largest of log π + Gumbel noise, K times without replacement.
+        race = jnp.log(unigram) + jr.gumbel(trigger_key, (n, unigram.shape[0]), mode="high")
+        triggers = jax.lax.top_k(race, k)[1]
+    else:
+        triggers = jnp.broadcast_to(fixed, (n, k))
+    outputs = _inverse(answers[triggers], bits[:, :k])
+
+    def follow(token, drawn):
+        free = _inverse(rows[token], drawn)
+        match = triggers == token[:, None]
+        forced = jnp.sum(jnp.where(match, outputs, 0), axis=1, dtype=jnp.int32)
+        token = jnp.where(jnp.any(match, axis=1), forced, free)
+        return token, token
+
+    first = _inverse(start, bits[:, k])
+    _, rest = jax.lax.scan(follow, first, bits[:, k + 1 :].T)
+    tokens = jnp.concatenate([first[:, None], rest.T], axis=1)
+    matches = tokens[:, :-1, None] == triggers[:, None, :]
+    times = jnp.cumsum(matches, axis=1, dtype=jnp.int32)
+    occurrence = jnp.sum(jnp.where(matches, times, 0), axis=2, dtype=jnp.int32)
+    return Sequences(tokens[:, :-1], tokens[:, 1:], occurrence, triggers, outputs)
+
+
+def second_trigger(
+    key: PRNGKeyArray, n: int, num_tokens: int, length: int
+) -> tuple[Int[Array, "n t"], Int[Array, " n"]]:
+    """(z_1 … z_T, y): one trigger, uniform laws, given that z_T is its second occurrence. Birth B.3.
+
+    The first occurrence is then uniform on 1 … T − 1, its output o = y uniform on the other tokens, or the
+    trigger itself just where the first occurrence is at T − 1; all else is uniform on the other tokens
+    (docs/theory.md: birth.30).
+    """
+    keys = jr.split(key, 4)
+    trigger = jr.randint(keys[0], (n, 1), 0, num_tokens)
+    other = lambda key, shape: (trigger + jr.randint(key, shape, 1, num_tokens)) % num_tokens  # noqa: E731
+    first = jr.randint(keys[1], (n, 1), 0, length - 1)
+    place = jnp.arange(length)
+    answer = jnp.where(first == length - 2, trigger, other(keys[2], (n, 1)))
+    tokens = other(keys[3], (n, length))
+    tokens = jnp.where(place == first + 1, answer, tokens)
+    tokens = jnp.where((place == first) | (place == length - 1), trigger, tokens)
+    return tokens, answer[:, 0]

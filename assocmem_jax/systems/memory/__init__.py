@@ -1,0 +1,218 @@
+"""One matrix W and its kin: the memory of GD, and the capacity and scaling laws of the Slides."""
+
+from .. import Entry, Source, Wing, lazily
+
+WING = Wing(
+    __name__,
+    place=0,
+    names={
+        "task": "AssociationTask schemes two_tokens",
+        "model": "Hermite LinearMemory LowRankMemory MLPMemory MarginSystem NormalizedMemory ParticleSystem",
+        "observe": "MaxMargin gammas hessian least_error max_margin max_margin_components pairwise_margins "
+        "particles plane probabilities scheme scheme_share weight_gradient weight_norm weights",
+        "dynamics": "Hits time_to_perfect",
+    },
+    first="AssociationTask LinearMemory MarginSystem NormalizedMemory ParticleSystem time_to_perfect two_tokens",
+    theory={
+        "two_particles": "theory.two_particles",
+        "orthogonal": "theory.orthogonal",
+        "soft_labels": "theory.soft_labels",
+        "equicorrelated": "theory.equicorrelated",
+        "first_step": "theory.first_step",
+        "forgetting": "theory.forgetting",
+        "outer_product": "theory.outer_product",
+        "scaling": "theory.scaling",
+    },
+    sources={
+        "gd": Source(
+            "GD: Cabannes, Simsek, Bietti 2024, *Learning Associative Memories with Gradient Descent*"
+        ),
+        "slides": Source("Slides: Bietti 2025, *Associative Memories as a Building Block in Transformers*"),
+        "beyond": Source("Beyond print: found here", printed=False),
+    },
+    statements=(
+        "statements.one_step",
+        "statements.orthogonal",
+        "statements.two_tokens",
+        "statements.curvature",
+        "statements.slides",
+        "statements.beyond",
+    ),
+    studies={
+        "gd.landscape": Entry(
+            "studies.schemas:Landscape",
+            "GD Figure 1: level lines of loss and error, two tokens",
+            {
+                "gd_fig1": (
+                    "resolution=6",
+                    "alphas=[0.95]",
+                ),
+            },
+        ),
+        "gd.loss_spikes": Entry(
+            "studies.schemas:LossSpikes",
+            "GD Figure 2: descent of two tokens, loss spikes",
+            {
+                "gd_fig2": (
+                    "resolution=6",
+                    "horizon=60",
+                ),
+            },
+        ),
+        "gd.learning_rates": Entry(
+            "studies.schemas:LearningRates",
+            "GD Figure 3: steps to perfect accuracy (a sweep)",
+            {
+                "gd_fig3": (
+                    "learning_rate.log=[0.1, 10.0, 3]",
+                    "alpha.linear=[0.5, 1.0, 3]",
+                    "steps=40",
+                ),
+            },
+        ),
+        "gd.limited_capacity": Entry(
+            "studies.schemas:LimitedCapacity",
+            "GD Figure 4: minimisers that forget",
+            {
+                "gd_fig4": (
+                    "resolution=6",
+                    "sgd.runs=3",
+                    "sgd.steps=40",
+                ),
+            },
+        ),
+        "gd.sharpness": Entry(
+            "studies.schemas:SharpnessProfile",
+            "GD Figure 5: sharpness along descent",
+            {
+                "gd_fig5": (
+                    "resolution=6",
+                    "horizon=200",
+                ),
+            },
+        ),
+        "gd.large_memory": Entry(
+            "studies.schemas:LargeMemory",
+            "GD Figure 6: margins of five tokens in d dimensions",
+            {
+                "gd_fig6": ("horizon=100",),
+            },
+        ),
+        "theory.refuted": Entry(
+            "studies.schemas:Refuted",
+            "docs/theory.md: printed bounds of GD, crossed",
+            {
+                "theory_refuted": (),
+            },
+        ),
+        "beyond.bifurcation": Entry(
+            "studies.schemas:Bifurcation",
+            "beyond the edge of stability: iterates, exponents, sharpness",
+            {
+                "bifurcation": (
+                    "rates=16",
+                    "kept=32",
+                    "transient=500",
+                ),
+            },
+        ),
+        "beyond.schedule": Entry(
+            "studies.schemas:Schedule",
+            "learned schedules against the best constant rate",
+            {
+                "schedule": (
+                    "constants=200",
+                    "longest=2",
+                    "iterations=40",
+                    "starts=4",
+                ),
+            },
+        ),
+        "slides.sizes": Entry(
+            "studies.schemas:Sizes",
+            "Slides p. 6–9: N₉₉ of written, low-rank and trained memories",
+            {
+                "slides_sizes_linear": (
+                    'families=[{label="W", panel="one", memory="linear", sphere=true, dimensions=[4, 6], largest=[16, 32], steps=60, learning_rate=0.5, seeds=4}]',
+                    "target=0.8",
+                ),
+                "slides_sizes_mlp": (
+                    'families=[{label="m = d", panel="one", memory="mlp", sphere=true, dimensions=[4, 6], widths=[8, 12], largest=[16, 32], steps=60, seeds=4}]',
+                    "target=0.6",
+                ),
+                "slides_sizes_pairs": (
+                    'families=[{label="W", panel="one", memory="linear", classes=2, random=true, pairs=true, dimensions=[4, 6], largest=[16, 16], steps=40, learning_rate=1, seeds=4}]',
+                    "target=0.8",
+                ),
+                "slides_sizes_rank": (
+                    'families=[{label="low", panel="one", memory="low rank", dimensions=[32, 32], widths=[8, 16], largest=[32, 48]}, {label="kernel", panel="one", memory="kernel", dimensions=[8, 8], widths=[16, 64], largest=[16, 48]}]',
+                    "target=0.8",
+                ),
+                "slides_sizes_written": (
+                    'families=[{label="all", panel="one", memory="written", dimensions=[16, 32, 48], largest=[24, 48, 96]}]',
+                    "target=0.9",
+                ),
+            },
+        ),
+        "slides.error": Entry(
+            "studies.schemas:ErrorLaw",
+            "Slides p. 31–33: error over d, over n, over both",
+            {
+                "slides_error_d": (
+                    "tokens=60",
+                    "dimensions=[8, 16, 32, 64]",
+                    "trials=4",
+                ),
+                "slides_error_map": (
+                    "tokens=30",
+                    "dimensions=[8, 12, 16, 24, 32, 48]",
+                    "samples=[5, 10, 20, 40, 80, 160]",
+                    "trials=2",
+                ),
+                "slides_error_n": (
+                    "tokens=60",
+                    "dimensions=[8, 32]",
+                    "samples=[5, 20, 80]",
+                    "trials=4",
+                ),
+                "slides_error_wide": (
+                    "tokens=20",
+                    "dimensions=[8, 16, 32]",
+                    "trials=4",
+                ),
+            },
+        ),
+        "slides.optimizers": Entry(
+            "studies.schemas:Optimizers",
+            "Slides p. 34: optimizers as memory schemes",
+            {
+                "slides_optimizers": (
+                    "dimensions=[6]",
+                    "samples=512",
+                    "trials=2",
+                    "at=6",
+                    "tokens=20",
+                    'cases=[{label="SGD", optimizer="sgd", learning_rate=1, batch=64}, {label="Adam", optimizer="adam", learning_rate=1, batch=64, norm=true, scale_by_dimension=true}]',
+                ),
+                "slides_optimizers_paper": (
+                    "dimensions=[6]",
+                    "samples=128",
+                    "trials=2",
+                    "at=6",
+                    "tokens=20",
+                    "grid.rates=[1.0, 10.0]",
+                    "grid.batches=[32, 64]",
+                    'grid.optimizers=["adam"]',
+                ),
+                "slides_sign_descent": (
+                    "trials=3",
+                    "samples=20",
+                    "looks=4",
+                ),
+            },
+        ),
+    },
+)
+
+__all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = lazily(WING.homes(), globals())

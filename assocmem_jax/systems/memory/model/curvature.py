@@ -1,0 +1,123 @@
+"""The Hessian of the loss in W, GD (26), and its top eigenvalue, from W, from scores or from margins.
+
+It is B Bᵀ with columns √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and
+BᵀB: the top one is found densely up to 128 unknowns, by guarded Lanczos beyond, and evaluated as
+Σ p(x) Var_{z~π_x}(u_zᵀ V e_x) on its unit V (Hellmann–Feynman: V is held fixed under differentiation).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ....numerics.lanczos import lanczos_top
+from ....tasks.embeddings import gram
+from ..task import AssociationTask
+
+# Above this many unknowns on its smaller side, the top eigenvalue is iterated, not diagonalised.
+DENSE_LIMIT = 128
+
+
+def dense(task: AssociationTask, scores: Float[Array, "n m"]) -> Float[Array, "kd kd"]:
+    """Σ_x p(x) Cov_{π_x}(u) ⊗ e_x e_xᵀ; row a·d + b stands for W_ab."""
+    p = jax.nn.softmax(scores, axis=-1)
+    centred = task.outputs - (p @ task.outputs)[:, None, :]  # (N, M, k): u_z − ū_x
+    spread = jnp.einsum("n,nz,nza,nzc->nac", task.probabilities, p, centred, centred)
+    full = jnp.einsum("nac,nb,nd->abcd", spread, task.inputs, task.inputs)
+    size = task.outputs.shape[1] * task.inputs.shape[1]
+    return full.reshape(size, size)
+
+
+def product(task: AssociationTask, scores: Float[Array, "n m"]) -> Callable[[Array], Array]:
+    """V ↦ ∇²L(W)[V] = Uᵀ D E, D_zx = p(x) π_z (s_z − Σ π s), s = U V e_x."""
+    p, law = jax.nn.softmax(scores, axis=-1), task.probabilities[:, None]
+
+    def closed(direction):
+        s = task.inputs @ direction.T @ task.outputs.T
+        pull = law * p * (s - jnp.sum(p * s, axis=1, keepdims=True))
+        return task.outputs.T @ pull.T @ task.inputs
+
+    return closed
+
+
+def top_of_weights(task: AssociationTask, model) -> Float[Array, ""]:
+    """λ_max of a model that holds W."""
+    v = _top_direction(*_held((task, model)))
+    return _variance(task, model.scores(task), task.inputs @ v.T @ task.outputs.T)
+
+
+def top_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Float[Array, ""]:
+    """λ_max of a model that holds scores, from the Gram matrices of inputs and outputs."""
+    fixed_task, fixed, *grams = _held((task, model, alpha, beta))
+    c = _unit(_gram_top(fixed_task, fixed.scores(fixed_task), *grams))
+    s = alpha @ c @ beta
+    return _ratio(_variance(task, model.scores(task), s), jnp.sum(c * s))
+
+
+def top_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Float[Array, ""]:
+    """λ_max for two classes, π₁π₂ = σ(m)σ(−m): BᵀB = √(pσσ) K √(pσσ)."""
+    weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
+    root = jnp.sqrt(_held(weight))
+    c = _unit(root * jnp.linalg.eigh(root[:, None] * _held(kernel) * root)[1][:, -1])
+    s = kernel @ c
+    return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
+
+
+def _held(tree):
+    return jax.lax.stop_gradient(tree)
+
+
+def _variance(task: AssociationTask, scores: Array, s: Array) -> Float[Array, ""]:
+    """Σ_x p(x) Var_{z~π_x}(s_xz)."""
+    p = jax.nn.softmax(scores, axis=-1)
+    centred = s - jnp.sum(p * s, axis=1, keepdims=True)
+    return jnp.sum(task.probabilities[:, None] * p * centred**2)
+
+
+def _unit(c: Array) -> Array:
+    size = jnp.max(jnp.abs(c))
+    return c / jnp.where(size > 0, size, 1)
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    return a / jnp.where(b > 0, b, 1)
+
+
+def _top_direction(task: AssociationTask, model) -> Float[Array, "k d"]:
+    """The unit V at which the Hessian is largest."""
+    weight, scores = model.weight, model.scores(task)
+    classes, held = task.num_tokens * task.num_classes, weight.size
+    if held <= min(classes, DENSE_LIMIT):
+        return jnp.linalg.eigh(dense(task, scores))[1][:, -1].reshape(weight.shape)
+    if classes <= DENSE_LIMIT:
+        c = _gram_top(task, scores, gram(task.inputs), gram(task.outputs))
+        v = task.outputs.T @ _unit(c).T @ task.inputs
+        norm = jnp.linalg.norm(v)
+        return v / jnp.where(norm > 0, norm, 1)
+    closed = product(task, scores)
+
+    def flat(v):
+        return closed(v.reshape(weight.shape)).reshape(-1)
+
+    return lanczos_top(flat, held, weight.dtype).vector.reshape(weight.shape)
+
+
+def _gram_top(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -> Float[Array, "n m"]:
+    """Coefficients c of the top eigenvector B v = Σ c_xz u_z ⊗ e_x, v that of BᵀB."""
+    n, m = task.num_tokens, task.num_classes
+    p = jax.nn.softmax(scores, axis=-1)
+    root = jnp.sqrt(task.probabilities[:, None] * p)
+
+    def centre(c):
+        return c - p * jnp.sum(c, axis=1, keepdims=True)
+
+    def squared(v):  # BᵀB v
+        s = alpha @ centre(root * v.reshape(n, m)) @ beta
+        return (root * (s - jnp.sum(p * s, axis=1, keepdims=True))).reshape(-1)
+
+    if n * m <= DENSE_LIMIT:
+        v = jnp.linalg.eigh(jax.vmap(squared)(jnp.eye(n * m, dtype=p.dtype)))[1][:, -1]
+    else:
+        v = lanczos_top(squared, n * m, p.dtype).vector
+    return centre(root * v.reshape(n, m))

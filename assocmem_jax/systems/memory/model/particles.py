@@ -1,0 +1,126 @@
+"""The same memory without its matrix: scores (GD Theorem 1) and, for two classes, margins."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .... import checks
+from ....models import AbstractModel
+from ....tasks.embeddings import gram, product
+from ..task import AssociationTask
+from . import curvature
+from .linear import LinearMemory
+
+
+class ParticleSystem(AbstractModel):
+    """Particles w_xj = u_jᵀ W e_x, GD (10), that interact through α and β, GD (11)–(12).
+
+    - ``values``: w, shape (N, M), trained.
+    - ``alpha``: α_xx' = ⟨e_x, e_x'⟩, shape (N, N). ``beta``: ⟨u_j, u_k⟩, shape (M, M), from which
+      β_ijk = ⟨u_i, u_j − u_k⟩ of GD (11).
+
+    A gradient step of W moves w by −η α (∂L/∂w) ⟨u, u⟩, which is GD (12): the rows of ∂L/∂w sum to
+    zero, so the inner products may stand for the differences β.
+    """
+
+    weight_space: ClassVar[bool] = False
+    values: Float[Array, "n m"]
+    alpha: Float[Array, "n n"]
+    beta: Float[Array, "m m"]
+
+    @classmethod
+    def zeros(cls, task: AssociationTask) -> "ParticleSystem":
+        """All scores zero: W = 0."""
+        shape = (task.num_tokens, task.num_classes)
+        return cls(jnp.zeros(shape, task.inputs.dtype), gram(task.inputs), gram(task.outputs))
+
+    @classmethod
+    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
+        """The particles of a memory."""
+        return cls(memory.scores(task.unrestricted), gram(task.inputs), gram(task.outputs))
+
+    def scores(self, task, tokens: Int[Array, " b"] | None = None):
+        return task.answerable(self.values if tokens is None else self.values[tokens])
+
+    def trainable(self):
+        return (self.values,)
+
+    def tangent(self, task, gradient):
+        moved = product(product(self.alpha, gradient.values), self.beta)
+        return eqx.tree_at(lambda m: m.values, gradient, moved)
+
+    def noise(self, task, key):
+        noise = LinearMemory.zeros(task).noise(task, key)
+        return eqx.tree_at(lambda m: m.values, self, noise.scores(task.unrestricted))
+
+    def top_curvature(self, task):
+        """λ_max(∇²L(W)) of the W that has these scores."""
+        return curvature.top_of_scores(task, self, self.alpha, self.beta)
+
+
+class MarginSystem(AbstractModel):
+    """Two classes: one margin a token, m_x = (u_{f*(x)} − u_other)ᵀ W e_x; GD (17) for N = 2.
+
+    - ``margins``: m, shape (N,), trained.
+    - ``kernel``: ‖u₁−u₂‖² s_x s_x' ⟨e_x, e_x'⟩, s = +1 where f*(x) is class 0 and −1 elsewhere.
+
+    The smallest exact system: N numbers for any d. Its ``scores`` are ±m/2 (what all classes share
+    does not reach the loss).
+    """
+
+    weight_space: ClassVar[bool] = False
+    margins: Float[Array, " n"]
+    kernel: Float[Array, "n n"]
+
+    @classmethod
+    def zeros(cls, task: AssociationTask) -> "MarginSystem":
+        """All margins zero: W = 0."""
+        return cls.from_margins(task, jnp.zeros(task.num_tokens, task.inputs.dtype))
+
+    @classmethod
+    def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, " n"]) -> "MarginSystem":
+        """The margins given."""
+        if task.num_classes != 2:
+            checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")
+        task.refuse_restricted("use ParticleSystem")
+        (margins,) = checks.floats(margins)
+        if margins.shape != (task.num_tokens,):
+            checks.refuse("margins", f"of shape ({task.num_tokens},)", f"shape {margins.shape}")
+        checks.finite("margins", margins)
+        signed = _signs(task)[:, None] * task.inputs
+        difference = task.outputs[0] - task.outputs[1]
+        return cls(margins, jnp.dot(difference, difference) * gram(signed))
+
+    @classmethod
+    def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "MarginSystem":
+        """The margins of a memory."""
+        scores = memory.scores(task)
+        return cls.from_margins(task, _signs(task) * (scores[:, 0] - scores[:, 1]))
+
+    def scores(self, task, tokens: Int[Array, " b"] | None = None):
+        half = _signs(task) * self.margins / 2
+        half = half if tokens is None else half[tokens]
+        return jnp.stack([half, -half], axis=1)
+
+    def trainable(self):
+        return (self.margins,)
+
+    def tangent(self, task, gradient):
+        moved = product(self.kernel, gradient.margins[:, None])[:, 0]
+        return eqx.tree_at(lambda m: m.margins, gradient, moved)
+
+    def noise(self, task, key):
+        scores = LinearMemory.zeros(task).noise(task, key).scores(task)
+        noise = _signs(task) * (scores[:, 0] - scores[:, 1])
+        return eqx.tree_at(lambda m: m.margins, self, noise)
+
+    def top_curvature(self, task):
+        """λ_max(∇²L(W)) of the W that has these margins."""
+        return curvature.top_of_margins(task, self.margins, self.kernel)
+
+
+def _signs(task: AssociationTask) -> Array:
+    return (1 - 2 * task.labels).astype(task.inputs.dtype)

@@ -1,0 +1,37 @@
+"""A trained W read as a memory scheme: which tokens it holds, and how strongly (Slides p. 34)."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ....models import AbstractModel
+from ..task import AssociationTask
+from .reading import weights
+
+
+def _fitted(task: AssociationTask, model: AbstractModel, start):
+    """(q, bᵀq/‖W‖²) of the least-squares problem on W − start."""
+    moved = weights(task, model) - (0 if start is None else start)
+    pulls = task.outputs[task.labels] - task.outputs.mean(axis=0)
+    products = (pulls @ pulls.T) * (task.inputs @ task.inputs.T)
+    read = jnp.sum((pulls @ moved) * task.inputs, axis=1)
+    q = jnp.linalg.lstsq(products, read)[0]
+    return q, jnp.dot(read, q) / jnp.sum(moved**2)
+
+
+def scheme(
+    task: AssociationTask, model: AbstractModel, start: Float[Array | np.ndarray, "k d"] | None = None
+) -> Float[Array, " n"]:
+    """q(x) of W ≈ Σ_x q(x)(u_{f(x)} − ū)e_xᵀ: least squares over the entries of W, or of W − ``start``.
+
+    ū is the mean output: the form of the first gradient step (``theory.first_step``), where q = ηp. Unique
+    where the N matrices are independent (N ≤ kd, in general position); of least norm otherwise.
+    """
+    return _fitted(task, model, start)[0]
+
+
+def scheme_share(
+    task: AssociationTask, model: AbstractModel, start: Float[Array | np.ndarray, "k d"] | None = None
+) -> Float[Array, ""]:
+    """Share of ‖W‖² (of ‖W − start‖²) that ``scheme`` explains: 1 if W is such a memory."""
+    return _fitted(task, model, start)[1]

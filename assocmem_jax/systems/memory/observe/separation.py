@@ -1,0 +1,121 @@
+"""The max-margin direction, or the proof that there is none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import nnls
+
+from .... import checks
+from ....models import AbstractModel
+from ..task import AssociationTask
+from .reading import weights
+
+
+@dataclass(frozen=True)
+class MaxMargin:
+    """Solution of min ‖W‖² subject to (u_{f*(x)} − u_z)ᵀ W e_x ≥ 1 for all x and z ≠ f*(x).
+
+    - ``separable``: whether any W has all margins (22) positive.
+    - ``direction``: W/‖W‖, shape (k, d); zero if inseparable.
+    - ``margin``: the smallest margin of ``direction``, 1/‖W‖; zero if inseparable.
+    - ``multipliers``: shape (N, M), non-negative, zero at z = f*(x). Separable: W = Σ μ_xz
+      (u_{f*(x)} − u_z) ⊗ e_x (the support vectors). Inseparable: weights, summing to one, of a
+      combination of these matrices that vanishes, which certifies that no W separates (Farkas).
+    - ``residual``: how far that identity is off.
+    """
+
+    separable: bool
+    direction: Float[Array, "k d"]
+    margin: float
+    multipliers: Float[np.ndarray, "n m"]
+    residual: float
+
+
+def max_margin(task: AssociationTask) -> MaxMargin:
+    """The direction in which W grows when the data are separable (GD Theorem 3, section 4.2).
+
+    Least-distance programming by non-negative least squares (Lawson and Hanson, ch. 23), in
+    float64 on the host; zero residual certifies inseparability. Needs known values: it cannot run
+    under ``jit`` or ``vmap``. Deterministic targets only.
+    """
+    if task.soft:
+        checks.refuse("task", "deterministic (f*)", "soft labels", "they have a finite minimiser")
+    task.refuse_restricted("make a task of its first n tokens")
+    if not checks.concrete(task.inputs, task.outputs, task.targets):
+        checks.refuse(
+            "task",
+            "known (max_margin runs on the host)",
+            "a traced value",
+            "call it outside jit and pass its direction in",
+        )
+    inputs = np.asarray(task.inputs, np.float64)
+    outputs = np.asarray(task.outputs, np.float64)
+    labels = np.asarray(task.targets)
+    n, m = task.num_tokens, task.num_classes
+    token, rival = np.nonzero(np.arange(m) != labels[:, None])
+    gap = outputs[labels[token]] - outputs[rival]
+    constraints = np.einsum("ra,rb->rab", gap, inputs[token]).reshape(len(token), -1)
+    # Tokens of probability zero still have a margin; vanishing constraints cannot be met.
+    system = np.vstack([constraints.T, np.ones(len(token))])
+    goal = np.zeros(system.shape[0])
+    goal[-1] = 1.0
+    solution, distance = nnls(system, goal, maxiter=30 * system.shape[1])
+    residual = system @ solution - goal
+    multipliers = np.zeros((n, m))
+    # ‖residual‖² = 1/(1 + ‖W‖²): zero iff no W exists. Below 1e-8, the margin would be under 1e-8.
+    separable = bool(distance > 1e-8)
+    if not separable:
+        multipliers[token, rival] = solution / solution.sum()
+        shape = (outputs.shape[1], inputs.shape[1])
+        return MaxMargin(False, jnp.zeros(shape, task.inputs.dtype), 0.0, multipliers, float(distance))
+    scale = -residual[-1]
+    weight = residual[:-1] / scale
+    multipliers[token, rival] = solution / scale
+    off = float(np.abs(constraints.T @ (solution / scale) - weight).max())
+    norm = float(np.linalg.norm(weight))
+    direction = jnp.asarray((weight / norm).reshape(outputs.shape[1], -1), task.inputs.dtype)
+    return MaxMargin(True, direction, 1 / norm, multipliers, off)
+
+
+def max_margin_components(task: AssociationTask) -> Callable:
+    """The observable (⟨W, V⟩, ‖W − ⟨W, V⟩V‖): W along and across the max-margin direction V."""
+    found = max_margin(task)
+    if not found.separable:
+        checks.refuse(
+            "task",
+            "separable",
+            "an inseparable one",
+            "no W has all margins positive (see am.memory.max_margin)",
+        )
+    return eqx.Partial(_components, found.direction)
+
+
+def _components(direction, task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
+    weight = weights(task, model)
+    along = jnp.sum(direction * weight)
+    return jnp.stack([along, jnp.linalg.norm(weight - along * direction)])
+
+
+def least_error(task: AssociationTask) -> float:
+    """min_W L₀₁(W) for two classes in the plane (d = 2), exactly: GD section 5.1.
+
+    The error depends on the angle of v = (u₁−u₂)ᵀW alone and changes only where v is orthogonal to
+    some e_x: one direction inside each of the 2N arcs is tried.
+    """
+    if task.num_classes != 2 or task.inputs.shape[1] != 2 or task.soft:
+        checks.refuse(
+            "task",
+            "deterministic, of two classes and d = 2",
+            f"{task.num_classes} classes, d = {task.inputs.shape[1]}",
+        )
+    task.refuse_restricted("make a task of its first n tokens")
+    signed = np.asarray(task.inputs) * (1 - 2 * np.asarray(task.targets))[:, None]
+    normals = np.arctan2(signed[:, 0], -signed[:, 1])
+    edges = np.sort(np.concatenate([normals, normals + np.pi]) % (2 * np.pi))
+    middles = (edges + np.append(edges[1:], edges[0] + 2 * np.pi)) / 2
+    wrong = np.stack([np.cos(middles), np.sin(middles)], axis=1) @ signed.T <= 0
+    return float((wrong @ np.asarray(task.probabilities)).min())

@@ -1,0 +1,1 @@
+"""The theorems of GD, the Slides on memories, and what no paper has, as programs."""

@@ -1,0 +1,142 @@
+"""Beyond print: a rate for every step, found by differentiating through the training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+import assocmem_jax as am
+
+from .... import plot
+from .schemas import Schedule, Tokens
+
+
+def tokens_task(tokens: Tokens):
+    p, n = jnp.array(tokens.weights), len(tokens.weights)
+    return am.AssociationTask(
+        p / p.sum(), jnp.arange(n), am.embeddings.equicorrelated(n, tokens.alpha), jnp.eye(n)
+    )
+
+
+def run(study: Schedule, scratch=None):
+    parts = []
+    constants = np.geomspace(study.smallest, study.largest, study.constants)
+    for system in study.systems:
+        task = tokens_task(system)
+        steps = am.sweep(
+            lambda rate, task=task: am.time_to_perfect(task, rate, study.horizon, stable=False),
+            rate=constants, progress=False,
+        ).first_step.values  # fmt: skip
+        known = np.where(steps > 0, steps, np.iinfo(steps.dtype).max)
+        best = int(known.min())
+        # Of the rates that take the fewest steps, the middle one.
+        rate = constants[np.flatnonzero(known == best)[(known == best).sum() // 2]]
+        rates = np.full((study.longest, study.longest), np.nan)
+        margin = np.full(study.longest, np.nan)
+        for length in range(1, study.longest + 1):
+            rates[length - 1, :length], margin[length - 1] = learned(study, task, length)
+        least = np.flatnonzero(margin > 0)
+        chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
+        curves = {}
+        for name, schedule in (("constant", np.full(best, rate)), ("learned", chosen)):
+            run = am.simulate(
+                task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins}
+            )
+            padded = np.full(study.horizon + 1, np.nan)
+            padded[: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
+            curves[name] = padded
+        parts.append(xr.Dataset({
+            "constant_steps": ("rate", steps), "best_constant": best, "best_rate": rate,
+            "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
+            "least_learned": int(least[0]) + 1 if len(least) else -1,
+            "margin_constant": ("step", curves["constant"]),
+            "margin_learned": ("step", curves["learned"]),
+        }, coords={"rate": constants, "length": np.arange(1, study.longest + 1)}))  # fmt: skip
+    return xr.concat(parts, dim="system")
+
+
+def learned(study: Schedule, task, length: int):
+    """(rates, smallest margin) of the best of ``starts`` schedules: Adam on the log loss, over
+    logits of the rates, which keeps each of them between ``smallest`` and ``largest``."""
+    low, high = np.log(study.smallest), np.log(study.largest)
+    rates = lambda x: jnp.exp(low + (high - low) * jax.nn.sigmoid(x))  # noqa: E731
+    adam = optax.adam(0.05)
+
+    def objective(x):
+        margin, loss = _outcome(task, rates(x))
+        return jnp.log(loss), margin
+
+    def descend(x):
+        def step(state, _):
+            x, inner, best = state
+            (value, margin), slope = jax.value_and_grad(objective, has_aux=True)(x)
+            sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
+            # Kept: the largest smallest margin met, not the last.
+            better = sound & (margin > best[1])
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, margin), best)
+            updates, inner = adam.update(jnp.where(sound, slope, 0.0), inner)
+            return (x + updates, inner, best), None
+
+        start = (x, adam.init(x), (x, jnp.asarray(-jnp.inf)))
+        return jax.lax.scan(step, start, None, length=study.iterations)[0][2]
+
+    starts = jax.random.normal(jax.random.key(study.seed + length), (study.starts, length)) * 2
+    x, margin = jax.jit(jax.vmap(descend))(starts)
+    best = int(jnp.argmax(margin))
+    return np.asarray(rates(x[best])), float(margin[best])
+
+
+def report(study: Schedule, data):
+    lines = []
+    for k, system in enumerate(study.systems):
+        part = data.isel(system=k)
+        least, constant = int(part.least_learned), int(part.best_constant)
+        lines.append(
+            f"{system.name}: best constant rate {constant} steps (η = {float(part.best_rate):.4g}, of "
+            f"{study.constants} rates); learned {least} steps"
+        )
+        if least > 0:
+            rates = part.learned_rate.values[least - 1, :least]
+            lines.append(f"  learned rates: {', '.join(f'{rate:.4g}' for rate in rates)}")
+    return lines
+
+
+def figure(study: Schedule, data):
+    count = len(study.systems)
+    figure, axes = plot.panels(2, count, 4.0, width=plot.PAGE)
+    for k, system in enumerate(study.systems):
+        part, (a, b) = data.isel(system=k), axes[:, k]
+        known = part.constant_steps.where(part.constant_steps > 0)
+        plot.line(a, part.rate, known, colour=0, label="constant rate")
+        least = int(part.least_learned)
+        if least > 0:
+            a.axhline(least, color=plot.COLOURS[1], linestyle="--", linewidth=1, label="learned schedule")
+            rates = part.learned_rate.values[least - 1, :least]
+            a.plot(rates, np.full(least, least), "o", color=plot.COLOURS[1], markersize=3, label="its rates")
+        a.set(xscale="log", yscale="log", xlabel="learning rate η", ylabel="steps to perfect accuracy")
+        a.set_title(system.name)
+        a.legend(loc="upper center")
+        last = int(part.best_constant)
+        for name, colour in (("constant", 0), ("learned", 1)):
+            path = part[f"margin_{name}"].values[: last + 1]
+            plot.line(b, range(last + 1), path, colour=colour, marker="o", markersize=2, label=name)
+        b.axhline(0, color="black", linewidth=0.6)
+        b.set_yscale("symlog", linthresh=1)
+        b.set(xlabel="step", ylabel="smallest margin")
+        b.legend(loc="best")
+    return figure
+
+
+def _schedule(rates):
+    return am.Descent(optax.sgd, len(rates), learning_rate=rates)
+
+
+def _outcome(task, rates):
+    """(smallest margin, loss) after a descent at these rates from zero."""
+    watch = {"m": am.margins, "loss": am.loss}
+    start = am.LinearMemory.zeros(task)
+    seen = am.simulate(
+        task, start, _schedule(rates), observe=watch, every=rates.shape[0], throw=False
+    ).observed
+    return jnp.min(seen["m"][-1]), seen["loss"][-1]

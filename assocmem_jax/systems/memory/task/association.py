@@ -1,0 +1,238 @@
+"""The association task of GD section 1 and Birth Lemma 1: tokens x ~ p, answers y ~ p(y|x)."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from .... import checks
+from ....checks import Scalar
+from ....tasks import AbstractTask, cross_entropy, embeddings, laws
+from ....tasks.losses import lead
+
+Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
+
+
+@runtime_checkable
+class ScoresTokens(Protocol):
+    """What a task asks of a model: a score for every class, for all tokens or for those named."""
+
+    def scores(self, task: "AssociationTask", tokens: Int[Array, " b"] | None = None) -> Array: ...
+
+
+class AssociationTask(AbstractTask):
+    """Tokens x ∈ [N] with law p(x) and embedding e_x; answers y ∈ [M] with embedding u_y.
+
+    - ``probabilities``: p(x), shape (N,), summing to one.
+    - ``targets``: f*(x) as integers in [0, M), shape (N,); or a full conditional p(y|x), shape
+      (N, M), rows summing to one (soft labels, Birth Lemma 1).
+    - ``inputs``: E, rows e_x, shape (N, d). ``outputs``: U, rows u_y, shape (M, k); k = d in the
+      papers, but a rectangular W costs nothing.
+    - ``possible``: which classes can be answered, shape (M,); the scores of the others are −∞. All of them
+      unless given. See ``first``.
+
+    The model's logits are u_yᵀ W e_x (GD (10); GD (8) and its appendix A print the transpose).
+    Embeddings belong to the task: they are frozen. Values are checked when they are known, and
+    refused with ``ValueError``; shapes are always checked.
+    """
+
+    probabilities: Float[Array, " n"]
+    targets: Int[Array, " n"] | Float[Array, "n m"]
+    inputs: Float[Array, "n d"]
+    outputs: Float[Array, "m k"]
+    possible: Bool[Array, " m"] | None = None
+
+    def __init__(self, probabilities, targets, inputs, outputs, possible=None):
+        targets = jnp.asarray(targets)
+        soft = targets.ndim == 2
+        if soft:
+            p, inputs, outputs, targets = checks.floats(probabilities, inputs, outputs, targets)
+        else:
+            p, inputs, outputs = checks.floats(probabilities, inputs, outputs)
+        checks.shaped("probabilities", p, "a vector p(x), one entry a token", 1)
+        checks.shaped("inputs", inputs, "a matrix, one row a token", 2)
+        checks.shaped("outputs", outputs, "a matrix, one row a class", 2)
+        n, m = p.shape[0], outputs.shape[0]
+        if inputs.shape[0] != n:
+            checks.refuse("inputs", f"of {n} rows, one for each probability", f"{inputs.shape[0]} rows")
+        if n < 1 or inputs.shape[1] < 1 or outputs.shape[1] < 1:
+            checks.refuse(
+                "inputs and outputs",
+                "of at least one row and one dimension",
+                f"shapes {inputs.shape} and {outputs.shape}",
+            )
+        if m < 2:
+            checks.refuse("outputs", "of at least two rows (classes)", f"{m}")
+        for name, value in (("probabilities", p), ("inputs", inputs), ("outputs", outputs)):
+            checks.finite(name, value)
+        laws.check("probabilities", p)
+        if soft:
+            if targets.shape != (n, m):
+                checks.refuse("targets", f"p(y|x) of shape ({n}, {m})", f"shape {targets.shape}")
+            checks.finite("targets", targets)
+            laws.check("targets", targets, "each row of targets")
+        else:
+            if targets.shape != (n,):
+                checks.refuse(
+                    "targets", f"of shape ({n},), or ({n}, {m}) for p(y|x)", f"shape {targets.shape}"
+                )
+            if not jnp.issubdtype(targets.dtype, jnp.integer):
+                checks.refuse("targets", "whole numbers (or a matrix p(y|x))", targets.dtype)
+            if checks.concrete(targets):
+                known = np.asarray(targets)
+                if known.min() < 0 or known.max() >= m:
+                    bad = int(np.argmax((known < 0) | (known >= m)))
+                    checks.refuse("targets", f"labels from 0 to {m - 1}", f"{known[bad]} at token {bad}")
+        if possible is not None:
+            possible = jnp.asarray(possible)
+            if possible.shape != (m,) or possible.dtype != bool:
+                checks.refuse(
+                    "possible", f"{m} truth values, one a class", f"{possible.dtype}{possible.shape}"
+                )
+        self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
+        self.possible = possible
+
+    @property
+    def score_shape(self) -> tuple[int, int]:
+        """(N, M)."""
+        return self.num_tokens, self.num_classes
+
+    @property
+    def dtype(self):
+        return self.probabilities.dtype
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.inputs.shape[0]
+
+    @property
+    def num_classes(self) -> int:
+        """M."""
+        return self.outputs.shape[0]
+
+    @property
+    def soft(self) -> bool:
+        """Whether answers are drawn from p(y|x) rather than given by f*."""
+        return self.targets.ndim == 2
+
+    @property
+    def labels(self) -> Int[Array, " n"]:
+        """f*(x); for soft labels, the most probable answer."""
+        return jnp.argmax(self.targets, axis=1) if self.soft else self.targets
+
+    @property
+    def conditional(self) -> Float[Array, "n m"]:
+        """p(y|x) as a matrix, whichever way the task was given."""
+        if self.soft:
+            return self.targets
+        return jax.nn.one_hot(self.targets, self.num_classes, dtype=self.probabilities.dtype)
+
+    def first(self, n: int | Int[Array, ""]) -> "AssociationTask":
+        """The first n tokens only, in arrays of the same shape: n may be traced.
+
+        A search over n is then one program. p is the law given that x is among them, and only their answers
+        are possible. Later tokens have probability 0 and the answer of the first: what is computed of them is
+        without meaning.
+        """
+        if self.soft:
+            checks.refuse(
+                "task", "one with labels f*(x)", "soft labels", "first(n) needs to know the answers"
+            )
+        checks.within("n", n, 1, self.num_tokens)
+        kept = jnp.arange(self.num_tokens) < n
+        p = jnp.where(kept, self.probabilities, 0)
+        possible = jnp.zeros(self.num_classes, bool).at[self.targets].max(kept)
+        targets = jnp.where(kept, self.targets, self.targets[0])
+        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible)
+
+    @property
+    def unrestricted(self) -> "AssociationTask":
+        """The same with every class possible."""
+        return AssociationTask(self.probabilities, self.targets, self.inputs, self.outputs)
+
+    def refuse_restricted(self, remedy: str) -> None:
+        """Refuse a task in which some class is not possible, for what would not know it."""
+        if self.possible is not None:
+            checks.refuse("task", "one in which every class is possible", "one cut by first(n)", remedy)
+
+    def logits(self, hidden: Float[Array, "b k"]) -> Float[Array, "b m"]:
+        """u_yᵀ h for every class; −∞ for those that are not possible."""
+        return self.answerable(embeddings.product(hidden, self.outputs.T))
+
+    def answerable(self, scores: Float[Array, "b m"]) -> Float[Array, "b m"]:
+        """The scores, with −∞ for classes that are not possible."""
+        return scores if self.possible is None else jnp.where(self.possible, scores, -jnp.inf)
+
+    def loss(self, model: ScoresTokens) -> Float[Array, ""]:
+        """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2), in nats."""
+        return jnp.dot(self.probabilities, cross_entropy(model.scores(self), self.targets))
+
+    def margins(self, model: ScoresTokens) -> Float[Array, " n"]:
+        """GD (22)."""
+        return lead(model.scores(self), self.labels)
+
+    def error(self, model: ScoresTokens) -> Float[Array, ""]:
+        """Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}."""
+        scores = model.scores(self)
+        top = jnp.argmax(scores, axis=1)
+        sure = (lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
+        right = jnp.sum(jnp.where(sure, self.conditional, 0), axis=1)
+        # As a sum over the wrong, so that zero error reads exactly 0.
+        return jnp.dot(self.probabilities, 1 - right)
+
+    def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
+        """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.
+
+        Inverse CDF. Its tables are built once, here. In float32 a uniform has only 2²³ levels and a
+        CDF near one a spacing of 6e-8; so tokens are ordered from rare to frequent and the uniform
+        is made of 32 random bits, which keeps rare tokens at their rate.
+        """
+        batch_size = checks.count("batch_size", batch_size)
+        order = jnp.argsort(self.probabilities)
+        cdf = jnp.cumsum(self.probabilities[order])
+        dtype = cdf.dtype
+        row_cdf = jnp.cumsum(self.targets, axis=1) if self.soft else None
+
+        def uniforms(key):
+            if dtype == jnp.float64:
+                return jr.uniform(key, (batch_size,), dtype)
+            bits = jr.bits(key, (batch_size,), jnp.uint32)
+            return (bits.astype(dtype) + jnp.asarray(0.5, dtype)) * jnp.asarray(2.0**-32, dtype)
+
+        def draw(key: PRNGKeyArray) -> Batch:
+            token_key, label_key = jr.split(key)
+            place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")
+            tokens = order[jnp.minimum(place, cdf.shape[0] - 1)]
+            if row_cdf is None:
+                return tokens, self.targets[tokens]
+            rows = row_cdf[tokens]
+            label = jnp.sum(rows <= (uniforms(label_key) * rows[:, -1])[:, None], axis=1)
+            return tokens, jnp.minimum(label, rows.shape[1] - 1)
+
+        return draw
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Batch:
+        """n pairs (x, y) drawn i.i.d. from p(x) p(y|x)."""
+        return self.sampler(n)(key)
+
+    def sampled_loss(self, model: ScoresTokens, batch: Batch) -> Float[Array, ""]:
+        """The mean of ℓ over a minibatch: an unbiased estimate of ``loss``.
+
+        GD below (6) prints a sum over the batch, which is |B| times this (docs/theory.md: gd.2).
+        """
+        tokens, labels = batch
+        return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
+
+
+def two_tokens(alpha: Scalar, p1: Scalar) -> AssociationTask:
+    """Two α-correlated unit inputs, f*(x) = x, U = I: GD section 4.2, with c = ‖u₁−u₂‖² = 2.
+
+    ``alpha``: ⟨e₁, e₂⟩ ∈ [−1, 1]. ``p1``: probability of the first token.
+    """
+    inputs = embeddings.correlated_pair(alpha)
+    return AssociationTask(laws.imbalance(p1), jnp.arange(2), inputs, jnp.eye(2, dtype=inputs.dtype))

@@ -1,0 +1,1 @@
+"""Closed forms of one memory. Imports numerics only."""

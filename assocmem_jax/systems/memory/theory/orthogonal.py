@@ -1,0 +1,178 @@
+"""Orthogonal inputs: GD section 4.1, Theorems 2 and 3, and appendix B (oracles A, B, C).
+
+Tokens decouple; each has a margin or a vector of scores. c = p(x) ‖e_x‖² ‖u₁−u₂‖².
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ....numerics.special import growth, lam
+
+Real = Float[Array, "..."]
+# sup over m ≥ 0 of (e^m + m − 1) log(1 + e^{−m}), attained at m = 2.5261…
+LOSS_CONSTANT = 1.0794346855614374
+
+
+# --- A. Two classes -------------------------------------------------------------------------------
+
+
+def binary_margin(t, c, m0=0.0) -> Real:
+    """Margin of the flow: e^m + m = ct + e^{m₀} + m₀. GD (29); GD section 4.1 drops the 1 of m₀ = 0."""
+    return m0 + growth(jnp.asarray(c) * t, jnp.exp(m0))
+
+
+def binary_time(m, c, m0=0.0) -> Real:
+    """Time at which the flow reaches margin m."""
+    return (jnp.expm1(m) - jnp.expm1(m0) + m - m0) / c
+
+
+def binary_step(m, rate, c) -> Real:
+    """One step of descent: m + ηc/(1 + e^m). GD (28)."""
+    return m + jnp.asarray(rate) * c * jax.nn.sigmoid(-jnp.asarray(m))
+
+
+def binary_descent_lower(elapsed, c, m0=0.0) -> Real:
+    """Descent dominates the flow: m_t ≥ λ(c Σ_{s<t} η_s + e^{m₀} + m₀), any m₀ and schedule.
+
+    ``elapsed`` is Σ η_s. GD Theorem 2 prints m ≥ log(ηct + 1) from zero, which is false: its proof
+    drops a factor ½ (docs/theory.md: gd.8).
+    """
+    return binary_margin(elapsed, c, m0)
+
+
+def binary_descent_upper(steps, rate, c) -> Real:
+    """From m₀ = 0: e^m + m ≤ 1 + t (a + a² e^{a/2}/8), a = ηc. Not in GD."""
+    a = jnp.asarray(rate) * c
+    return growth(steps * (a + a**2 * jnp.exp(a / 2) / 8))
+
+
+def binary_loss_upper(elapsed, p, c) -> Real:
+    """L ≤ Σ p(x) log(1 + e^{−λ(1 + ηc_x t)}), W₀ = 0: flow (with equality) and descent.
+
+    Arrays p, c over tokens on the last axis; ``elapsed`` broadcasts against the others.
+    """
+    elapsed = jnp.asarray(elapsed)[..., None]
+    return jnp.sum(p * jax.nn.softplus(-growth(c * elapsed)), axis=-1)
+
+
+def binary_loss_rate(elapsed, p, c) -> Real:
+    """L ≤ (κ/ηt) Σ p(x)/c_x, κ = 1.07943…. GD Theorem 2 prints κ = 1: crossed at ct = 4.889 (gd.9)."""
+    return LOSS_CONSTANT / jnp.asarray(elapsed) * jnp.sum(jnp.asarray(p) / c)
+
+
+def logarithm_gap(y) -> Real:
+    """h(y) = log y − λ(y) = log(1 + m e^{−m}), m = λ(y): GD (15), y > 0.
+
+    0 ≤ h ≤ log(1 + 1/e) for y ≥ 1; GD's bound 2 log(y)/y holds there too, and fails below 1.
+    """
+    m = lam(y)
+    return jnp.log1p(m * jnp.exp(-m))
+
+
+# --- B. Many classes from zero --------------------------------------------------------------------
+
+
+def multiclass_margin(t, kappa, classes) -> Real:
+    """Common margin of the flow from W₀ = 0: e^m + (M−1) m = 1 + M κ t.
+
+    E orthogonal; outputs of equal norm ‖u‖² = ν and common cosine ρ (0: orthogonal, −1/(M−1):
+    simplex); κ = p(x) ‖e_x‖² ν (1−ρ). All wrong classes stay level.
+    """
+    return growth(classes * jnp.asarray(kappa) * t, 1.0, classes - 1.0)
+
+
+def multiclass_step(m, rate, kappa, classes) -> Real:
+    """One step of descent: m + ηMκ/(e^m + M − 1); it dominates the flow."""
+    m = jnp.asarray(m)
+    return m + rate * classes * kappa * jnp.exp(-m) / (1 + (classes - 1) * jnp.exp(-m))
+
+
+def multiclass_weight(m, labels, inputs, outputs, rho=0.0) -> Float[Array, "k d"]:
+    """W = Σ_x m_x (u_{f(x)} − ū) ⊗ e_x/(ν (1−ρ) ‖e_x‖²): GD Theorem 3 with its constant, 1.
+
+    GD prints the constant (M−1)/√(2M); at ρ = 0, u − ū is Π(u) and the constant is 1 (gd.13).
+    """
+    outputs, inputs = jnp.asarray(outputs), jnp.asarray(inputs)
+    nu = jnp.sum(outputs[0] ** 2)
+    pulls = (outputs - outputs.mean(axis=0))[labels]
+    scale = m / (nu * (1 - rho) * jnp.sum(inputs**2, axis=1))
+    return jnp.einsum("n,na,nb->ab", scale, pulls, inputs)
+
+
+def multiclass_loss(m, p, classes) -> Real:
+    """Σ p(x) log(1 + (M−1) e^{−m_x})."""
+    return jnp.sum(p * jax.nn.softplus(jnp.log(classes - 1.0) - jnp.asarray(m)), axis=-1)
+
+
+# --- C. Many classes from any scores --------------------------------------------------------------
+
+
+def multiclass_scores(t, kappa, w0, label=0, iterations: int = 200) -> Float[Array, " m"]:
+    """Scores of one token under the flow from any scores w₀, orthonormal outputs; κ = p(x)‖e_x‖².
+
+    With s = min e^{−w_j} and c_j = e^{−w_j} − s over the wrong classes, κt = P(s_t) − P(s₀)
+    + Σ log((s_t+c_j)/(s₀+c_j)), P' = e^{Σw} Π(s+c_j): one monotone equation, solved for log s by
+    bisection to the last bit; then w_j = −log(s+c_j). Derivatives by the implicit function theorem.
+    """
+    w0 = jnp.asarray(w0)
+    others = jnp.delete(w0, label, assume_unique_indices=True)
+    total = jnp.sum(w0)
+    start = jnp.min(jnp.exp(-others))
+    gaps = jnp.exp(-others) - start
+    wrong = others.shape[0]
+    # P as a polynomial in s: antiderivative of e^{Σw} Π (s + c_j), highest power first.
+    poly = jnp.ones(1, w0.dtype)
+    for j in range(wrong):
+        poly = jnp.convolve(poly, jnp.stack([jnp.ones((), w0.dtype), gaps[j]]))
+    primitive = jnp.append(poly / jnp.arange(wrong + 1, 0, -1), 0.0) * jnp.exp(total)
+
+    def elapsed(log_s):
+        s = jnp.exp(log_s)
+        powers = jnp.polyval(primitive, s) - jnp.polyval(primitive, start)
+        return powers + jnp.sum(jnp.log((s + gaps) / (start + gaps)))
+
+    target = jnp.asarray(kappa) * t
+    low = jnp.log(start)
+    # From P ≥ e^{Σw} (s^M − s₀^M)/M alone: an upper end.
+    high = (
+        jnp.logaddexp(jnp.log(wrong + 1.0) + jnp.log(jnp.maximum(target, 1e-300)) - total, (wrong + 1) * low)
+        / (wrong + 1)
+        + 1e-9
+    )
+
+    def halve(_, ends):
+        a, b = ends
+        middle = (a + b) / 2
+        below = elapsed(middle) < target
+        return jnp.where(below, middle, a), jnp.where(below, b, middle)
+
+    fixed = jax.lax.stop_gradient
+    a, b = jax.lax.fori_loop(0, iterations, halve, (fixed(low), fixed(high)))
+    root = fixed((a + b) / 2)
+    # One Newton step: the value is unchanged to rounding, the derivative becomes the implicit one.
+    slope = fixed(jax.grad(elapsed)(root))
+    root = root - (elapsed(root) - target) / slope
+    s = jnp.exp(root)
+    wrong_scores = -jnp.log(s + gaps)
+    right = total - jnp.sum(wrong_scores)
+    return jnp.insert(wrong_scores, label, right)
+
+
+def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, "*batch m"]]:
+    """Conserved by the flow for orthogonal outputs of any norms ‖u_i‖: Σ w_i/‖u_i‖², and
+    e^{−w_i}/‖u_i‖² up to a common constant over the wrong classes (returned relative to their
+    mean, 0 at the label). GD section 4.1 omits the norms (gd.11). Descent keeps the first.
+    """
+    scores, squares = jnp.asarray(scores), jnp.asarray(norms) ** 2
+    wrong = jnp.arange(scores.shape[-1]) != label
+    terms = jnp.where(wrong, jnp.exp(-jnp.where(wrong, scores, 0)) / squares, 0)
+    mean = jnp.sum(terms, axis=-1, keepdims=True) / (scores.shape[-1] - 1)
+    return jnp.sum(scores / squares, axis=-1), jnp.where(wrong, terms - mean, 0)
+
+
+def binary_rates(task) -> Float[Array, " n"]:
+    """c_x = p(x) ‖e_x‖² ‖u₁−u₂‖² of a two-class task."""
+    difference = task.outputs[0] - task.outputs[1]
+    squares = jnp.sum(jnp.square(task.inputs), axis=1)
+    return task.probabilities * squares * jnp.dot(difference, difference)

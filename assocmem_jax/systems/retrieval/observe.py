@@ -1,0 +1,11 @@
+"""How near retrieval ends to its pattern."""
+
+from jaxtyping import Array, Float
+
+from ...models import AbstractModel
+from .task import RetrievalTask
+
+
+def overlaps(task: RetrievalTask, model: AbstractModel) -> Float[Array, " n"]:
+    """m_μ = ξ_μ·x_μ/‖ξ_μ‖² of every pattern with the state that its cue ends in."""
+    return task.overlaps(model)

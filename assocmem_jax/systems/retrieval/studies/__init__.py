@@ -1,0 +1,1 @@
+"""Slides p. 5: how much retrieves."""

@@ -1,0 +1,96 @@
+"""Slides p. 5: the capacity of dense memories over d."""
+
+import jax
+import numpy as np
+
+import assocmem_jax as am
+
+from .... import plot
+from ....studies.kit import shared, slope, table
+from .. import theory as hopfield
+from .schemas import Dense
+
+
+def run(study: Dense, scratch=None):
+    rows = []
+    for curve in study.curves:
+        for k, d in enumerate(curve.dimensions):
+            most = curve.largest[k] if curve.largest else int(1.5 * predicted(study, curve.degree, d)) + 12
+
+            def make(key, n, d=d):
+                return am.RetrievalTask.binary(key, n, d)
+
+            def store(task, key, degree=curve.degree):
+                if degree == 0:
+                    return am.DenseMemory.exponential(task)
+                return am.DenseMemory.polynomial(task, degree)
+
+            found = am.capacity(
+                make, store, study.target, largest=most, seeds=study.seeds, together=study.together,
+                devices=shared(study.seeds), key=jax.random.key(study.seed),
+            )  # fmt: skip
+            rows.append((curve.degree, d, found.size, *found.interval, found.status != "ok"))
+    return table(rows, "degree", "dimension", "size", "low", "high", "censored")
+
+
+def predicted(study: Dense, degree: int, d: int) -> float:
+    """N at which Gaussian crosstalk leaves ``target`` of the patterns whole."""
+    n = np.geomspace(2, 1e6, 4000)
+    wrong = hopfield.crosstalk_bit_error(n, d, lambda z: z**degree)
+    return float(n[np.argmax(np.asarray(hopfield.stable(wrong, d)) < study.target)])
+
+
+def fits(study: Dense, data):
+    """degree → (points, the fit: a power law, or e^{ad} for the exponential)."""
+    found = {}
+    for degree in dict.fromkeys(data.degree.values):
+        part = data.isel(point=np.flatnonzero((data.degree.values == degree) & (data.censored == 0)))
+        x = part.dimension.values if degree else np.exp(part.dimension.values)
+        found[int(degree)] = part, slope(x, part, 1e-3)
+    return found
+
+
+def report(study: Dense, data):
+    lines = []
+    for degree, (part, fit) in fits(study, data).items():
+        sizes = ", ".join(
+            f"{n:.4g} [{a:.3g}, {b:.3g}] at {d:.0f}"
+            for d, n, a, b in zip(*(part[v].values for v in ("dimension", "size", "low", "high")))
+        )
+        if degree == 0:
+            lines.append(f"exponential: {sizes}; N ∝ e^(a d), a = {fit}, curvature t = {fit.curvature:.1f}")
+            continue
+        ideal = np.array([predicted(study, degree, int(d)) for d in part.dimension.values])
+        ratio = part["size"].values / ideal
+        lines.append(
+            f"k = {degree}: {sizes}; slope {fit} (last half {fit.local:.2f}; in theory {degree - 1} less "
+            f"logarithms), curvature t = {fit.curvature:.1f}; over Gaussian crosstalk {ratio.min():.2f} "
+            f"to {ratio.max():.2f}"
+        )
+    return lines
+
+
+def figure(study: Dense, data):
+    found = fits(study, data)
+    both = 0 in found and len(found) > 1
+    figure, axes = plot.panels(1, 1 + both, 2.6, plot.PAGE if both else plot.COLUMN)
+    for k, (degree, (part, fit)) in enumerate(found.items()):
+        ax = axes[0, -1] if degree == 0 else axes[0, 0]
+        d = part.dimension.values
+        spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
+        plot.points(ax, d, part["size"], spread, colour=k)
+        fine = np.geomspace(d.min(), d.max(), 50)
+        words = f"k = {degree}: slope {fit}" if degree else f"∝ exp(a d), a = {fit}"
+        plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=words)
+        if degree:
+            ideal = [predicted(study, degree, int(v)) for v in d]
+            ax.plot(d, ideal, color="black", linewidth=0.6, linestyle=":")
+    if any(found):
+        axes[0, 0].plot([], [], color="black", linewidth=0.6, linestyle=":", label="Gaussian crosstalk")
+        axes[0, 0].set(xscale="log", yscale="log", title="E = −Σ (ξ·x)ᵏ")
+    if 0 in found:
+        axes[0, -1].set(yscale="log", title="E = −Σ exp(ξ·x)")
+    for ax in axes.flat:
+        ax.set(xlabel="dimension d", ylabel=f"N: {study.target:.0%} of patterns stable")
+        ax.legend(fontsize=6, loc="upper left" if ax is axes[0, -1] and 0 in found else "upper right")
+    return figure

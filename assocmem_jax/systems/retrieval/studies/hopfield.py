@@ -1,0 +1,115 @@
+"""Slides p. 5: a Hopfield network over its load."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import assocmem_jax as am
+
+from .... import plot
+from ....studies.kit import interval
+from .. import theory as hopfield
+from .schemas import Hopfield
+
+
+def run(study: Hopfield, scratch=None):
+    def network(key, n, d, most):
+        task = am.RetrievalTask.binary(key, most, d, study.flips).first(n)
+        memory = am.HopfieldNetwork.hebb(task, study.steps)
+        seen = jnp.arange(min(study.cues, most))
+        patterns = task.patterns[seen]
+        stored = seen < n
+        ends = memory.scores(task, seen)
+        once = memory.update(patterns)
+        mean = lambda values: jnp.sum(jnp.mean(values, axis=1) * stored) / jnp.sum(stored)  # noqa: E731
+        return mean(ends * patterns), mean(once != patterns)
+
+    every = []
+    for d in study.dimensions:
+        most = max(round(load * d) for load in study.loads)
+        keys = jax.random.split(jax.random.key(study.seed), study.networks)
+        many = jax.jit(
+            lambda n, keys, d=d, most=most: jax.lax.map(
+                lambda key: network(key, n, d, most), keys, batch_size=4
+            )
+        )
+        every.append([many(max(1, round(load * d)), keys) for load in study.loads])
+    found = np.array([[[np.asarray(v) for v in row] for row in rows] for rows in every])
+
+    d = min(study.dimensions)
+
+    def path(key, n):
+        task = am.RetrievalTask.binary(key, n, d, study.flips)
+        memory = am.HopfieldNetwork.hebb(task, study.sweeps, asynchronous=True)
+        return jax.vmap(jax.vmap(memory.energy))(memory.path(task.cues[: study.paths])) / d
+
+    ends = [max(study.paths, round(load * d)) for load in (min(study.loads), max(study.loads))]
+    walks = [jax.jit(path, static_argnums=1)(jax.random.key(study.seed), n) for n in ends]
+    axes = ("dimension", "load", "network")
+    coords = {"dimension": list(study.dimensions), "load": list(study.loads)}
+    return xr.Dataset(
+        {
+            "overlap": (axes, found[:, :, 0]), "bit_error": (axes, found[:, :, 1]),
+            "energy": (("end", "sweep", "path"), np.stack(walks)),
+        },
+        coords=coords,
+    )  # fmt: skip
+
+
+def report(study: Hopfield, data):
+    lines = []
+    for d in data.dimension.values:
+        part = data.sel(dimension=d)
+        mean, half = interval(part.overlap)
+        lines.append(
+            f"d = {d}: overlap "
+            + ", ".join(f"{m:.3f} ± {h:.3f} at {a:g}" for a, m, h in zip(data["load"].values, mean, half))
+        )
+        if mean[0] > 0.9 > mean[-1]:
+            after = int(np.argmax(mean < 0.9))
+            a, b = data["load"].values[[after - 1, after]]
+            at = a + (b - a) * (mean[after - 1] - 0.9) / (mean[after - 1] - mean[after])
+            lines[-1] += f"; falls through .9 at load {at:.4f}"
+        wrong, error = interval(part.bit_error)
+        counts = np.maximum(1, np.round(data["load"].values * d))
+        exact = np.asarray(hopfield.stored_bit_error(counts, int(d)))
+        lines.append(
+            f"d = {d}: one-step bit error over ½erfc(1/√(2 load)): "
+            + ", ".join(
+                f"{w / e:.3f} ± {h / e:.3f} (exact {x / e:.3f})"
+                for w, h, e, x in zip(
+                    wrong, error, np.asarray(hopfield.bit_error(data["load"].values)), exact
+                )
+                if e * d * study.cues * study.networks > 20
+            )
+        )
+    rises = float(np.diff(data.energy.values, axis=1).max())
+    lines.append(f"asynchronous energy per bit: largest rise {max(rises, 0):.1e}")
+    return lines
+
+
+def figure(study: Hopfield, data):
+    figure, ((a, b, c),) = plot.panels(1, 3, 2.4)
+    loads = data["load"].values
+    for k, d in enumerate(data.dimension.values):
+        plot.band(a, loads, *interval(data.overlap.sel(dimension=d)), colour=k, label=f"d = {d}")
+        wrong, half = interval(data.bit_error.sel(dimension=d))
+        plot.points(b, loads, wrong, half, colour=k, markersize=2.5, label=f"d = {d}")
+    a.axvline(0.138, color="black", linewidth=0.6, linestyle=":")
+    a.text(0.138, 0.06, " .138", fontsize=7, transform=a.get_xaxis_transform())
+    a.set(xlabel="load N/d", ylabel="overlap after retrieval", ylim=(0, 1.05))
+    fine = np.geomspace(loads.min(), loads.max(), 200)
+    plot.line(b, fine, np.asarray(hopfield.bit_error(fine)), colour=6, label="½ erfc(1/√(2 load))")
+    b.set(xlabel="load N/d", ylabel="bits wrong after one step", yscale="log")
+    for k, (load, energy) in enumerate(zip((min(study.loads), max(study.loads)), data.energy.values)):
+        for i, path in enumerate(energy.T):
+            plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker=plot.MARKERS[k],
+                      markersize=2, label=None if i else f"load {load:g}")  # fmt: skip
+    d = int(data.dimension.min())
+    c.set(xlabel="flips tried / d", ylabel="energy per bit")
+    for ax, title in zip((a, b, c), (f"{study.flips:.0%} of the bits flipped", "from a stored pattern",
+                                     f"one bit at a time, d = {d}")):  # fmt: skip
+        ax.set_title(title)
+        ax.legend(loc="best")
+    return figure

@@ -1,0 +1,15 @@
+"""Planted faults of this part: see tests/faults.py."""
+
+# name: (file, the right code, the fault, tests that must catch it)
+FAULTS = {
+    "cooc: step without its second-order term": ("systems/cooccurrence/model.py", "score + forward + backward + left.T @ a,", "score + forward + backward,", "cooccurrence/test_cooccurrence.py -k descent_closes"),
+    "cooc: m1 forgotten": ("systems/cooccurrence/model.py", "values = self.energy * s + self.neurons * carried", "values = self.energy * s + carried", "cooccurrence/test_cooccurrence.py -k flow_closes"),
+    "cooc: query and key exchanged": ("systems/cooccurrence/model.py", "scores = table[tokens[:, None, :], tokens[:, :, None]]", "scores = table[tokens[:, :, None], tokens[:, None, :]]", "cooccurrence/test_cooccurrence.py -k numpy_loop"),
+    "cooc: no 1/sqrt(m)": ("systems/cooccurrence/model.py", "tokens[:, :, None]] / np.sqrt(width)", "tokens[:, :, None]]", "cooccurrence/test_cooccurrence.py -k numpy_loop"),
+    "cooc: signs trained": ("systems/cooccurrence/model.py", "return self.mlp, self.value, self.key, self.query\n", "return self.mlp, self.value, self.key, self.query, self.signs\n", "cooccurrence/test_cooccurrence.py -k invariants"),
+    "cooc: words repeat where they may not": ("systems/cooccurrence/task.py", "if distinct:\n            # As many", "if distinct and False:\n            # As many", "cooccurrence/test_cooccurrence.py -k training_sets"),
+    "cooc: label of the third kind": ("systems/cooccurrence/task.py", "jnp.where(kinds == 0, 1.0, -1.0)", "jnp.where(kinds % 2 == 0, 1.0, -1.0)", "cooccurrence/test_cooccurrence.py -k training_sets"),
+    "cooc: signals keep their places": ("systems/cooccurrence/task.py", "return jr.permutation(key, rows, axis=1, independent=True)", "return rows", "cooccurrence/test_cooccurrence.py -k population"),
+    "cooc: row 41, values transposed": ("systems/cooccurrence/theory.py", "jnp.einsum(\"nlh,mc,nlc,nhd->md\", weight, Q, X, X)", "jnp.einsum(\"nlh,mc,nhc,nld->md\", weight, Q, X, X)", "engine/test_statements.py -k test_row[cooc.41]"),
+    "cooc: row 43 as printed": ("systems/cooccurrence/theory.py", "(a[0] * second if stray else second)", "a[0] * second", "engine/test_statements.py -k test_row[cooc.43]"),
+}  # fmt: skip

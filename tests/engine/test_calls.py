@@ -1,0 +1,119 @@
+"""Malformed calls: each refused in one line that names the argument, what is required and what was given."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import assocmem_jax as am
+
+EYE = jnp.eye(2)
+HALF = jnp.array([0.5, 0.5])
+IDENTITY = jnp.arange(2)
+TASK = am.two_tokens(0.5, 0.75)
+ZERO = am.LinearMemory.zeros(TASK)
+THREE = am.AssociationTask(am.laws.uniform(3), jnp.arange(3), jnp.eye(3), jnp.eye(3))
+SGD = optax.sgd(1.0)
+KEY = jax.random.key(0)
+
+
+def task(p=HALF, y=IDENTITY, e=EYE, u=EYE):
+    return lambda: am.AssociationTask(p, y, e, u)
+
+
+def run(dynamics=None, model=ZERO, **options):
+    return lambda: am.simulate(TASK, model, am.Descent(SGD, 3) if dynamics is None else dynamics, **options)
+
+
+CALLS = [
+    (task(p=jnp.array([0.5, jnp.nan])), "probabilities must be finite, got nan at index [1]"),
+    (task(p=jnp.array([0.5, 0.6])), "probabilities must be summing to one, got 1.1; divide by the sum"),
+    (task(p=jnp.array([1.5, -0.5])), "probabilities must be non-negative, got -0.5"),
+    (task(p=jnp.eye(2)), "probabilities must be a vector p(x), one entry a token, got an array of shape (2, 2)"),
+    (task(p=am.laws.uniform(3)), "inputs must be of 3 rows, one for each probability, got 2 rows"),
+    (task(y=jnp.array([0, 2])), "targets must be labels from 0 to 1, got 2 at token 1"),
+    (task(y=jnp.array([-1, 0])), "targets must be labels from 0 to 1, got -1 at token 0"),
+    (task(y=jnp.array([0.0, 1.0])), "targets must be whole numbers (or a matrix p(y|x)), got float64"),
+    (task(y=jnp.arange(3)), "targets must be of shape (2,), or (2, 2) for p(y|x), got shape (3,)"),
+    (task(y=jnp.full((2, 2), 0.4)), "each row of targets must be summing to one, got 0.8; divide by the sum"),
+    (task(y=jnp.ones((2, 3)) / 3), "targets must be p(y|x) of shape (2, 2), got shape (2, 3)"),
+    (task(e=EYE.at[0, 1].set(jnp.inf)), "inputs must be finite, got inf at index [0, 1]"),
+    (task(e=jnp.ones(2)), "inputs must be a matrix, one row a token, got an array of shape (2,)"),
+    (task(u=jnp.ones((1, 2)), y=jnp.zeros(2, int)), "outputs must be of at least two rows (classes), got 1"),
+    (task(e=jnp.ones((2, 0))), "inputs and outputs must be of at least one row and one dimension, got shapes (2, 0) and (2, 2)"),
+    (lambda: am.two_tokens(1.5, 0.5), "alpha must be between -1 and 1, got 1.5; alpha is the cosine of the two inputs"),
+    (lambda: am.two_tokens(0.5, 1.5), "p1 must be between 0 and 1, got 1.5"),
+    (lambda: am.two_tokens(float("nan"), 0.5), "alpha must be between -1 and 1, got nan; alpha is the cosine of the two inputs"),
+    (lambda: am.laws.zipf(0), "n must be at least 1, got 0"),
+    (lambda: am.embeddings.one_hot(3, 2), "d must be at least n = 3, got 2; fewer dimensions than tokens cannot be orthonormal"),
+    (lambda: am.embeddings.sphere(KEY, 3, 0), "d must be at least 1, got 0"),
+    (lambda: am.embeddings.equicorrelated(3, -0.6), "alpha must be between -0.5 and 1, got -0.6; n = 3 unit vectors admit no other common cosine"),
+    (lambda: am.embeddings.from_gram(jnp.array([[1.0, 2.0], [2.0, 1.0]])), "gram must be positive semi-definite, got eigenvalue -1; no vectors have these inner products"),
+    (lambda: am.embeddings.from_gram(jnp.array([[1.0, 0.5], [0.0, 1.0]])), "gram must be symmetric, got |G − Gᵀ| up to 0.5"),
+    (lambda: am.embeddings.from_gram(jnp.eye(3), 2), "d must be at least the rank 3 of the Gram matrix, got 2"),
+    (lambda: am.LinearMemory(jnp.zeros(3)), "weight must be a matrix of shape (k, d): logits are u_yᵀ W e_x, got an array of shape (3,)"),
+    (lambda: am.LinearMemory(jnp.array([[jnp.nan]])), "weight must be finite, got nan at index [0, 0]"),
+    (lambda: am.LinearMemory.gaussian(TASK, KEY, -1.0), "scale must be positive and finite, got -1.0"),
+    (lambda: am.LinearMemory.from_plane(THREE, jnp.zeros(3)), "task must be of two classes (GD (21)), got 3 classes"),
+    (lambda: am.LinearMemory.from_margins(TASK, jnp.zeros(5)), "margins must be m_i(x) of shape (2,) or (2, 2), got shape (5,)"),
+    (lambda: am.NormalizedMemory(jnp.zeros((2, 2)), TASK), "weight must be such that W e_x ≠ 0 for every token, got W e_x = 0; layer norm has no value there: start from NormalizedMemory.gaussian"),
+    (lambda: am.NormalizedMemory(jnp.array([[1.0, 0.0], [0.0, 0.0]]), am.AssociationTask(HALF, IDENTITY, EYE, EYE)), "weight must be such that W e_x ≠ 0 for every token, got W e_x = 0; layer norm has no value there: start from NormalizedMemory.gaussian"),
+    (lambda: am.MarginSystem.zeros(THREE), "task must be of two classes, got 3 classes; use ParticleSystem"),
+    (lambda: am.GradientFlow(0.0), "t1 must be positive and finite, got 0.0; the flow starts at t = 0"),
+    (lambda: am.GradientFlow(-1.0), "t1 must be positive and finite, got -1.0; the flow starts at t = 0"),
+    (lambda: am.GradientFlow(np.nan), "t1 must be positive and finite, got nan; the flow starts at t = 0"),
+    (lambda: am.GradientFlow(1.0, rtol=-1e-3), "rtol must be positive and finite, got -0.001"),
+    (lambda: am.GradientFlow(1.0, step=0.1, rtol=1e-3), "step must be None where rtol or atol is given, got 0.1; a fixed step has no tolerance"),
+    (run(am.GradientFlow(1.0, rtol=1e-17)), "rtol must be at least 2.2e-15 in float64, got 1e-17; use float64: jax.config.update('jax_enable_x64', True)"),
+    (run(am.GradientFlow(1.0), every=3), "every must be None for a flow, which has no steps, got 3; pass at=times"),
+    (run(am.GradientFlow(1.0), at=jnp.array([2.0])), "at must be times from 0 to 1, got 2 to 2"),
+    (run(am.GradientFlow(1.0), until=am.perfect_accuracy(3)), "until.hold must be 1 or None for a flow, got 3"),
+    (lambda: am.Descent(SGD, -1), "steps must be at least 0, got -1"),
+    (lambda: am.Descent(SGD, 1.5), "steps must be a whole number of at least 0, got 1.5"),
+    (lambda: am.Descent(SGD, 2**31), "steps must be below 2³¹ (clocks are 32-bit integers), got 2147483648"),
+    (lambda: am.Descent(SGD, 3, 0), "batch_size must be at least 1, got 0"),
+    (lambda: am.Descent("adam", 3), "optimizer must be an optax transformation, or a function of learning_rate, got 'adam'; for example optax.sgd(0.1)"),
+    (lambda: am.Descent(optax.sgd, 3), "learning_rate must be given when optimizer is a function of it, got None"),
+    (lambda: am.Descent(optax.sgd, 3, learning_rate=-1.0), "learning_rate must be positive and finite, got -1.0"),
+    (lambda: am.Descent(SGD, 3, learning_rate=1.0), "learning_rate must be None with a ready optimizer, got 1.0; pass Descent(optax.sgd, steps, learning_rate=…)"),
+    (run(am.Descent(SGD, 3, 2)), "key must be given for a stochastic dynamics, got None; pass simulate(…, key=jax.random.key(0))"),
+    (run(key=jax.random.PRNGKey(0)), "key must be a typed key, got Array([0, 0], dtype=uint32); jax.random.key(0)"),
+    (run(every=0), "every must be at least 1, got 0"),
+    (run(at=[7]), "at must be steps from 0 to 3, got 7 to 7"),
+    (run(at=[0.5]), "at must be a vector of steps (whole numbers), got [0.5]"),
+    (run(observe={"loss": 3}), "observe['loss'] must be a function (task, model) -> array, got 3"),
+    (run(until="hit"), "until must be an Until, got 'hit'; for example am.perfect_accuracy()"),
+    (run("sgd"), "dynamics must be a GradientFlow, Descent or StochasticFlow, got 'sgd'"),
+    (run(model=am.ParticleSystem.zeros(THREE)), "model must be for scores of shape (2, 2), got scores of shape (3, 3); build it from this task"),
+    (lambda: am.StochasticFlow(-1.0, 1.0, 3), "sigma must be between 0 and inf, got -1.0; it is a standard deviation"),
+    (lambda: am.StochasticFlow(1.0, 1.0, 0), "steps must be at least 1, got 0"),
+    (lambda: am.perfect_accuracy(0), "hold must be at least 1, got 0; hold=None never stops"),
+    (lambda: am.loss_below(0.0), "level must be positive and finite, got 0.0"),
+    (lambda: am.memory.gammas(THREE, am.LinearMemory.zeros(THREE)), "task must be of two tokens and two classes (GD (18)), got 3 tokens, 3 classes; use am.memory.plane or am.margins"),
+    (lambda: am.memory.weights(TASK, am.MarginSystem.zeros(TASK)), "model must be one that holds W, got MarginSystem; use LinearMemory"),
+    (lambda: am.memory.max_margin(am.AssociationTask(HALF, jnp.full((2, 2), 0.5), EYE, EYE)), "task must be deterministic (f*), got soft labels; they have a finite minimiser"),
+    (lambda: am.edge_of_stability(-2.0), "learning_rate must be positive and finite, got -2.0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "line"), CALLS, ids=range(len(CALLS)))
+def test_malformed_calls(call, line):
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError) as caught:
+            call()
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    assert str(caught.value) == line
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_known_is_refused_under_transformations():
+    """Values are not known there; the run ends in a status instead."""
+    status = jax.jit(
+        lambda p: am.simulate(am.AssociationTask(p, IDENTITY, EYE, EYE), ZERO, am.Descent(SGD, 3)).status
+    )
+    assert status(jnp.array([0.5, jnp.nan])) == am.Status.NON_FINITE

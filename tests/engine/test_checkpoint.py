@@ -1,0 +1,209 @@
+"""Checkpoints: whole or not at all, refused in one line, resumed to the same bits."""
+
+import hashlib
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import assocmem_jax as am
+
+TASK = am.BigramTask(np.ones(4) / 4, np.ones((4, 4)) / 4, length=5, triggers=1, data=4)
+
+
+def segment(previous, steps):
+    """Two lanes of momentum descent on fresh batches."""
+
+    def one(key, previous):
+        model = am.InductionTransformer.gaussian(TASK, key, 3)
+        descent = am.Descent(optax.adam, steps, 4, learning_rate=0.1)
+        return am.simulate(
+            TASK, model, descent, observe={"loss": am.loss}, every=min(2, max(1, steps)), key=key,
+            resumable=True, resume=previous, throw=False,
+        )  # fmt: skip
+
+    keys = jr.split(jr.key(0), 2)
+    return jax.vmap(one, in_axes=(0, None if previous is None else 0))(keys, previous)
+
+
+SEGMENT = jax.jit(segment, static_argnums=1)
+
+
+def digest(tree):
+    return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree))).hexdigest()
+
+
+@pytest.mark.thorough
+def test_resumed_to_the_same_bits(tmp_path):
+    """Stopped after each segment, as a kill would: one hash."""
+    whole = am.in_segments(SEGMENT, 12, 4)
+    path = tmp_path / "run.ckpt"
+
+    class Stop(Exception):
+        pass
+
+    calls = []
+
+    def stopping(previous, steps):
+        calls.append(steps)
+        if steps and sum(1 for s in calls if s) > stopping.allowed:
+            raise Stop
+        return SEGMENT(previous, steps)
+
+    for allowed in (1, 1, 1):
+        calls.clear()
+        stopping.allowed = allowed
+        try:
+            resumed = am.in_segments(stopping, 12, 4, path=path, about={"seed": 0})
+        except Stop:
+            continue
+    assert digest(resumed) == digest(whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.ckpt"]
+    assert whole.observed["loss"].shape == (2, 7)
+    assert whole.steps[0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert whole.num_steps.tolist() == [12, 12]
+    # A finished run is read, not run.
+    calls.clear()
+    assert digest(am.in_segments(stopping, 12, 4, path=path, about={"seed": 0})) == digest(whole)
+    assert sum(calls) == 0
+
+
+def test_a_resumed_run_is_the_run(tmp_path):
+    """Without vmap, through simulate alone: steps, times and until go on."""
+    task = am.two_tokens(0.9, 0.7)
+    go = lambda steps, resume=None: am.simulate(  # noqa: E731
+        task, am.LinearMemory.zeros(task), am.Descent(optax.sgd(1.0, momentum=0.5), steps), resumable=True,
+        resume=resume, until=am.perfect_accuracy(hold=None),
+    )  # fmt: skip
+    whole, first = go(40), go(25)
+    rest = go(15, first)
+    np.testing.assert_allclose(rest.observed["loss"], whole.observed["loss"][25:], atol=1e-15)
+    np.testing.assert_allclose(rest.times, whole.times[25:], atol=1e-12)
+    assert rest.steps.tolist() == whole.steps[25:].tolist()
+    assert int(rest.first_step) == int(whole.first_step) > 0
+    assert int(rest.stable_step) == int(whole.stable_step)
+
+
+TREE = {"a": jnp.arange(6.0).reshape(2, 3), "b": (jnp.ones(2, jnp.float32), jnp.array(3)), "key": jr.key(7)}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "deep" / "tree.ckpt"
+    am.save(path, TREE, note="kept")
+    found = am.load(path, jax.eval_shape(lambda: TREE))
+    assert jr.key_data(found["key"]).tolist() == jr.key_data(TREE["key"]).tolist()
+    for a, b in zip(jax.tree.leaves(found)[:3], jax.tree.leaves(TREE)[:3]):
+        assert a.dtype == b.dtype
+        assert (a == b).all()
+    assert json.loads(path.read_bytes().partition(b"\n")[0])["about"] == {"note": "kept"}
+
+
+def test_faulty_checkpoints(tmp_path):
+    """One line each; the file is left as it was."""
+    path = tmp_path / "tree.ckpt"
+    am.save(path, TREE)
+    content = path.read_bytes()
+    renamed = {"aa": TREE["a"], "b": TREE["b"], "key": TREE["key"]}
+    swapped = {"b": TREE["b"], "c": TREE["a"], "key": TREE["key"]}
+    turned = TREE | {"a": TREE["a"].T}
+    narrow = TREE | {"a": TREE["a"].astype(jnp.float32)}
+    for like, message in [
+        (turned, "must hold ['a'] as float64[3, 2], got ['a'] as float64[2, 3]"),
+        (narrow, "must hold ['a'] as float32[2, 3], got ['a'] as float64[2, 3]"),
+        (renamed, "must hold ['aa'] as float64[2, 3], got ['a'] as float64[2, 3]"),
+        (swapped, "must hold ['b'][0] as float32[2], got ['a'] as float64[2, 3]"),
+        (TREE | {"z": jnp.ones(1)}, "must hold 5 arrays, got 4"),
+    ]:
+        with pytest.raises(am.CheckpointError) as fault:
+            am.load(path, like)
+        assert str(fault.value) == f"{path}: {message}"
+    flipped = bytearray(content)
+    flipped[-3] ^= 1
+    for damaged, message in [
+        (content[:-10], "is cut short"), (content[:5], "is not a checkpoint"), (b"", "is not a checkpoint"),
+        (bytes(flipped), "has been altered: its checksum is wrong"), (b"[1]\nx", "is not a checkpoint"),
+    ]:  # fmt: skip
+        path.write_bytes(damaged)
+        with pytest.raises(am.CheckpointError, match=message) as fault:
+            am.load(path, TREE)
+        assert "\n" not in str(fault.value)
+        assert path.read_bytes() == damaged
+    with pytest.raises(am.CheckpointError, match="cannot be read: No such file"):
+        am.load(tmp_path / "none.ckpt", TREE)
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path):
+    path = tmp_path / "run.ckpt"
+    am.in_segments(SEGMENT, 4, 4, path=path, about={"seed": 0})
+    before = path.read_bytes()
+    with pytest.raises(am.CheckpointError, match="is of another run"):
+        am.in_segments(SEGMENT, 8, 4, path=path, about={"seed": 1})
+    with pytest.raises(am.CheckpointError, match="is of another run"):
+        am.in_segments(SEGMENT, 8, 2, path=path, about={"seed": 0})
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="steps must be a multiple of every = 5, got 12"):
+        am.in_segments(SEGMENT, 12, 5)
+    with pytest.raises(ValueError, match="resume must be a resumable trajectory, got one without state"):
+        am.simulate(TASK, am.InductionTransformer.gaussian(TASK, jr.key(0), 3), am.Descent(optax.sgd(1.0), 1),
+                    resume=am.simulate(TASK, am.InductionTransformer.gaussian(TASK, jr.key(0), 3), am.Descent(optax.sgd(1.0), 1)))  # fmt: skip  # noqa: E501
+    with pytest.raises(ValueError, match="resume must be for a Descent only, got a GradientFlow"):
+        am.simulate(
+            am.two_tokens(0.5, 0.7),
+            am.LinearMemory.zeros(am.two_tokens(0.5, 0.7)),
+            am.GradientFlow(1.0),
+            resumable=True,
+        )
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "tree.ckpt"
+    am.save(path, TREE)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        am.save(path, {"a": jnp.zeros(9)})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tree.ckpt"]
+
+
+@pytest.mark.soak
+def test_a_killed_study_goes_on_to_the_same_result(tmp_path):
+    """`assocmem run`, killed -9 after its first checkpoint and run again: data equal to the last bit."""
+    import signal
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    import xarray as xr
+
+    config = Path(__file__).parents[2] / "configs" / "birth_layers.toml"
+    few = ("steps=120", "checkpoint_every=20", "length=16", "batch=16", "width=16", "every=10", "seeds=2")
+    command = [sys.executable, "-m", "assocmem_jax.cli", "run", str(config)]
+    command += [word for item in few for word in ("--set", item)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "--out", tmp_path / "whole"], check=True, **quiet)
+    process = subprocess.Popen([*command, "--out", tmp_path / "killed"], **quiet)
+    while not list(tmp_path.glob(".killed.*/case1.ckpt")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    kept = {p.name: p.read_bytes() for p in tmp_path.glob(".killed.*/case0.ckpt")}
+    assert kept
+    subprocess.run([*command, "--out", tmp_path / "killed"], check=True, **quiet)
+    a, b = (
+        xr.open_zarr(tmp_path / name / "data.zarr", consolidated=False, chunks=None).load()
+        for name in ("whole", "killed")
+    )
+    assert all(a[name].values.tobytes() == b[name].values.tobytes() for name in a)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "whole"]

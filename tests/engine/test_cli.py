@@ -1,0 +1,242 @@
+"""The command, as a user runs it; results on disk; figures."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+
+from assocmem_jax import cli
+from assocmem_jax.studies.registry import entries
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FEW = {config: words for entry in entries().values() for config, words in entry.small.items()}
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def options(name):
+    return [word for item in FEW[name] for word in ("--set", item)]
+
+
+@pytest.mark.examples
+@pytest.mark.parametrize("name", FEW)
+def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
+    out = tmp_path / "result"
+    assert run("run", CONFIGS / f"{name}.toml", "--out", out, *options(name)) == 0
+    printed = capsys.readouterr().out
+    assert str(out / "figure.png") in printed
+    assert {p.name for p in out.iterdir()} == {
+        "config.json",
+        "provenance.json",
+        "data.zarr",
+        "figure.png",
+        "figure.pdf",
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]  # nothing left beside it
+    provenance = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["complete"]
+    assert {"jax", "assocmem_jax"} <= set(provenance["versions"])
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert provenance["dtype"] == config["precision"]
+    data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None)
+    assert data.attrs["config_hash"] == provenance["config_hash"]
+    assert all(
+        np.isfinite(data[v]).all()
+        for v in data.data_vars
+        if v
+        not in (
+            "minimal_sharpness",
+            "balance",
+            "minimiser",
+            "learned_rate",
+            "margin_constant",
+            "margin_learned",
+            # an interval with an open end
+            "high",
+            # one layer has no W_K¹
+            "recall_key1",
+            "recall_key1_early",
+        )
+    )
+    image = imread(out / "figure.png")
+    assert image.shape[1] > 500
+    assert image[..., :3].std() > 0.05  # something is drawn
+    # The same bytes again from the data alone, without running.
+    before = (out / "figure.pdf").read_bytes()
+    assert run("figure", out) == 0
+    assert (out / "figure.pdf").read_bytes() == before
+
+
+@pytest.mark.examples
+def test_numbers_beyond_print(tmp_path, capsys):
+    """The doubling is at 2/H*; the loss bound is crossed at ct = 4.889; a schedule takes 2 steps, not 10."""
+    small = ["--set", "rates=12", "--set", "kept=16", "--set", "transient=1000"]
+    assert run("run", CONFIGS / "bifurcation.toml", "--out", tmp_path / "b", *small) == 0
+    printed = capsys.readouterr().out
+    thresholds = [float(part.split()[0]) for part in printed.split("period doubles at η = ")[1:]]
+    assert len(thresholds) == 3
+    assert abs(np.array(thresholds) - 1).max() < 1e-3
+    sharp = [float(part.split(";")[0]) for part in printed.split("H* = ")[1:]]
+    np.testing.assert_allclose(sharp[:2], [2 * 0.25, 2 * 0.21], rtol=1e-6)  # cqr
+    assert run("run", CONFIGS / "theory_refuted.toml", "--out", tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert abs(float(printed.split("at ct = ")[1].split(";")[0]) - 4.889) < 0.005
+    assert "γ₁(1) = 4.8750, printed γ_max = 2.7993" in printed
+    few = ["--set", "constants=300", "--set", "longest=2", "--set", "iterations=200", "--set", "starts=8"]
+    assert run("run", CONFIGS / "schedule.toml", "--out", tmp_path / "s", *few) == 0
+    first = capsys.readouterr().out.split("p₁ = 0.95: ")[1].splitlines()[0]
+    assert first.startswith("best constant rate 10 steps")  # the least that beyond.1 allows
+    assert first.endswith("learned 2 steps")
+
+
+@pytest.mark.soak
+def test_exponents_beyond_the_edge():
+    """Balanced labels in closed form: log|1 − ηH*| below the edge, ½ log of the cycle's multiplier beyond."""
+    import jax.numpy as jnp
+
+    from assocmem_jax import theory
+    from assocmem_jax.studies.config import load
+    from assocmem_jax.systems.memory.studies import bifurcation
+
+    small = ["rates=16", "kept=64", "transient=1000", "largest=3.0"]
+    study = load(CONFIGS / "bifurcation.toml", small)
+    data = bifurcation.diagram(study, bifurcation.system_task(study.systems[0]))
+    edge, found = data.edge.values, data.lyapunov.values
+    m = theory.soft_labels.balanced_cycle(jnp.asarray(8 * edge / 2), 2.0)
+    beyond = np.log(np.asarray(theory.soft_labels.balanced_multiplier(jnp.maximum(m, 1e-9)))) / 2
+    with np.errstate(divide="ignore"):
+        expected = np.where(edge < 1, np.log(np.abs(1 - 2 * edge)), beyond)
+    # ηH* = 1 is superstable: its exponent is −∞, or what rounding leaves of it.
+    sure = np.abs(edge - 1) > 0.05
+    np.testing.assert_allclose(found[sure & (edge > 0.55)], expected[sure & (edge > 0.55)], atol=1e-6)
+    after = sure & (edge > 1)
+    width = np.abs(data.x.values[after, -1]) * 2**0.5  # in float32; W = m(1, −1)/2
+    np.testing.assert_allclose(width, np.asarray(m)[after], rtol=1e-6)
+
+
+def test_figure_2_numbers(tmp_path, capsys):
+    """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
+    out = tmp_path / "r"
+    assert run("run", CONFIGS / "gd_fig2.toml", "--out", out, "--set", "resolution=4") == 0
+    data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None).load()
+    p, alpha = np.array([0.75, 0.25]), 0.95
+    for k, eta in enumerate((10.0, 1.0)):
+        m, losses, errors = np.zeros(2), [], []
+        for _ in range(36):
+            losses.append(p @ np.log1p(np.exp(-m)))
+            errors.append(p @ (m <= 0))
+            pull = p / (1 + np.exp(m))
+            m = m + 2 * eta * (pull - alpha * pull[::-1])
+        np.testing.assert_allclose(data.loss[k], losses, rtol=1e-11)
+        np.testing.assert_allclose(data.error[k], errors, atol=1e-15)
+    assert float(data.loss[0, 1]) == pytest.approx(1.163, abs=5e-4)
+    assert float(data.loss[0, 1]) >= 10 * (0.95 * 0.75 - 0.25) * 0.25
+    assert data.first_step.values.tolist() == [2, 52]
+    assert data.stable_step.values.tolist() == [15, 52]
+    printed = capsys.readouterr().out
+    assert "zero error first at t = 2, for good at t = 15" in printed
+
+
+@pytest.mark.examples
+def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
+    """A run goes on from checkpoints beside its place; one that is cut short is named, with what to do."""
+    config, few = CONFIGS / "birth_layers.toml", options("birth_layers")
+    from assocmem_jax.systems.induction.studies import formation
+
+    monkeypatch.setattr(formation, "report", lambda study, data: 1 / 0)  # after the run, before its result
+    with pytest.raises(ZeroDivisionError):
+        run("run", config, "--out", tmp_path / "r", *few)
+    monkeypatch.undo()
+    (scratch,) = tmp_path.iterdir()
+    for file in scratch.iterdir():
+        file.write_bytes(file.read_bytes()[:-9])
+    capsys.readouterr()
+    assert run("run", config, "--out", tmp_path / "r", *few) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "is cut short" in said
+    assert said.endswith("to begin again")
+
+
+def test_rerun_skips_force_runs_and_other_configs_refuse(tmp_path, capsys):
+    config, out = CONFIGS / "gd_fig2.toml", tmp_path / "r"
+    few = options("gd_fig2")
+    assert run("run", config, "--out", out, *few) == 0
+    stamp = (out / "provenance.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run("run", config, "--out", out, *few) == 0
+    printed = capsys.readouterr()
+    assert "already there" in printed.out
+    assert "zero error" in printed.out
+    assert (out / "provenance.json").stat().st_mtime_ns == stamp
+    assert run("run", config, "--out", out, *few, "--set", "steps=30") == 2
+    assert "holds another config" in capsys.readouterr().err
+    assert run("run", config, "--out", out, *few, "--set", "steps=30", "--force") == 0
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["steps"] == 30
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]
+    # A result's own config.json runs again to the same data.
+    assert run("run", out / "config.json", "--out", tmp_path / "again") == 0
+    a, b = (
+        xr.open_zarr(tmp_path / d / "data.zarr", consolidated=False, chunks=None).load()
+        for d in ("r", "again")
+    )
+    assert a.identical(b)
+
+
+def test_a_directory_that_is_no_result_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
+    for force in ([], ["--force"]):
+        assert run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "mine", *force) == 2
+        assert "is not a result" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years"
+    assert run("figure", tmp_path / "mine") == 2
+
+
+def test_a_failing_run_leaves_nothing_half_written(tmp_path, monkeypatch):
+    from assocmem_jax.commands import run as record
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(record, "draw", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "r", *options("gd_fig2"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_help_and_usage(capsys):
+    assert run("list") == 0
+    run("list")
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in entries())
+    assert run("--help") == 0
+    assert run("fly") == 2
+    assert run("run") == 2
+    assert run("--version") == 0
+
+
+def test_help_is_quick():
+    """0.1 s on an idle machine; here the best of five, while other tests share the cores."""
+    command = [str(Path(sys.executable).parent / "assocmem"), "--help"]
+    best = np.inf
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        best = min(best, time.perf_counter() - began)
+    assert best < 0.2
+
+
+def test_default_place_names_config_and_hash(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("run", CONFIGS / "gd_fig2.toml", *options("gd_fig2")) == 0
+    (made,) = os.listdir("results")
+    assert made.startswith("gd_fig2-")

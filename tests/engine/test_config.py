@@ -1,0 +1,237 @@
+"""Sixty malformed configs: each fault one line with file, line, key, value, what is allowed."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assocmem_jax.studies.config import ConfigError, load
+from assocmem_jax.studies.registry import entries
+
+KNOWN = ", ".join(entries()) + "; or your own, path/to/file.py:Name"
+CONFIGS = Path(__file__).parents[2] / "configs"
+SPIKES = (CONFIGS / "gd_fig2.toml").read_text(encoding="utf-8")
+CAPACITY = """study = "gd.limited_capacity"
+resolution = 10
+
+[[panels]]
+name = "A"
+window = [-1.0, 1.0, -1.0, 1.0]
+inputs = [[1.0, 0.0], [0.0, 1.0]]
+
+[sgd]
+name = "E"
+start = [1.0, 1.0]
+learning_rate = 0.1
+batch_size = 2
+steps = 5
+runs = 2
+window = [-1.0, 1.0, -1.0, 1.0]
+inputs = [[1.0, 0.0], [0.0, 1.0]]
+"""
+LARGE = """study = "gd.large_memory"
+learning_rates = [1.0]
+steps = 10
+shown = 5
+horizon = 20
+
+[[panels]]
+inputs = [[1.0, 0.0], [0.0, 1.0]]
+outputs = [[1.0, 0.0], [0.0, 1.0]]
+"""
+
+# (text, replaced, by, the line without "FILE:")
+FAULTS = [
+    # the name of the study
+    (SPIKES, '"gd.loss_spikes"', '"gd.loss_spike"', "3: study: 'gd.loss_spike' is not a study; did you mean 'gd.loss_spikes'?; one of: " + KNOWN),
+    (SPIKES, 'study = "gd.loss_spikes"', "", "1: study: missing; one of: " + KNOWN),
+    (SPIKES, '"gd.loss_spikes"', "7", "3: study: 7 is not a study; one of: " + KNOWN),
+    (SPIKES, '"gd.loss_spikes"', '""', "3: study: '' is not a study; one of: " + KNOWN),
+    # numbers out of range
+    (SPIKES, "alpha = 0.95", "alpha = 1.5", "4: alpha = 1.5: must be less than or equal to 1"),
+    (SPIKES, "alpha = 0.95", "alpha = -1.01", "4: alpha = -1.01: must be greater than or equal to -1"),
+    (SPIKES, "p1 = 0.75", "p1 = 0.0", "5: p1 = 0.0: must be greater than 0"),
+    (SPIKES, "p1 = 0.75", "p1 = 1.0", "5: p1 = 1.0: must be less than 1"),
+    (SPIKES, "p1 = 0.75", "p1 = 1.75", "5: p1 = 1.75: must be less than 1"),
+    (SPIKES, "[10.0, 1.0]", "[10.0, -1.0]", "6: learning_rates.1 = -1.0: must be greater than 0"),
+    (SPIKES, "[10.0, 1.0]", "[0.0]", "6: learning_rates.0 = 0.0: must be greater than 0"),
+    (SPIKES, "steps = 35", "steps = 0", "7: steps = 0: must be greater than or equal to 1"),
+    (SPIKES, "steps = 35", "steps = -3", "7: steps = -3: must be greater than or equal to 1"),
+    (SPIKES, "resolution = 100", "resolution = 1", "10: resolution = 1: must be greater than or equal to 2"),
+    (SPIKES, "resolution = 100", "resolution = 4000", "10: resolution = 4000: must be less than or equal to 2000"),
+    (SPIKES, "resolution = 100", "resolution = 100\nseed = -1", "11: seed = -1: must be greater than or equal to 0"),
+    (SPIKES, "resolution = 100", "resolution = 100\nseed = 4294967296", "11: seed = 4294967296: must be less than 4294967296"),
+    # not numbers at all
+    (SPIKES, "alpha = 0.95", "alpha = nan", "4: alpha = nan: must be a finite number"),
+    (SPIKES, "alpha = 0.95", "alpha = inf", "4: alpha = inf: must be a finite number"),
+    (SPIKES, "p1 = 0.75", "p1 = -inf", "5: p1 = -inf: must be a finite number"),
+    (SPIKES, "alpha = 0.95", 'alpha = "0.95"', "4: alpha = '0.95': must be a number"),
+    (SPIKES, "alpha = 0.95", "alpha = true", "4: alpha = True: must be a number"),
+    (SPIKES, "alpha = 0.95", "alpha = [0.95]", "4: alpha = [0.95]: must be a number"),
+    (SPIKES, "steps = 35", "steps = 35.5", "7: steps = 35.5: must be a whole number"),
+    (SPIKES, "steps = 35", 'steps = "many"', "7: steps = 'many': must be a whole number"),
+    (SPIKES, "steps = 35", "steps = false", "7: steps = False: must be a whole number"),
+    (SPIKES, "steps = 35", "steps = 1979-05-27", "7: steps = '<1979-05-27>': must be a whole number"),
+    (SPIKES, "[10.0, 1.0]", "10.0", "6: learning_rates = 10.0: must be a list"),
+    (SPIKES, "[10.0, 1.0]", "[]", "6: learning_rates = []: must have at least 1 item, got 0"),
+    (SPIKES, "[10.0, 1.0]", '[10.0, "1"]', "6: learning_rates.1 = '1': must be a number"),
+    # keys
+    (SPIKES, "alpha = 0.95", "alhpa = 0.95\nalpha = 0.95", "4: alhpa: unknown key; did you mean 'alpha'?; allowed: study, precision, seed, alpha, p1, learning_rates, steps, horizon, window, resolution"),
+    (SPIKES, "alpha = 0.95", "", "1: alpha: missing; a number ≥ -1 and ≤ 1"),
+    (SPIKES, "p1 = 0.75", "", "1: p1: missing; a number > 0 and < 1"),
+    (SPIKES, "learning_rates = [10.0, 1.0]", "", "1: learning_rates: missing; a list"),
+    (SPIKES, "resolution = 100", "[extra]\na = 1", "10: extra: unknown key; allowed: study, precision, seed, alpha, p1, learning_rates, steps, horizon, window, resolution"),
+    (SPIKES, "steps = 35", "steps = 35\nprecision = 'float16'", "8: precision = 'float16': must be 'float64' or 'float32'; did you mean 'float64'?"),
+    (SPIKES, "steps = 35", "steps = 35\nprecision = 64", "8: precision = 64: must be 'float64' or 'float32'"),
+    (SPIKES, "resolution = 100", "resolution = 100\nseed = 1.0", "11: seed = 1.0: must be a whole number"),
+    # fields that must fit each other
+    (SPIKES, "horizon = 1000", "horizon = 3", "1: config: horizon must be at least steps = 35, got 3"),
+    (SPIKES, "[-2.0, 8.0, -10.0, 10.0]", "[8.0, -2.0, -10.0, 10.0]", "1: config: window must be [x0, x1, y0, y1] with x0 < x1 and y0 < y1, got [8.0, -2.0, -10.0, 10.0]"),
+    (SPIKES, "[-2.0, 8.0, -10.0, 10.0]", "[-2.0, 8.0]", "9: window.2: missing; the list is too short"),
+    # nested tables, arrays of tables
+    (CAPACITY, 'name = "A"', "", "4: panels.0.name: missing; a string"),
+    (CAPACITY, 'name = "A"', "name = 3", "5: panels.0.name = 3: must be a string"),
+    (CAPACITY, 'name = "A"', 'nam = "A"', "5: panels.0.nam: unknown key; did you mean 'name'?; allowed: name, inputs, window, zipf_exponent"),
+    (CAPACITY, "learning_rate = 0.1", "learning_rate = 0.0", "12: sgd.learning_rate = 0.0: must be greater than 0"),
+    (CAPACITY, "learning_rate = 0.1", "rate = 0.1", "12: sgd.rate: unknown key; allowed: name, inputs, window, zipf_exponent, start, learning_rate, batch_size, steps, runs"),
+    (CAPACITY, "batch_size = 2", "batch_size = 0", "13: sgd.batch_size = 0: must be greater than or equal to 1"),
+    (CAPACITY, "runs = 2", "runs = 2.0", "15: sgd.runs = 2.0: must be a whole number"),
+    (CAPACITY, "start = [1.0, 1.0]", "start = [1.0]", "11: sgd.start.1: missing; the list is too short"),
+    (CAPACITY, "start = [1.0, 1.0]", "start = [1.0, nan]", "11: sgd.start.1 = nan: must be a finite number"),
+    (CAPACITY, "inputs = [[1.0, 0.0], [0.0, 1.0]]\n\n", "inputs = [[1.0, 0.0], [0.0]]\n\n", "4: panels.0: inputs[1] must have 2 entries, got 1"),
+    (CAPACITY, "inputs = [[1.0, 0.0], [0.0, 1.0]]\n\n", "inputs = [[1.0, 0.0]]\n\n", "7: panels.0.inputs = [[1.0, 0.0]]: must have at least 2 items, got 1"),
+    (CAPACITY, "inputs = [[1.0, 0.0], [0.0, 1.0]]\n\n", "inputs = [[1.0, 0.0], [0.0, nan]]\n\n", "7: panels.0.inputs.1.1 = nan: must be a finite number"),
+    (CAPACITY, "[[panels]]", "[panels]", "4: panels = a table: must be a list"),
+    (CAPACITY, "[sgd]", "[sdg]", "1: sgd: missing; a table"),
+    (LARGE, "shown = 5", "shown = 50", "1: config: shown ≤ steps ≤ horizon must hold, got 50, 10, 20"),
+    (LARGE, "outputs = [[1.0, 0.0], [0.0, 1.0]]", "outputs = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]", "7: panels.0: outputs must have one row for each of the 2 inputs (f* is the identity), got 3"),
+    # not TOML
+    (SPIKES, "alpha = 0.95", "alpha 0.95", "4: is not TOML: Expected '=' after a key in a key/value pair"),
+    (SPIKES, "alpha = 0.95", "alpha = 0.95\nalpha = 0.5", "5: is not TOML: Cannot overwrite a value"),
+    (SPIKES, "alpha = 0.95", "alpha = ", "4: is not TOML: Invalid value"),
+    (SPIKES, "[10.0, 1.0]", "[10.0, 1.0", "7: is not TOML: Unclosed array"),
+    (SPIKES, "alpha = 0.95", "alpha = off", "4: is not TOML: Invalid value"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "old", "new", "line"), FAULTS, ids=range(len(FAULTS)))
+def test_malformed_configs(tmp_path, text, old, new, line):
+    assert old in text
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    expected = f"{path}:{line}"
+    assert expected in caught.value.lines
+    assert all("\n" not in found for found in caught.value.lines)
+
+
+def test_there_are_sixty():
+    assert len(FAULTS) >= 60
+
+
+def test_all_faults_at_once_in_order(tmp_path):
+    path = tmp_path / "bad.toml"
+    text = (
+        SPIKES.replace("alpha = 0.95", "alpha = 2.0")
+        .replace("p1 = 0.75", "p = 1")
+        .replace("steps = 35", "steps = 0")
+    )
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in caught.value.lines] == [
+        "1",
+        "4",
+        "5",
+        "7",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("alpha=2.0", "--set alpha=2.0: alpha = 2.0: must be less than or equal to 1"),
+        ("alhpa=0.5", "--set alhpa=0.5: alhpa: unknown key; did you mean 'alpha'?"),
+        ("steps=many", "--set steps=many: 'many' is not a TOML value (strings need quotes)"),
+        ("steps", "--set steps: must be key=value"),
+        ("=3", "--set =3: must be key=value"),
+        ("alpha.x=3", "--set alpha.x=3: 'x' is not a key or an index that exists"),
+        ("learning_rates.7=1.0", "--set learning_rates.7=1.0: '7' is not a key or an index that exists"),
+        (
+            "learning_rates.1=-1.0",
+            "--set learning_rates.1=-1.0: learning_rates.1 = -1.0: must be greater than 0",
+        ),
+    ],
+)
+def test_malformed_overrides(override, line):
+    with pytest.raises(ConfigError) as caught:
+        load(CONFIGS / "gd_fig2.toml", [override])
+    assert any(found.startswith(line) for found in caught.value.lines), caught.value.lines
+
+
+def test_overrides_reach_everywhere(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(CAPACITY, encoding="utf-8")
+    study = load(path, ['panels.0.name="Z"', "sgd.steps=9", "seed=4"])
+    assert (study.panels[0].name, study.sgd.steps, study.seed) == ("Z", 9, 4)
+    assert study.hash() != load(path).hash()
+    again = tmp_path / "again.json"
+    again.write_text(study.canonical(), encoding="utf-8")
+    assert load(again).hash() == study.hash()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path):
+    assert load(path).study in entries()
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load(tmp_path / "latin.toml")
+    (tmp_path / "c.json").write_text("[1", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"c\.json:1: is not JSON"):
+        load(tmp_path / "c.json")
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3), max_leaves=6,
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["alpha", "p1", "learning_rates", "steps", "window", "seed", "precision", "study", "x"]
+)
+
+
+@given(st.dictionaries(KEYS | st.text(max_size=8), VALUE, max_size=6))
+def test_any_json_is_accepted_or_refused_in_lines(tmp_path_factory, edits):
+    path = tmp_path_factory.mktemp("fuzz") / "c.json"
+    base = json.loads(load(CONFIGS / "gd_fig2.toml").canonical())
+    path.write_text(json.dumps(base | edits), encoding="utf-8")
+    try:
+        load(path)
+    except ConfigError as fault:
+        assert fault.lines
+        assert all("\n" not in line and "Traceback" not in line for line in fault.lines)
+
+
+def test_the_command_refuses_within_a_second_without_jax(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text(SPIKES.replace("alpha = 0.95", "alpha = 2.0"), encoding="utf-8")
+    code = "import sys, assocmem_jax.cli as c; code = c.main(sys.argv[1:]); print('jax' in sys.modules); sys.exit(code)"
+    began = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-c", code, "run", str(path)], capture_output=True, text=True, check=False
+    )
+    assert time.perf_counter() - began < 5  # a second on an idle machine; tests share two cores
+    assert run.returncode == 2
+    assert run.stdout.strip() == "False"
+    assert run.stderr == f"{path}:4: alpha = 2.0: must be less than or equal to 1\n"

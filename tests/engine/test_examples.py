@@ -1,0 +1,51 @@
+"""The examples of docs/sweeps.md, run as printed. `make examples`."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import assocmem_jax as am
+from assocmem_jax.sweeps.store import Store
+
+pytestmark = pytest.mark.examples
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S)
+    for line in block.splitlines()
+]
+MET = "met: 61523"  # of 64,000; the laptop's, and so everyone's
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
+def test_the_scripts_of_the_page(command, tmp_path):
+    words = command.replace("results/", f"{tmp_path}/").split()
+    done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert MET in done.stdout
+    if len(words) > 2:
+        assert Store(Path(words[2])).verify().faults == []
+
+
+def test_the_commands_of_the_page(tmp_path):
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = 0
+    for command in COMMANDS:
+        words = command.replace("results/", f"{tmp_path}/").split()
+        if words[0] == "sbatch":  # what each job of the array runs
+            for job in range(2):
+                array = {"SLURM_ARRAY_TASK_ID": str(job), "SLURM_ARRAY_TASK_COUNT": "2"}
+                subprocess.run(
+                    ["bash", *words[1:3], f"{tmp_path}/array.zarr"], check=True, cwd=ROOT, env=env | array
+                )
+        elif words[0] == "assocmem":
+            subprocess.run(words, check=True, cwd=ROOT, env=env)
+            ran += 1
+    assert ran == 4
+    array, whole = am.open_store(tmp_path / "array.zarr"), am.open_store(tmp_path / "fig3.zarr")
+    assert array.identical(whole)

@@ -1,0 +1,307 @@
+"""Gradient flow against closed forms (oracles A–E), orders of convergence, extremes of time."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+import pytest
+from scipy.integrate import solve_ivp
+
+import assocmem_jax as am
+import helpers
+from assocmem_jax import theory
+from assocmem_jax.dynamics.stiff import ExtrapolatedEuler
+
+PER_ORACLE = 40
+WATCH = {"margins": am.margins, "scores": am.memory.particles}
+
+
+def solve_many(p, targets, inputs, outputs, weights, t1, stiff=False):
+    """One compiled program for a family of problems; flow at rtol 1e-10."""
+
+    @jax.jit
+    @jax.vmap
+    def one(p, targets, inputs, outputs, weight, t1):
+        task = am.AssociationTask(p, targets, inputs, outputs)
+        flow = am.GradientFlow(t1, rtol=1e-10, stiff=stiff)
+        run = am.simulate(task, am.LinearMemory(weight), flow, observe=WATCH, at=jnp.zeros(0))
+        final = {name: value[-1] for name, value in run.observed.items()}
+        return final, run.status, run.num_steps
+
+    return one(*map(jnp.asarray, (p, targets, inputs, outputs, weights, t1)))
+
+
+def judge(found, expected, status, steps):
+    """Relative to the largest margin of each problem; thresholds of the issue."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    error = np.abs(found - expected).max(axis=1) / np.abs(expected).max(axis=1)
+    assert (np.asarray(status) == am.Status.OK).all()
+    assert error.max() <= 1e-8
+    assert np.median(error) <= 1e-10
+    assert np.asarray(steps).max() <= 300
+
+
+def times(rng):
+    return 10 ** rng.uniform(-9, 12, PER_ORACLE)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_binary_orthogonal_from_any_start():
+    """Oracle A: random norms, f*, p and W₀, rotated."""
+    rng = np.random.default_rng(1)
+    n, d = 3, 4
+    p = rng.dirichlet(np.ones(n), PER_ORACLE)
+    targets = rng.integers(0, 2, (PER_ORACLE, n))
+    inputs = np.array([helpers.orthonormal(rng, n, d) for _ in p]) * rng.uniform(0.5, 2, (len(p), n, 1))
+    outputs = rng.normal(size=(PER_ORACLE, 2, d))
+    weights = rng.normal(size=(PER_ORACLE, d, d))
+    t1 = times(rng)
+    found, status, steps = solve_many(p, targets, inputs, outputs, weights, t1)
+    difference = outputs[:, 0] - outputs[:, 1]
+    signs = 1 - 2 * targets
+    m0 = signs * np.einsum("ba,bad,bnd->bn", difference, weights, inputs)
+    c = p * (inputs**2).sum(-1) * (difference**2).sum(-1)[:, None]
+    expected = theory.orthogonal.binary_margin(t1[:, None], c, m0)
+    judge(found["margins"], expected, status, steps)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_many_classes_from_zero():
+    """Oracle B: equinorm, equicorrelated outputs; W itself too."""
+    rng = np.random.default_rng(2)
+    n, m, d = 3, 4, 5
+    p = rng.dirichlet(np.ones(n), PER_ORACLE)
+    targets = rng.integers(0, m, (PER_ORACLE, n))
+    inputs = np.array([helpers.orthonormal(rng, n, d) for _ in p]) * rng.uniform(0.5, 2, (len(p), n, 1))
+    rho, nu = rng.uniform(-1 / (m - 1), 0.9, PER_ORACLE), rng.uniform(0.5, 3, PER_ORACLE)
+    gram = nu[:, None, None] * ((1 - rho)[:, None, None] * np.eye(m) + rho[:, None, None])
+    values, vectors = np.linalg.eigh(gram)
+    outputs = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+    t1 = times(rng)
+    weights = np.zeros((PER_ORACLE, m, d))
+    found, status, steps = solve_many(p, targets, inputs, outputs, weights, t1)
+    kappa = p * (inputs**2).sum(-1) * (nu * (1 - rho))[:, None]
+    expected = theory.orthogonal.multiclass_margin(t1[:, None], kappa, m)
+    judge(found["margins"], expected, status, steps)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_many_classes_from_any_scores():
+    """Oracle C: all scores of orthonormal outputs."""
+    rng = np.random.default_rng(3)
+    m, d = 4, 5
+    p = np.ones((PER_ORACLE, 1))
+    targets = np.zeros((PER_ORACLE, 1), int)
+    inputs = rng.normal(size=(PER_ORACLE, 1, d))
+    outputs = np.array([helpers.orthonormal(rng, m, d) for _ in p])
+    weights = rng.normal(size=(PER_ORACLE, d, d))
+    t1 = times(rng)
+    found, status, steps = solve_many(p, targets, inputs, outputs, weights, t1)
+    start = np.einsum("bma,bad,bnd->bnm", outputs, weights, inputs)[:, 0]
+    kappa = (inputs**2).sum(-1)[:, 0]
+    expected = jax.vmap(theory.orthogonal.multiclass_scores)(t1, kappa, start)
+    judge(found["scores"][:, 0], expected, status, steps)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_equicorrelated_tokens():
+    """Oracle D."""
+    rng = np.random.default_rng(4)
+    n = 4
+    alpha, rho = rng.uniform(-1 / (n - 1), 0.9, (2, PER_ORACLE))
+    inputs = np.asarray(jax.vmap(lambda a: am.embeddings.equicorrelated(n, a))(alpha))
+    outputs = np.asarray(jax.vmap(lambda a: am.embeddings.equicorrelated(n, a))(rho))
+    np.testing.assert_allclose(np.einsum("bnd,bmd->bnm", inputs, inputs)[:, 0, 1], alpha, atol=1e-14)
+    p, targets = np.full((PER_ORACLE, n), 1 / n), np.tile(np.arange(n), (PER_ORACLE, 1))
+    t1 = times(rng)
+    weights = np.zeros((PER_ORACLE, n, n))
+    found, status, steps = solve_many(p, targets, inputs, outputs, weights, t1)
+    expected = theory.equicorrelated.margin(t1, n, theory.equicorrelated.rate(alpha, rho))
+    judge(found["margins"], np.asarray(expected)[:, None] * np.ones(n), status, steps)
+
+
+def two_particle_reference(t1, p1, alpha, c=2.0):
+    """GD (17) by SciPy's DOP853 in log time, near its tightest tolerance."""
+
+    def field(s, m):
+        pull = np.array([p1, 1 - p1]) / (1 + np.exp(m))
+        return np.exp(s) * c * (pull - alpha * pull[::-1])
+
+    run = solve_ivp(field, (0, np.log1p(t1)), np.zeros(2), "DOP853", rtol=3e-14, atol=1e-16)
+    assert run.success
+    return run.y[:, -1]
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same equations by two routes
+def test_two_particles():
+    """Oracle E at α = −1, 0 (closed) and random α up to ±0.99 (independent integrator)."""
+    rng = np.random.default_rng(5)
+    alpha = np.concatenate([[-1, 0, 0], rng.uniform(-0.99, 0.99, PER_ORACLE - 3)])
+    p1 = rng.uniform(0.5, 0.99, PER_ORACLE)
+    t1 = times(rng)
+    inputs = np.asarray(jax.vmap(am.embeddings.correlated_pair)(alpha))
+    p, targets = np.stack([p1, 1 - p1], axis=1), np.tile(np.arange(2), (PER_ORACLE, 1))
+    outputs, weights = np.tile(np.eye(2), (PER_ORACLE, 1, 1)), np.zeros((PER_ORACLE, 2, 2))
+    found, status, steps = solve_many(p, targets, inputs, outputs, weights, t1, stiff=True)
+    expected = np.array([two_particle_reference(*case) for case in zip(t1, p1, alpha)])
+    np.testing.assert_allclose(expected[0], theory.two_particles.opposite_margins(t1[0], 2.0), rtol=1e-11)
+    expected[0] = theory.two_particles.opposite_margins(t1[0], 2.0)
+    expected[1] = theory.two_particles.independent_margins(t1[1], p1[1], 2.0)
+    expected[2] = theory.two_particles.independent_margins(t1[2], p1[2], 2.0)
+    judge(found["margins"], expected, status, steps)
+
+
+def test_all_saved_times_are_accurate_not_only_the_last():
+    task = am.AssociationTask(jnp.array([0.7, 0.3]), jnp.array([0, 1]), jnp.eye(2), jnp.eye(2))
+    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe=WATCH)
+    expected = theory.two_particles.independent_margins(run.times, 0.7, 2.0)
+    np.testing.assert_allclose(run.observed["margins"], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.thorough
+def test_stiff_problems_fall_back_and_agree():
+    """Near-collinear inputs and a finite minimiser, where the explicit solver runs out of steps."""
+    task = am.two_tokens(0.999, 0.75)
+    watch = {"g": am.memory.gammas, "margins": am.margins}
+    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe=watch)
+    assert run.status == am.Status.OK
+    assert 200 < run.num_steps <= 1200  # it lands on each of the 200 times asked for
+    expected = two_particle_reference(1e12, 0.75, 0.999)
+    m = np.asarray(run.observed["g"][-1]) @ np.array([[1, -1], [1, 1]])
+    np.testing.assert_allclose(m, expected, rtol=1e-9)
+    collinear = am.two_tokens(1.0, 0.75)
+    run = am.simulate(collinear, am.LinearMemory.zeros(collinear), am.GradientFlow(1e12), observe=watch)
+    np.testing.assert_allclose(run.observed["margins"][-1, 0], np.log(3), rtol=1e-10)  # oracle F
+    with pytest.raises(am.SimulationError, match=r"STEP_LIMIT.*stiff=True"):
+        am.simulate(
+            collinear, am.LinearMemory.zeros(collinear), am.GradientFlow(1e12, stiff=False, max_steps=300)
+        )
+
+
+@pytest.mark.thorough
+def test_soft_labels_follow_their_closed_form():
+    """Oracle F, from several starts, before and at the minimum."""
+    q, c = 0.7, 2.0
+    task = am.AssociationTask(jnp.ones(1), jnp.array([[q, 1 - q]]), jnp.ones((1, 1)), jnp.eye(2))
+    for m0 in (-3.0, 0.0, 4.0):
+        start = am.LinearMemory(jnp.array([[m0 / 2], [-m0 / 2]]))
+        at = jnp.array([0.1, 1.0, 5.0])
+        run = am.simulate(task, start, am.GradientFlow(5.0), observe=WATCH, at=at)
+        expected = theory.soft_labels.margin(run.times, q, c, m0)
+        scores = run.observed["scores"][:, 0]
+        np.testing.assert_allclose(scores[:, 0] - scores[:, 1], expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_forgetting():
+    """Oracle G: the flow's limit errs on the most frequent token, though a W exists that does not."""
+    rows, p = np.array(theory.forgetting.SIGNED_INPUTS), jnp.array(theory.forgetting.PROBABILITIES)
+    task = am.AssociationTask(p, jnp.zeros(3, int), jnp.array(rows), jnp.eye(2))
+    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e6), observe={"error": am.error})
+    v = run.model.weight[0] - run.model.weight[1]
+    np.testing.assert_allclose(v, theory.forgetting.MINIMISER, atol=1e-9)
+    assert float(run.observed["error"][-1]) == pytest.approx(theory.forgetting.ERROR_AT_MINIMISER, abs=1e-15)
+    assert am.memory.least_error(task) == pytest.approx(theory.forgetting.LEAST_ERROR, abs=1e-15)
+    assert not am.memory.max_margin(task).separable
+
+
+ROOT = optx.Newton(rtol=1e-12, atol=1e-12)
+# Solver, order, first of five step counts, ratio between them: inside the asymptotic range and
+# above rounding, which for orders above 4 leaves little room.
+ORDERS = [
+    (diffrax.Euler(), 1, 256, 2),
+    (diffrax.Heun(), 2, 128, 2),
+    (diffrax.Bosh3(), 3, 32, 2),
+    (diffrax.Tsit5(), 5, 16, 1.5),
+    (diffrax.Dopri8(), 8, 32, 1.4),
+    (diffrax.Kvaerno3(root_finder=ROOT), 3, 32, 2),
+    (ExtrapolatedEuler(4), 4, 32, 2),
+    (ExtrapolatedEuler(6), 6, 24, 1.35),
+]
+ORDERS += [
+    pytest.param(*case, marks=pytest.mark.soak)
+    for case in (
+        (diffrax.Midpoint(), 2, 128, 2), (diffrax.Ralston(), 2, 128, 2), (diffrax.Dopri5(), 5, 24, 1.5),
+        (diffrax.ImplicitEuler(root_finder=ROOT), 1, 64, 2), (diffrax.Kvaerno4(root_finder=ROOT), 4, 32, 2),
+        (diffrax.Kvaerno5(root_finder=ROOT), 5, 8, 1.7),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("solver", "order", "first", "ratio"), ORDERS, ids=lambda v: type(v).__name__)
+def test_order_of_convergence(solver, order, first, ratio):
+    """Five fixed steps against oracle A; slope within 0.15 of the order."""
+    log_time = order < 8  # in log time Dopri8 is exact to rounding before it is asymptotic
+    t1, c, m0 = (100.0, 2.0, 3.0) if log_time else (40.0, 2.0, -1.0)
+    task = am.AssociationTask(jnp.ones(1), jnp.array([0]), jnp.ones((1, 1)), jnp.eye(2))
+    start = am.LinearMemory(jnp.array([[m0 / 2], [-m0 / 2]]))
+    counts = np.rint(first * ratio ** np.arange(5))
+
+    @jax.jit
+    @jax.vmap
+    def final(step):
+        flow = am.GradientFlow(t1, solver=solver, step=step, log_time=log_time)
+        run = am.simulate(task, start, flow, observe=WATCH, at=jnp.zeros(0))
+        return run.observed["margins"][-1, 0], run.status
+
+    # A hair more than horizon/count: no sliver of a last step.
+    horizon = np.log1p(t1) if log_time else t1
+    margins, status = final(horizon / counts * (1 + 1e-13))
+    assert (status == am.Status.OK).all()
+    errors = np.abs(np.asarray(margins) - float(theory.orthogonal.binary_margin(t1, c, m0)))
+    measured, fit = helpers.slope(1 / counts, errors)
+    assert abs(measured - order) <= 0.15, (measured, errors)
+    assert fit > 0.999
+
+
+@pytest.mark.parametrize("t1", [1e-9, 1.0, 1e12])
+def test_flow_of_any_length(t1):
+    task = am.two_tokens(0.0, 0.75)
+    run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(t1), observe=WATCH)
+    assert run.status == am.Status.OK
+    assert run.times[0] == 0
+    assert run.times[-1] == t1
+    expected = theory.two_particles.independent_margins(run.times[-1], 0.75, 2.0)
+    np.testing.assert_allclose(run.observed["margins"][-1], expected, rtol=1e-9)
+
+
+@pytest.mark.thorough
+def test_flow_hits():
+    """First and stable zero error, by event and by watching, against the closed time of oracle A."""
+    task = am.AssociationTask(jnp.ones(1), jnp.array([0]), jnp.ones((1, 1)), jnp.eye(2))
+    start = am.LinearMemory(jnp.array([[-1.0], [1.0]]))
+    expected = float(theory.orthogonal.binary_time(0.0, 2.0, -2.0))
+    stopped = am.simulate(task, start, am.GradientFlow(1e6), until=am.perfect_accuracy())
+    assert stopped.status == am.Status.HIT
+    assert float(stopped.first_hit) == pytest.approx(expected, rel=1e-8)
+    assert float(stopped.times[-1]) == float(stopped.first_hit)
+    watched = am.simulate(task, start, am.GradientFlow(1e6), until=am.perfect_accuracy(None))
+    assert watched.status == am.Status.OK
+    assert float(watched.first_hit) == pytest.approx(expected, rel=1e-8)
+    assert float(watched.stable_hit) == pytest.approx(expected, rel=1e-8)
+    level = am.simulate(task, start, am.GradientFlow(1e6), until=am.margin_above(3.0, token=0))
+    assert float(level.first_hit) == pytest.approx(
+        float(theory.orthogonal.binary_time(3.0, 2.0, -2.0)), rel=1e-8
+    )
+    never = am.simulate(task, start, am.GradientFlow(1e3), until=am.margin_above(50.0))
+    assert never.status == am.Status.OK
+    assert np.isinf(never.first_hit)
+
+
+@pytest.mark.soak  # `make check` (in .ci/run) meets the same closed form
+def test_layer_norm_conserves_the_norm():
+    """Birth (38): ⟨W, ∇L⟩ = 0 (docs/theory.md: birth.35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
+    import optax
+
+    p, targets, inputs, outputs, weight = helpers.random_problem(7)
+    task = am.AssociationTask(p, targets, inputs, outputs)
+    memory = am.NormalizedMemory(weight, task)
+    watch = {"norm": am.memory.weight_norm, "gradient": am.gradient_norm, "loss": am.loss}
+    run = am.simulate(task, memory, am.GradientFlow(20.0), observe=watch)
+    np.testing.assert_allclose(run.observed["norm"], np.linalg.norm(weight), rtol=1e-9)
+    assert (np.diff(run.observed["loss"]) <= 1e-12).all()
+    eta = 0.5
+    run = am.simulate(task, memory, am.Descent(optax.sgd(eta), 50), observe=watch)
+    grown = run.observed["norm"][:-1] ** 2 + eta**2 * run.observed["gradient"][:-1] ** 2
+    np.testing.assert_allclose(run.observed["norm"][1:] ** 2, grown, rtol=1e-12)

@@ -1,0 +1,42 @@
+"""What the README prints, runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.examples
+def test_the_python_of_the_readme_runs_as_printed():
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    run, second, third = (
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
+        )
+        for block in blocks
+    )
+    assert run.returncode == 0, run.stderr
+    assert second.returncode == 0, second.stderr
+    assert third.returncode == 0, third.stderr
+    written, trained = (float(size) for size in re.findall(r"Capacity\(N = ([\d.]+)", third.stdout))
+    assert 5 * written < trained < 60  # d² = 144 = N log N at N = 40
+    last = {line.split(":")[0].strip(): float(line.split()[-1]) for line in second.stdout.splitlines()}
+    assert last["accuracy"] > 0.45
+    assert last["output2"] > 0.8
+    assert "in the bracket at all times: True" in run.stdout
+    assert "spikes to 1.34" in run.stdout
+    assert "(1000,)" in run.stdout
+    assert "steps at α = 0.5: 2 to 31" in run.stdout
+
+
+def test_the_commands_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in re.findall(r"^make (\w+)", README, re.M):
+        assert f"\n{line}:" in makefile
+    for path in re.findall(r"`((?:docs|notebooks|configs|tests)/[\w./]+)`", README):
+        assert (ROOT / path).exists(), path
