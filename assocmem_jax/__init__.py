@@ -11,11 +11,13 @@ __version__ = "0.1.0"
 
 # The engine's rooms and what each holds for users.
 _ROOMS = {
-    "tasks": "AbstractTask cross_entropy embeddings laws",
+    "tasks": "AbstractClassificationTask AbstractTask cross_entropy embeddings laws",
     "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer",
-    "observe": "edge_of_stability error gradient gradient_norm hessian_operator loss margins sharpness",
+    "observe": "edge_of_stability error gradient gradient_norm hessian_operator loss margins observable "
+    "sharpness",
     "numerics.lanczos": "lanczos_top",
-    "dynamics": "CheckpointError Descent GradientFlow SimulationError Status StochasticFlow Trajectory Until "
+    "dynamics": "AbstractDynamics AbstractSteps CheckpointError Descent GradientFlow SimulationError "
+    "Status StochasticFlow Trajectory Until "
     "in_segments load loss_below margin_above perfect_accuracy save simulate",
     "sweeps": "Capacity Integers LogUniform Outcome PowerLaw SlurmExecutor StoreError SweepError Uniform "
     "capacity open_store over_seeds power_law sampled sweep zipped",

@@ -20,6 +20,7 @@ import torch
 import assocmem_jax as am
 import machine
 from assocmem_jax.observe.gradient import trainable_mask
+from assocmem_jax.tasks.batches import mean_loss
 
 B, T, D, K = 64, 256, 128, 5
 TRAINED = ("key1", "key2", "output2")
@@ -95,7 +96,7 @@ def wall(function, repeats=5):
 
 def setup(dtype):
     jax.config.update("jax_enable_x64", dtype == "float64")
-    task = am.BigramTask.shakespeare(length=T, triggers=K, data=4, devices=2, microbatch=4)
+    task = am.BigramTask.shakespeare(length=T, triggers=K, data=4)
     model = am.InductionTransformer.published(task, jax.random.key(0), D)
     batch = task.sample(jax.random.key(1), B)
     trained, frozen = eqx.partition(model, trainable_mask(model))
@@ -163,10 +164,10 @@ def main():
     full = task.sample(jax.random.key(4), 512)
     sizes, results = {}, {}
     for microbatch in (4, 256):
-        other = am.BigramTask.shakespeare(length=T, triggers=K, data=4, devices=2, microbatch=microbatch)
 
-        def gradient(part, batch, other=other):
-            return jax.value_and_grad(lambda p: other.sampled_loss(eqx.combine(p, frozen), batch))(part)
+        def gradient(part, batch, size=microbatch):
+            loss = lambda p: mean_loss(task, eqx.combine(p, frozen), batch, size, 2)  # noqa: E731
+            return jax.value_and_grad(loss)(part)
 
         compiled = jax.jit(gradient).lower(trained, full).compile()
         sizes[microbatch] = compiled.memory_analysis().temp_size_in_bytes

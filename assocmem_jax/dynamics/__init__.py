@@ -1,5 +1,8 @@
 """How it learns: strategy objects that own their horizon, and the one door that runs them."""
 
+from .base import AbstractDynamics as AbstractDynamics
+from .base import AbstractSteps as AbstractSteps
+from .base import Request as Request
 from .checkpoint import CheckpointError as CheckpointError
 from .checkpoint import in_segments as in_segments
 from .checkpoint import load as load

@@ -1,7 +1,8 @@
 """Gradient descent, stochastic descent and practical descent: GD (5), (7) and section 2."""
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -15,21 +16,27 @@ from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel, AbstractReducedSystem
 from ..tasks import AbstractTask
+from ..tasks.batches import mean_loss
+from .base import AbstractSteps, needs_key
 
 # Beyond this many plain float32 updates, rounding biases the path by more than 1e-3.
 FLOAT32_UPDATES = 100_000
 
 
-class Descent(eqx.Module):
+class Descent(AbstractSteps):
     """W_{t+1} = W_t + optimizer(∇L(W_t)), GD (5); with ``batch_size``, of a minibatch, GD (7).
 
     - ``optimizer``: any optax transformation, or, with ``learning_rate``, a function of the rate
       such as ``optax.sgd``. In the second form the rate is data: it may be traced, batched and
       differentiated, and a new value does not recompile. A vector of ``steps`` rates is a schedule:
       the optimizer is given the function of the step that reads it.
+    - any other keyword is given to that function too, ``Descent(optax.adam, 100, learning_rate=η, b1=β)``:
+      floats and arrays are data, as the rate is; whole numbers, truth values and functions are fixed.
     - ``steps``: updates to make.
     - ``batch_size``: pairs drawn from p(x) p(y|x) for each update, with the key
       ``fold_in(key, step)``; ``None`` descends the population loss.
+    - ``microbatch``: examples of a batch that go through the model at once; ``devices``: how many share each
+      batch. The same result up to rounding, in the memory of one microbatch.
     - ``compensated``: Kahan summation of the updates, so that float32 does not stall at large
       margins; ``None`` turns it on in float32 beyond 10⁵ updates.
     - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
@@ -48,6 +55,11 @@ class Descent(eqx.Module):
     learning_rate: Float[Array, "*steps"] | None
     compensated: bool | None = eqx.field(static=True)
     thaw: tuple[tuple[Callable, Int[Array, ""]], ...]
+    microbatch: int | None = eqx.field(static=True)
+    devices: int = eqx.field(static=True)
+    hyper: dict[str, Float[Array, "..."]]
+    settings: tuple[tuple[str, Any], ...] = eqx.field(static=True)
+    goes_on: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -58,6 +70,9 @@ class Descent(eqx.Module):
         learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | None = None,
         compensated: bool | None = None,
         thaw: Sequence[tuple[Callable, int | Int[Array, ""]]] = (),
+        microbatch: int | None = None,
+        devices: int = 1,
+        **hyper: Any,
     ):
         transformation = isinstance(optimizer, optax.GradientTransformation)
         if not transformation and not callable(optimizer):
@@ -79,6 +94,7 @@ class Descent(eqx.Module):
         if learning_rate is not None:
             checks.positive("learning_rate", learning_rate)
             (learning_rate,) = checks.floats(learning_rate)
+        self.hyper, self.settings = _sorted(optimizer, transformation, learning_rate, hyper)
         self.optimizer = optimizer
         self.steps = checks.count("steps", steps, 0)
         if learning_rate is not None and learning_rate.shape not in ((), (self.steps,)):
@@ -87,6 +103,14 @@ class Descent(eqx.Module):
                 f"shape {learning_rate.shape}",
             )  # fmt: skip
         self.batch_size = None if batch_size is None else checks.count("batch_size", batch_size)
+        if self.batch_size is None and (microbatch is not None or devices != 1):
+            checks.refuse("microbatch and devices", "left out without batch_size", (microbatch, devices))
+        self.microbatch = None if microbatch is None else checks.count("microbatch", microbatch)
+        self.devices = checks.count("devices", devices)
+        if self.devices > len(jax.devices()):
+            checks.refuse("devices", f"at most the {len(jax.devices())} there are", devices)
+        if self.batch_size is not None and self.batch_size % self.devices:
+            checks.refuse("batch_size", f"a multiple of devices = {devices}", batch_size)
         self.learning_rate = learning_rate
         self.compensated = compensated
         for place, pair in enumerate(thaw):
@@ -99,15 +123,12 @@ class Descent(eqx.Module):
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation."""
         optimizer: Any = self.optimizer
-        rates = self.learning_rate
+        rates, options = self.learning_rate, self.hyper | dict(self.settings)
         if rates is not None and rates.ndim:
-            optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)])
+            optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)], **options)
         elif rates is not None:
-            optimizer = optimizer(rates)
+            optimizer = optimizer(rates, **options)
         return optax.with_extra_args_support(optimizer)
-
-    def marks(self, every: int | None, at) -> np.ndarray:
-        return step_marks(self.steps, every, at)
 
     def prepare(
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
@@ -128,14 +149,15 @@ class Descent(eqx.Module):
         if self.batch_size is None:
             losses = lambda params, step: task.loss(combine(params))  # noqa: E731
         else:
-            if key is None:
-                checks.refuse(
-                    "key", "given for a stochastic dynamics", None, "pass simulate(…, key=jax.random.key(0))"
-                )
-            draw = task.sampler(self.batch_size)
-            losses = lambda params, step: task.sampled_loss(  # noqa: E731
-                combine(params), draw(jr.fold_in(key, step))
-            )
+            key, draw = needs_key(key), task.sampler(self.batch_size)
+
+            def losses(params, step):
+                model, batch = combine(params), draw(jr.fold_in(key, step))
+                if self.microbatch is None and self.devices == 1:
+                    return task.sampled_loss(model, batch)
+                size = self.batch_size if self.microbatch is None else self.microbatch
+                return mean_loss(task, model, batch, size, self.devices)
+
         model = combine(params)
         if not model.weight_space:
             params = _refuse_nonlinear(optimizer, params)
@@ -182,19 +204,31 @@ class Descent(eqx.Module):
         return advance, params, (optimizer.init(params), carry, clock)
 
 
-def step_marks(steps: int, every: int | None, at) -> np.ndarray:
-    """Steps to observe at: 0, every, 2·every, …, steps; or those given, 0 and the last included."""
-    if at is not None:
-        if every is not None:
-            checks.refuse("every", "None where at is given", every)
-        marks = np.asarray(at)
-        if marks.ndim != 1 or not np.issubdtype(marks.dtype, np.integer):
-            checks.refuse("at", "a vector of steps (whole numbers)", repr(at))
-        if len(marks) and (marks.min() < 0 or marks.max() > steps):
-            checks.refuse("at", f"steps from 0 to {steps}", f"{marks.min()} to {marks.max()}")
-        return np.unique(np.concatenate([[0], marks, [steps]]))
-    every = 1 if every is None else checks.count("every", every)
-    return np.unique(np.append(np.arange(0, steps, every), steps))
+def _sorted(optimizer: Any, ready: bool, rate: Any, hyper: dict[str, Any]) -> tuple[dict, tuple]:
+    """(data, fixed) of the keywords of an optimizer, refused in one line where it takes no such keyword."""
+    if ready and hyper:
+        checks.refuse(
+            ", ".join(sorted(hyper)),
+            "left out with a ready optimizer",
+            "given",
+            "pass Descent(optax.sgd, steps, learning_rate=…, momentum=…)",
+        )
+    try:
+        known = inspect.signature(optimizer).parameters if hyper else {}
+    except (TypeError, ValueError):  # a callable that does not say
+        known = dict.fromkeys(hyper)
+    open_ended = any(getattr(p, "kind", None) == inspect.Parameter.VAR_KEYWORD for p in known.values())
+    data, fixed = {}, []
+    for name, value in sorted(hyper.items()):
+        if name not in known and not open_ended:
+            named = getattr(optimizer, "__name__", repr(optimizer))
+            checks.refuse(name, f"one of the keywords of {named} ({', '.join(known)})", "another")
+        if isinstance(value, float | np.floating | np.ndarray | jax.Array):
+            checks.finite(name, value)
+            (data[name],) = checks.floats(value)
+        else:
+            fixed.append((name, value))
+    return data, tuple(fixed)
 
 
 def _kahan(params, updates, carry):

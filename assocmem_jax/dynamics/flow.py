@@ -15,15 +15,16 @@ from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
 from ..tasks import AbstractTask
+from .base import AbstractDynamics, Request, trained_part
 from .events import Until
 from .stiff import ExtrapolatedEuler
-from .trajectory import Status
+from .trajectory import Status, Trajectory
 
 # Solver steps before an explicit solver is taken to face a stiff problem.
 EXPLICIT_STEPS = 200
 
 
-class GradientFlow(eqx.Module):
+class GradientFlow(AbstractDynamics):
     """dW = −∇L(W) dt, GD (4), to time ``t1``.
 
     - ``t1``: horizon, in the time of the flow (one unit is the learning rate of that many descent
@@ -32,7 +33,7 @@ class GradientFlow(eqx.Module):
     - ``log_time``: integrate in s = log(1 + t), where margins that grow like log t are straight
       lines; t = 1e12 takes about as many steps as t = 1e2 twice.
     - ``rtol``, ``atol``: local error per step. Unless given, 1e-10 and 1e-13 in float64, 1e-5 and
-      1e-7 in float32. The global error is of the order of rtol (measured in tests/test_flow.py).
+      1e-7 in float32. The global error is of the order of rtol (measured in tests/engine/test_flow.py).
     - ``solver``: any diffrax solver, Dopri8 unless given. With ``step``, it makes equal steps of
       that length (in s, or in t without ``log_time``) instead of adapting.
     - ``stiff``: continue with an implicit solver (``ExtrapolatedEuler``) from where the explicit one
@@ -108,6 +109,53 @@ class GradientFlow(eqx.Module):
                 "use float64: jax.config.update('jax_enable_x64', True)",
             )
         return rtol, atol
+
+    def run(self, task: AbstractTask, model: AbstractModel, request: Request) -> Trajectory:
+        if request.every is not None:
+            checks.refuse("every", "None for a flow, which has no steps", request.every, "pass at=times")
+        if request.until is not None and request.until.hold not in (1, None):
+            checks.refuse("until.hold", "1 or None for a flow", request.until.hold)
+        if request.resumable or request.resume is not None:
+            checks.refuse("resume", "for a dynamics that can go on (Descent)", "a GradientFlow")
+        times = flow_times(self, request.at, task.dtype)
+        trained, frozen = trained_part(model, request.trainable)
+        asked = request._replace(at=None, trainable=None)
+        mode = "explicit"
+        if self.step is None and self.stiff:
+            mode = "both"
+        elif self.step is None and self.stiff is None and checks.concrete(task, model, self):
+            mode = "probe"
+        result = _solved(self, task, trained, frozen, asked, times, mode)
+        if mode == "probe":
+            known = checks.concrete(result.status)
+            if not known or int(result.status) == int(Status.STEP_LIMIT):
+                result = _solved(self, task, trained, frozen, asked, times, "both")
+        return result
+
+
+@eqx.filter_jit
+def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
+    combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
+    look = lambda part: request.look(task, combine(part))  # noqa: E731
+    waiting = request.waiting(task, combine)
+    times = times.astype(jnp.result_type(*jax.tree.leaves(trained)))
+    solved = integrate(flow, task, combine, trained, times, look, waiting, mode, request.meter)
+    end = jnp.minimum(flow.time(solved.clock), flow.t1.astype(times.dtype))
+    first, stable = _hits(waiting, solved, end, times, flow, task, combine, trained, mode)
+    none = jnp.asarray(-1, jnp.int32)
+    return Trajectory(
+        times=jnp.minimum(times, end),
+        steps=jnp.full(times.shape, -1, jnp.int32),
+        observed=solved.saved,
+        model=combine(solved.params),
+        status=solved.status,
+        first_hit=first,
+        stable_hit=stable,
+        first_step=none,
+        stable_step=none,
+        num_steps=jnp.asarray(solved.num_steps, jnp.int32),
+        labels=request.labelled(),
+    )
 
 
 class Solved(NamedTuple):
@@ -241,7 +289,7 @@ def flow_times(flow: GradientFlow, at, dtype) -> Array:
     return jnp.sort(jnp.concatenate(ends))
 
 
-def flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mode):
+def _hits(waiting, solved, end, times, flow, task, combine, trained, mode):
     """(first, stable) hit times of a flow."""
     never = jnp.asarray(jnp.inf, times.dtype)
     if waiting is None:
@@ -254,14 +302,14 @@ def flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mod
     # the intervals of the first and of the last sign change; linear in s at the end. A double
     # crossing within one interval of the first grid (1/200 of the horizon in s) is not seen.
     points = 101
-    horizon = dynamics.clock(times[-1])
+    horizon = flow.clock(times[-1])
 
     def look(grids):
-        flat = jnp.sort(dynamics.time(grids.reshape(-1)))
+        flat = jnp.sort(flow.time(grids.reshape(-1)))
         watched = integrate(
-            dynamics, task, combine, trained, flat, condition, None, mode, diffrax.NoProgressMeter()
+            flow, task, combine, trained, flat, condition, None, mode, diffrax.NoProgressMeter()
         ).saved
-        s, holds = dynamics.clock(flat), watched > 0
+        s, holds = flow.clock(flat), watched > 0
         rise = holds[1:] & ~holds[:-1]
         k = jnp.arange(rise.shape[0])
         ends = jnp.min(jnp.where(rise, k, k.shape[0] - 1)), jnp.max(jnp.where(rise, k, 0))
@@ -270,7 +318,7 @@ def flow_hits(waiting, solved, end, times, dynamics, task, combine, trained, mod
         low = jnp.stack([watched[i] for i in ends])
         slope = jnp.stack([watched[i + 1] - watched[i] for i in ends])
         cross = left - (right - left) * low / jnp.where(slope > 0, slope, 1)
-        return left, right, dynamics.time(cross), jnp.any(rise), holds[0], holds[-1]
+        return left, right, flow.time(cross), jnp.any(rise), holds[0], holds[-1]
 
     unit = jnp.linspace(0, 1, points, dtype=times.dtype)
     never_rises = jnp.asarray(False)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .. import checks
 from ..models import AbstractModel
 from ..tasks import AbstractTask
-from .descent import step_marks
+from .base import AbstractSteps, needs_key
 
 
 class _Constant(eqx.Module):
@@ -51,7 +51,7 @@ class _Noise(diffrax.AbstractTerm):
         return jax.tree.map(lambda c: vf * c, control)
 
 
-class StochasticFlow(eqx.Module):
+class StochasticFlow(AbstractSteps):
     """dW = −∇L(W) dt + σ_t dE_t with E_t a Brownian motion on all entries of W, GD (6).
 
     - ``sigma``: σ ≥ 0, a number or a function of time. It is a standard deviation per √time (GD
@@ -89,17 +89,11 @@ class StochasticFlow(eqx.Module):
             checks.refuse("solver", "a diffrax solver", repr(solver))
         self.solver = diffrax.Euler() if solver is None else solver
 
-    def marks(self, every: int | None, at) -> np.ndarray:
-        return step_marks(self.steps, every, at)
-
     def prepare(
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
         """(advance, initial parameters, initial inner state) for ``marching.march``."""
-        if key is None:
-            checks.refuse(
-                "key", "given for a stochastic dynamics", None, "pass simulate(…, key=jax.random.key(0))"
-            )
+        key = needs_key(key)
         dtype = jnp.result_type(*jax.tree.leaves(params))
         t1 = self.t1.astype(dtype)
         model = combine(params)

@@ -87,7 +87,9 @@ class Trajectory(eqx.Module):
       ``stable_step``: the same in steps, −1 if not reached (and for flows).
     - ``num_steps``: update or solver steps made.
     - ``state``: what ``simulate(…, resume=trajectory)`` goes on from, if asked for (``resumable=True``).
-    - ``provenance``: versions, device, dtype, wall time (empty under a transformation).
+    - ``provenance``: the dynamics and its numbers, key, method, dtype, device, versions, wall time (empty
+      under a transformation).
+    - ``labels``: (name, axes, units) of everything observed, as its observable says.
 
     Under ``vmap`` every array has the batch axis in front.
     """
@@ -104,6 +106,7 @@ class Trajectory(eqx.Module):
     num_steps: Int[Array, "*batch"]
     state: Any = None
     provenance: Provenance = eqx.field(static=True, default_factory=Provenance)
+    labels: tuple[tuple[str, tuple[str, ...], str], ...] = eqx.field(static=True, default=())
 
     def __repr__(self):
         lines = [f"Trajectory  {self.nbytes / 1e6:.3g} MB"]
@@ -128,7 +131,7 @@ class Trajectory(eqx.Module):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self) if hasattr(leaf, "nbytes"))
 
     def to_xarray(self):
-        """The observables as an ``xarray.Dataset`` over time; axes are named by ``am.AXES``."""
+        """The observables as an ``xarray.Dataset`` over time, with the axes and units that they name."""
         import xarray as xr
 
         if self.times.ndim != 1:
@@ -138,13 +141,13 @@ class Trajectory(eqx.Module):
                 f"a batch {self.times.shape[:-1]}",
                 "index it first: jax.tree.map(lambda a: a[i], trajectory)",
             )
-        data = {}
+        data, known = {}, {name: (axes, units) for name, axes, units in self.labels}
         for name, value in self.observed.items():
             value = np.asarray(value)
-            axes = AXES.get(name, ())
+            axes, units = known.get(name, ((), "1"))
             if len(axes) != value.ndim - 1:
                 axes = tuple(f"{name}_{i}" for i in range(value.ndim - 1))
-            data[name] = (("time", *axes), value, {"units": UNITS.get(name, "1")})
+            data[name] = (("time", *axes), value, {"units": units})
         coords = {
             "time": ("time", np.asarray(self.times), {"units": "learning rate × step"}),
             "step": ("time", np.asarray(self.steps)),
@@ -157,16 +160,3 @@ class Trajectory(eqx.Module):
             **{f"provenance_{k}": v for k, v in self.provenance.items()},
         }
         return xr.Dataset(data, coords, attrs)
-
-
-AXES = {
-    "margins": ("token",),
-    "pairwise_margins": ("token", "class"),
-    "particles": ("token", "class"),
-    "probabilities": ("token", "class"),
-    "gammas": ("gamma",),
-    "plane": ("gamma",),
-    "weights": ("row", "column"),
-    "components": ("component",),
-}
-UNITS = {"loss": "nats"}

@@ -1,4 +1,4 @@
-"""Attention as one pure function, used by every model that attends."""
+"""Attention as pure functions, used by every model that attends: its weights, and what it mixes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,14 @@ from jaxtyping import Array, Float
 
 # Rows of a causal score matrix that are computed together: only keys up to the last of them are touched.
 _ROWS = 64
+
+
+def attention(scores: Float[Array, "*n t s"], causal: bool = False) -> Float[Array, "*n t s"]:
+    """σ over the last axis (keys) of scores, rows the queries; ``causal``: no key after its query."""
+    if causal:
+        seen = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        scores = jnp.where(seen, scores, -jnp.inf)
+    return jax.nn.softmax(scores, axis=-1)
 
 
 def unnormalised(scores, seen):

@@ -13,10 +13,12 @@ class AbstractModel(eqx.Module):
     """A model: scores, and how its coordinates move when the weights W follow a gradient.
 
     ``weight_space`` is whether the coordinates are the weights themselves. Where they are scores
-    (GD Theorem 1), only optimizers that are linear in the gradients act on them as on W.
+    (GD Theorem 1), only optimizers that are linear in the gradients act on them as on W. ``task_type`` is the
+    class of the tasks that it can be trained on; ``simulate`` refuses others in one line.
     """
 
     weight_space: ClassVar[bool] = True
+    task_type: ClassVar[type] = object
 
     @abstractmethod
     def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b *m"]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
-from ..systems.induction.task import BigramTask
+from .attention import attention
 from .base import AbstractSequenceModel
 
 
@@ -49,8 +49,7 @@ class Block(eqx.Module):
         x = x if self.norms is None else self.norms[0](x)
         q, k = (jnp.einsum("ntd,hed->nhte", x, w) for w in (self.query, self.key))
         scores = jnp.einsum("nhte,nhse->nhts", q, k) / np.sqrt(q.shape[-1])
-        seen = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
-        return jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
+        return attention(scores, causal=True)
 
     def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
         read = x if self.norms is None else self.norms[0](x)
@@ -80,7 +79,8 @@ class Transformer(AbstractSequenceModel):
     @classmethod
     def initial(
         cls,
-        task: BigramTask,
+        num_tokens: int,
+        length: int,
         key: PRNGKeyArray,
         width: int = 128,
         *,
@@ -89,8 +89,14 @@ class Transformer(AbstractSequenceModel):
         hidden: int | None = None,
         feedforward: str = "relu",
         norm: bool = True,
+        dtype: Any = float,
     ) -> "Transformer":
-        """``hidden``: neurons of the MLP (4d unless given). ``feedforward``: "relu", "linear" or "none"."""
+        """For N tokens and sequences of ``length``.
+
+        ``hidden``: neurons of the MLP (4d unless given). ``feedforward``: "relu", "linear" or "none".
+        """
+        num_tokens, length = checks.count("num_tokens", num_tokens, 2), checks.count("length", length)
+        dtype = jnp.zeros((), dtype).dtype
         width, layers = checks.count("width", width), checks.count("layers", layers)
         if width % checks.count("heads", heads):
             checks.refuse("heads", f"a divisor of width = {width}", heads)
@@ -101,10 +107,10 @@ class Transformer(AbstractSequenceModel):
 
         def uniform(*shape, fan=width):
             bound = 1 / np.sqrt(fan)
-            return jr.uniform(next(keys), shape, task.dtype, -bound, bound)
+            return jr.uniform(next(keys), shape, dtype, -bound, bound)
 
-        normal = lambda rows: jr.normal(next(keys), (rows, width), task.dtype)  # noqa: E731
-        one = lambda: Normalization(jnp.ones(width, task.dtype), jnp.zeros(width, task.dtype))  # noqa: E731
+        normal = lambda rows: jr.normal(next(keys), (rows, width), dtype)  # noqa: E731
+        one = lambda: Normalization(jnp.ones(width, dtype), jnp.zeros(width, dtype))  # noqa: E731
 
         def block():
             inner = bias = outer = outer_bias = None
@@ -117,7 +123,7 @@ class Transformer(AbstractSequenceModel):
             return Block(query, at, value, output, inner, bias, outer, outer_bias, linear, norms)
 
         return cls(
-            normal(task.num_tokens), normal(task.length), uniform(task.num_tokens, width),
+            normal(num_tokens), normal(length), uniform(num_tokens, width),
             tuple(block() for _ in range(layers)), one() if norm else None,
         )  # fmt: skip
 

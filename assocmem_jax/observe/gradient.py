@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ..models import AbstractModel
-from ..systems.memory.task import AssociationTask
+from ..tasks import AbstractTask
 
 
 def trainable_mask(model: AbstractModel, where: Callable | None = None) -> AbstractModel:
@@ -18,12 +18,12 @@ def trainable_mask(model: AbstractModel, where: Callable | None = None) -> Abstr
     return eqx.tree_at(chosen, frozen, replace_fn=lambda _: True)
 
 
-def gradient(task: AssociationTask, model: AbstractModel) -> AbstractModel:
+def gradient(task: AbstractTask, model: AbstractModel) -> AbstractModel:
     """∂L/∂(coordinates) by autodiff, shaped as the model, ``None`` on frozen leaves."""
     trained, frozen = eqx.partition(model, trainable_mask(model))
     return jax.grad(lambda part: task.loss(eqx.combine(part, frozen)))(trained)
 
 
-def gradient_norm(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+def gradient_norm(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """‖∂L/∂(coordinates)‖ (Frobenius); for a memory, ‖∇L(W)‖."""
     return optax.tree.norm(gradient(task, model))

@@ -1,24 +1,28 @@
-"""What the model predicts: loss, error, margins, probabilities, and the papers' coordinates."""
+"""What any model is measured by: loss, and, where answers are right or wrong, margins and error."""
 
 from jaxtyping import Array, Float
 
 from ..models import AbstractModel
-from ..tasks import AbstractTask
+from ..tasks import AbstractClassificationTask, AbstractTask
+from .observable import observable
 
 
+@observable(units="nats")
 def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
-    """Population cross-entropy L(W) in nats, GD (2)–(3)."""
+    """The loss of the task: population cross-entropy L(W) in nats for associations, GD (2)–(3)."""
     return task.loss(model)
 
 
-def margins(task: AbstractTask, model: AbstractModel) -> Float[Array, " n"]:
+@observable(("token",), task=AbstractClassificationTask)
+def margins(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array, " n"]:
     """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0. For
     co-occurrence: y_i F(X_i), one a sample.
     """
     return task.margins(model)
 
 
-def error(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
+@observable(task=AbstractClassificationTask)
+def error(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array, ""]:
     """0-1 loss: Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}; samples with y F ≤ 0 for
     co-occurrence.
 

@@ -26,7 +26,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from .. import checks
 from ..dynamics import Status, Trajectory
-from ..dynamics.trajectory import AXES
+from ..observe.observable import labels
 from .axes import Blocks, Grid
 
 
@@ -199,7 +199,7 @@ def _dims(name: str, value: Any, result: Any) -> tuple[str, ...]:
     dims: tuple[str, ...] = ()
     if isinstance(result, Trajectory) and (name == "times" or name in result.observed):
         dims = ("at",)
-    known = AXES.get(last, ())
+    known, _ = labels(last)
     rest = value.ndim - len(dims)
     return dims + (known if len(known) == rest else tuple(f"{name}_{i}" for i in range(rest)))
 

@@ -2,5 +2,6 @@
 
 from . import embeddings as embeddings
 from . import laws as laws
+from .base import AbstractClassificationTask as AbstractClassificationTask
 from .base import AbstractTask as AbstractTask
 from .losses import cross_entropy as cross_entropy

@@ -9,11 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.examples
 def test_the_python_of_the_readme_runs_as_printed():
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = [b for page in (README, TOUR) for b in re.findall(r"```python\n(.*?)```", page, re.S)]
     run, second, third = (
         subprocess.run(
             [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
@@ -38,5 +39,9 @@ def test_the_commands_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for line in re.findall(r"^make (\w+)", README, re.M):
         assert f"\n{line}:" in makefile
-    for path in re.findall(r"`((?:docs|notebooks|configs|tests)/[\w./]+)`", README):
-        assert (ROOT / path).exists(), path
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"`((?:docs|notebooks|configs|tests|examples)/[\w./]+)`", text):
+            assert (ROOT / path).exists(), (page, path)
+        for path in re.findall(r"\]\(([\w./]+)\)", text):
+            assert (page.parent / path).exists(), (page, path)

@@ -10,11 +10,11 @@ FAULTS = {
     "a loss position dropped": ("systems/induction/task.py", "at = jnp.sum(before[:, None, :] <= jnp.arange(size)[:, None], axis=2, dtype=jnp.int32)", "at = jnp.sum(before[:, None, :] <= jnp.arange(1, size + 1)[:, None], axis=2, dtype=jnp.int32)", "induction/test_bigram.py -k against_a_loop"),
     "a packed size too small": ("systems/induction/task.py", "branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)", "branch = jnp.maximum(jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest) - 1, 0)", "induction/test_bigram.py -k 'against_a_loop or lanes'"),
     "the packed size of one lane only": ("systems/induction/task.py", "return _shared_max(jnp.max(count)), False", "return _shared_max(jnp.min(count)), False", "induction/test_bigram.py -k lanes"),
-    "mean of means over chunks": ("systems/induction/task.py", "return accumulated(self, model, chunks, self.devices) / jnp.maximum(jnp.sum(weights), 1)", "return accumulated(self, model, chunks, self.devices) / jnp.maximum(n, 1)", "induction/test_bigram.py -k against_a_loop"),
+    "mean of means over chunks": ("systems/induction/task.py", "return total / jnp.maximum(jnp.sum(weights), 1)", "return total / jnp.maximum(n, 1)", "induction/test_bigram.py -k against_a_loop"),
     "packed queries that see ahead": ("systems/induction/model.py", "seen = jnp.arange(state.shape[1]) <= at[..., None]", "seen = jnp.arange(state.shape[1]) <= at[..., None] + 1", "induction/test_induction.py -k forward"),
     "positions left out of layer-1 queries": ("systems/induction/model.py", "(self.positions @ key)[places]", "0 * (self.positions @ key)[places]", "induction/test_induction.py -k forward"),
     "W_F without the stream": ("systems/induction/model.py", "self.unembedding + self.unembedding @ self.feedforward", "self.unembedding @ self.feedforward", "induction/test_induction.py -k forward"),
     "keys remapped twice in the probe": ("systems/induction/observe.py", "remapped = E @ model.phi1.T if model.key1 is not None else E", "remapped = E @ model.phi1.T @ model.phi1.T if model.key1 is not None else E", "induction/test_induction.py -k probes"),
-    "all tokens counted as triggers": ("systems/induction/observe.py", "counted = jnp.zeros(task.num_tokens, bool).at[task.fixed_triggers].set(True)", "counted = task.unigram >= 0", "induction/test_induction.py -k probes"),
+    "all tokens counted as triggers": ("systems/induction/task.py", "return jnp.zeros(self.num_tokens, bool).at[self.fixed_triggers].set(True)", "return self.unigram >= 0", "induction/test_induction.py -k probes"),
     "first occurrences in the in-context loss": ("systems/induction/task.py", "return self.occurrence >= 2", "return self.occurrence >= 1", "induction/test_bigram.py -k against_a_loop"),
 }  # fmt: skip

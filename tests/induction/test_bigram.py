@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from scipy.stats import chisquare
 
 import assocmem_jax as am
+from assocmem_jax.tasks.batches import mean_loss
 from helpers import run_python
 
 ROOT = Path(__file__).parents[2]
@@ -247,30 +249,32 @@ def numpy_loss(table, batch, everywhere):
 
 
 @pytest.mark.parametrize("loss_on", ["in_context", "all"])
-def test_loss_against_a_loop_however_it_is_cut(loss_on):
-    """Value, gradient, second derivative, central differences; chunks of 3 and 16 (the last one short)."""
+def test_loss_against_a_loop_however_it_is_cut(loss_on, monkeypatch):
+    """Value, gradient, second derivative, central differences; chunks of 3 (the last one short) and all 11; the
+    same cut by the task itself and by who asks."""
     rng = np.random.default_rng(0)
     model = Biased(jnp.asarray(rng.normal(size=(5, 5, 5))))
-    make = lambda m: am.BigramTask(  # noqa: E731
-        P, Q, length=36, triggers=1, data=11, key=jr.key(4), loss_on=loss_on, microbatch=m
-    )
-    reference = make(16)
+    reference = am.BigramTask(P, Q, length=36, triggers=1, data=11, key=jr.key(4), loss_on=loss_on)
     data = jax.tree.map(np.asarray, reference.data)
     wanted = numpy_loss(np.asarray(model.table), data, loss_on == "all")
     along = jnp.asarray(rng.normal(size=(5, 5, 5)))
 
-    @eqx.filter_jit
-    def slopes(task, table):
-        return jax.value_and_grad(lambda t: task.loss(Biased(t)))(table)
+    def slopes(loss):
+        return jax.jit(jax.value_and_grad(lambda table: loss(Biased(table))))
 
-    _, whole = slopes(reference, model.table)
-    value, first = slopes(make(3), model.table)
-    np.testing.assert_allclose(value, wanted, rtol=1e-13)
-    np.testing.assert_allclose(first, whole, atol=1e-13)
+    uncut = slopes(reference.loss)
+    whole = uncut(model.table)[1]
+    asked = slopes(lambda model: mean_loss(reference, model, reference.data, 3))
+    monkeypatch.setattr("assocmem_jax.systems.induction.task._CHUNK_TOKENS", 3 * 36)
+    cut = slopes(reference.loss)
+    for each in (cut, asked):
+        value, first = each(model.table)
+        np.testing.assert_allclose(value, wanted, rtol=1e-13)
+        np.testing.assert_allclose(first, whole, atol=1e-13)
     if loss_on == "all":  # gradients of gradients, through the accumulation
-        second = eqx.filter_jit(lambda task, t: jax.jvp(lambda t: slopes(task, t)[1], (t,), (along,))[1])
-        np.testing.assert_allclose(second(make(3), model.table), second(reference, model.table), atol=1e-11)
-    at = lambda h: float(slopes(reference, model.table + h * along)[0])  # noqa: E731
+        second = lambda f: jax.jit(lambda t: jax.jvp(lambda t: f(t)[1], (t,), (along,))[1])(model.table)  # noqa: E731
+        np.testing.assert_allclose(second(cut), second(uncut), atol=1e-11)
+    at = lambda h: float(uncut(model.table + h * along)[0])  # noqa: E731
     np.testing.assert_allclose(jnp.vdot(whole, along), (at(1e-5) - at(-1e-5)) / 2e-5, rtol=1e-7)
     wrong = np.asarray(reference.margins(model) <= 0)
     counted = np.ones_like(wrong) if loss_on == "all" else data.occurrence >= 2
@@ -280,7 +284,7 @@ def test_loss_against_a_loop_however_it_is_cut(loss_on):
 @pytest.mark.thorough
 def test_a_batch_of_lanes_is_each_lane_alone():
     """Under vmap the packed size is that of the fullest lane: every loss stays exact."""
-    task = am.BigramTask(P, Q, length=36, triggers=2, data=1, microbatch=4)
+    task = am.BigramTask(P, Q, length=36, triggers=2, data=1)
     table = jnp.asarray(np.random.default_rng(1).normal(size=(5, 5, 5)))
     keys = jr.split(jr.key(0), 3)
     one = lambda key: task.sampled_loss(Biased(table), task.sample(key, 6))  # noqa: E731
@@ -298,12 +302,12 @@ jax.config.update("jax_enable_x64", True); jax.config.update("jax_num_cpu_device
 import jax.numpy as jnp, jax.random as jr, numpy as np, optax, assocmem_jax as am
 assert len(jax.devices()) == 2
 def run(devices, microbatch):
-    task = am.BigramTask.shakespeare(length=6, triggers=3, data=3, devices=devices, microbatch=microbatch)
+    task = am.BigramTask.shakespeare(length=6, triggers=3, data=3)
     model = am.InductionTransformer.published(task, jr.key(1), 8)
-    descent = am.Descent(optax.sgd(0.3), 2, 7)
+    descent = am.Descent(optax.sgd(0.3), 2, 10, devices=devices, microbatch=microbatch)
     got = am.simulate(task, model, descent, observe={"loss": am.loss}, key=jr.key(2))
     return np.asarray(got.observed["loss"]), np.asarray(got.model.key1)
-(a, A), (b, B) = run(1, 10), run(2, 2)
+(a, A), (b, B) = run(1, None), run(2, 2)
 assert np.abs(a - b).max() < 1e-12 and np.abs(A - B).max() < 1e-12, (a, b)
 assert a[-1] != a[0]
 """)
@@ -360,7 +364,7 @@ BAD = {
         "loss_on must be 'in_context' or 'all', got 'some'",
     ),
     "devices": (
-        lambda: am.BigramTask(P, Q, devices=4096, triggers=1),
+        lambda: am.Descent(optax.sgd(0.1), 1, 8, devices=4096),
         "devices must be at most the 1 there are, got 4096",
     ),
     "rank": (

@@ -18,12 +18,10 @@ from assocmem_jax.systems.induction.studies.schemas import ThreeSteps
 
 N, T, D = 6, 9, 7
 LAW = np.random.default_rng(0).dirichlet(np.ones(N), size=N)
-TASK = am.BigramTask(LAW.mean(0), LAW, length=T, triggers=2, data=5, key=jr.key(1), microbatch=2)
-EVERYWHERE = am.BigramTask(
-    LAW.mean(0), LAW, length=T, triggers=2, data=5, key=jr.key(1), microbatch=2, loss_on="all"
-)
+TASK = am.BigramTask(LAW.mean(0), LAW, length=T, triggers=2, data=5, key=jr.key(1))
+EVERYWHERE = am.BigramTask(LAW.mean(0), LAW, length=T, triggers=2, data=5, key=jr.key(1), loss_on="all")
 # Long enough for the packed loss.
-LONG = am.BigramTask(LAW.mean(0), LAW, length=36, triggers=1, data=5, key=jr.key(1), microbatch=2)
+LONG = am.BigramTask(LAW.mean(0), LAW, length=36, triggers=1, data=5, key=jr.key(1))
 draw = functools.partial(am.InductionTransformer.gaussian, TASK, jr.key(2), D)
 KINDS = {
     "two layers": draw(trained=2.0),
@@ -425,7 +423,7 @@ def numpy_transformer(model, row):
     ],
 )
 def test_plain_transformer_against_loops(options):
-    model = am.Transformer.initial(TASK, jr.key(4), 4, **options)
+    model = am.Transformer.initial(N, T, jr.key(4), 4, **options)
     wanted = np.array([numpy_transformer(model, row) for row in np.asarray(TASK.data.tokens[:2])])
     np.testing.assert_allclose(scores(TASK, model)[:2], wanted, atol=1e-12)
     heads = options.get("heads", 1) * options.get("layers", 2)
@@ -444,8 +442,8 @@ def test_plain_transformer_against_loops(options):
         (lambda: am.induction.recall_key1(TASK, KINDS["one layer"]), "model must be of two layers for the probe of W_K¹, got one layer"),
         (lambda: am.induction.bigram_divergence(TASK, KINDS["two layers"]), "model must be one with W_F, got none; InductionTransformer.published(…, feedforward=True)"),
         (lambda: am.induction.memory(TASK, KINDS["two layers"], "W"), "name must be 'key1', 'key2' or 'output2', got 'W'"),
-        (lambda: am.Transformer.initial(TASK, jr.key(0), 6, heads=4), "heads must be a divisor of width = 6, got 4"),
-        (lambda: am.Transformer.initial(TASK, jr.key(0), 6, feedforward="gelu"), "feedforward must be 'relu', 'linear' or 'none', got 'gelu'"),
+        (lambda: am.Transformer.initial(N, T, jr.key(0), 6, heads=4), "heads must be a divisor of width = 6, got 4"),
+        (lambda: am.Transformer.initial(N, T, jr.key(0), 6, feedforward="gelu"), "feedforward must be 'relu', 'linear' or 'none', got 'gelu'"),
         (lambda: am.Descent(optax.sgd(1.0), 3, thaw=((len, -1),)), "thaw[0] must be between 0 and 2.14748e+09, got -1"),
         (lambda: am.simulate(TASK, am.LinearMemory.zeros(am.two_tokens(0.5, 0.75)), am.Descent(optax.sgd(1.0), 3)), "model must be for scores of shape (5, 9, 6), got for another kind of task (LinearMemory with BigramTask); build it from this task"),
     ],

@@ -15,31 +15,33 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
 from ...checks import Scalar
-from ...models import AbstractModel, AbstractReducedSystem
+from ...models import AbstractReducedSystem, AbstractWeights
+from ...models.attention import attention
 from .task import CooccurrenceTask
 
 
-def attention(
+def attended(
     task: CooccurrenceTask, table: Float[Array, "d d"], width: int, samples=None
 ) -> Float[Array, "n l l"]:
     """p_lh, rows l the queries: softmax over h of B[x_h, x_l]/√m."""
     tokens = task.tokens if samples is None else task.tokens[samples]
     scores = table[tokens[:, None, :], tokens[:, :, None]] / np.sqrt(width)
-    return jax.nn.softmax(scores, axis=-1)
+    return attention(scores)
 
 
 def _output(task: CooccurrenceTask, values, table, width: int, samples=None) -> Float[Array, " n"]:
     tokens = task.tokens if samples is None else task.tokens[samples]
-    return jnp.einsum("nlh,nh->n", attention(task, table, width, samples), values[tokens])
+    return jnp.einsum("nlh,nh->n", attended(task, table, width, samples), values[tokens])
 
 
-class CooccurrenceTransformer(AbstractModel):
+class CooccurrenceTransformer(AbstractWeights):
     """F(X) = Σ_l aᵀW W_V X softmax(XᵀW_KᵀW_Qx_l/√m), Cooc (1).
 
     ``mlp``: W, shape (m₁, m). ``value``, ``key``, ``query``: W_V, W_K, W_Q, shape (m, d). ``signs``: a, ±1,
     shape (m₁,), fixed. m is the embedding dimension ("width" here), m₁ the number of neurons.
     """
 
+    task_type: ClassVar[type] = CooccurrenceTask
     mlp: Float[Array, "m1 m"]
     value: Float[Array, "m d"]
     key: Float[Array, "m d"]
@@ -143,14 +145,6 @@ class CooccurrenceTransformer(AbstractModel):
     def trainable(self):
         return self.mlp, self.value, self.key, self.query
 
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        keys = jr.split(key, 4)
-        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(keys, self.trainable())]
-        return eqx.tree_at(lambda m: (m.mlp, m.value, m.key, m.query), self, tuple(fresh))
-
 
 def _attention_step(score, keys, queries, a):
     """B, W_KᵀW_K, W_QᵀW_Q after W_K += W_Q aᵀ and W_Q += W_K a, exactly: seven products."""
@@ -184,6 +178,7 @@ class CooccurrenceSystem(AbstractReducedSystem):
     in Cooc, whose system (``SixVariableSystem``) has m₁d + m₁² numbers in place of d + 1.
     """
 
+    task_type: ClassVar[type] = CooccurrenceTask
     weight_space: ClassVar[bool] = False
     values: Float[Array, " d"]
     energy: Float[Array, ""]
@@ -243,6 +238,7 @@ class SixVariableSystem(AbstractReducedSystem):
     sum over occurrences; docs/theory.md: cooc.42).
     """
 
+    task_type: ClassVar[type] = CooccurrenceTask
     weight_space: ClassVar[bool] = False
     neuron_values: Float[Array, "m1 d"]
     neuron_gram: Float[Array, "m1 m1"]

@@ -9,41 +9,54 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .model import CooccurrenceTransformer, attention
+from ...observe import observable
+from .model import CooccurrenceSystem, CooccurrenceTransformer, SixVariableSystem, attended
 from .task import CooccurrenceTask
 
+_OURS: Any = {
+    "task": CooccurrenceTask,
+    "model": (CooccurrenceTransformer, CooccurrenceSystem, SixVariableSystem),
+}
 
+
+@observable(("key", "query"), **_OURS)
 def attention_scores(task: CooccurrenceTask, model: Any) -> Float[Array, "d d"]:
     """μᵀW_KᵀW_Qν for all pairs, key μ first; signals are 0, 1 and the common token 2 (Figure 1 a)."""
     return model.table
 
 
+@observable(("token", "other"), **_OURS)
 def value_correlations(task: CooccurrenceTask, model: Any) -> Float[Array, "d d"]:
     """μᵀW_VᵀW_Vν."""
     return model.value_gram
 
 
+@observable(("token",), **_OURS)
 def token_values(task: CooccurrenceTask, model: Any) -> Float[Array, " d"]:
     """G(μ) = Σ_j a_j w_jᵀW_Vμ, the linear MLP's reading of a token."""
     return model.values
 
 
+@observable(("sample", "query", "key"), **_OURS)
 def attention_weights(task: CooccurrenceTask, model: Any) -> Float[Array, "n l l"]:
     """Softmax probabilities p_lh, query l first."""
-    return attention(task, model.table, model.width)
+    return attended(task, model.table, model.width)
 
 
+@observable(("kind",), "nats", task=CooccurrenceTask)
 def kind_losses(task: CooccurrenceTask, model: Any) -> Float[Array, "4"]:
     """Mean loss of each kind: both signals, only μ₁, only μ₂, neither (Figure 1 b). 0 for an absent kind."""
     each = jax.nn.softplus(-task.margins(model))
     return _by_kind(task, each) / jnp.maximum(_by_kind(task, jnp.ones_like(each)), 1)
 
 
+@observable(("kind",), task=CooccurrenceTask)
 def gradient_sums(task: CooccurrenceTask, model: Any) -> Float[Array, "4"]:
     """Σ_{i∈I_k} g_i, g = 1/(1 + e^{yF}), for each kind: what balances in Lemmas 4.4 and 4.5."""
     return _by_kind(task, jax.nn.sigmoid(-task.margins(model)))
 
 
+@observable(("ratio",), task=CooccurrenceTask)
 def balance(task: CooccurrenceTask, model: Any) -> Float[Array, "3"]:
     """(Σ_{I₂}g/Σ_{I₃}g, Σg/(Σ_{I₂∪I₃∪I₄}g − Σ_{I₁}g), Σg/(Σ_{I₁}g − Σ_{I₂}g)): Lemmas 4.4 and 4.5 say
     that the first stays near 1 and the others bounded."""
@@ -52,6 +65,7 @@ def balance(task: CooccurrenceTask, model: Any) -> Float[Array, "3"]:
     return jnp.stack([two / three, total / (two + three + four - one), total / (one - two)])
 
 
+@observable(task=CooccurrenceTask, model=CooccurrenceTransformer)
 def invariants(task: CooccurrenceTask, model: CooccurrenceTransformer) -> dict[str, Float[Array, "..."]]:
     """What the flow conserves (oracle J; not in Cooc), and, linear, what descent conserves too.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
-from ...tasks import AbstractTask
+from ...tasks import AbstractClassificationTask
 
 # Tokens 0, 1, 2 are the signals μ₁, μ₂ and the common μ₃; the rest are irrelevant.
 SIGNALS = 3
@@ -21,7 +21,7 @@ SHARES = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
 TAKEN = (3, 2, 2, 1)
 
 
-class CooccurrenceTask(AbstractTask):
+class CooccurrenceTask(AbstractClassificationTask):
     """Samples X_i of L tokens with labels y_i = ±1; the loss is (1/n) Σ log(1 + e^{−y_i F(X_i)}), Cooc (2).
 
     - ``tokens``: indices in [0, d), shape (n, L). Token k is the k-th vector of the standard basis of

@@ -1,5 +1,7 @@
 """The simplified two-layer transformer of Birth section 4.2, in which an induction head forms."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ... import checks
 from ...checks import Scalar
 from ...models import AbstractSequenceModel
-from ...models.attention import causal, unnormalised
+from ...models.attention import attention, causal, unnormalised
 from .task import BigramTask
 
 
@@ -34,6 +36,7 @@ class InductionTransformer(AbstractSequenceModel):
     position; W_O²W_V² acts after the average; only rows of the causal triangle (in blocks) are touched.
     """
 
+    task_type: ClassVar[type] = BigramTask
     embedding: Float[Array, "n d"]
     positions: Float[Array, "t d"]
     unembedding: Float[Array, "n d"]
@@ -144,11 +147,7 @@ class InductionTransformer(AbstractSequenceModel):
         (8) needs π_b > 0; where it is 0 the log is taken of the smallest positive float.
         """
         E, P, U = self.embedding, self.positions, self.unembedding
-        among = jnp.ones(task.num_tokens, bool)
-        if task.fixed_triggers is None:
-            among = task.unigram > 0
-        else:
-            among = jnp.zeros(task.num_tokens, bool).at[task.fixed_triggers].set(True)
+        among = task.possible_triggers
         remapped = E @ self.phi1.T
         key1 = None if self.key1 is None else boost * P[1:].T @ P[:-1]
         feedforward = self.feedforward
@@ -220,12 +219,11 @@ class InductionTransformer(AbstractSequenceModel):
     def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n layers t t"]:
         """Attention weights of both layers, row t the query."""
         x = self.inputs(tokens)
-        seen = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
         layers = []
         for key in (self.key1, self.key2):
             if key is not None:
                 scores = jnp.einsum("ntd,de,nse->nts", x, self._scale * key, x)
-                layers.append(jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1))
+                layers.append(attention(scores, causal=True))
                 x = self.residual(tokens)
         return jnp.stack(layers, axis=1)
 

@@ -8,33 +8,40 @@ from jaxtyping import Array, Float, Int
 
 from ... import checks
 from ...models import AbstractSequenceModel
+from ...observe import observable
 from ...tasks import cross_entropy
 from ...tasks.losses import lead
 from .model import InductionTransformer
 from .task import BigramTask
+
+_OURS: Any = {"task": BigramTask, "model": InductionTransformer}
 
 
 def _mean(values, weights):
     return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
+@observable(units="nats", task=BigramTask)
 def in_context_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
     """Mean cross-entropy (nats) at triggers from their second occurrence on, over ``task.data``."""
     losses = cross_entropy(model.scores(task), task.data.targets)
     return _mean(losses, task.data.in_context)
 
 
+@observable(units="nats", task=BigramTask)
 def global_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
     """Mean cross-entropy (nats) where z_t is no trigger, over ``task.data``."""
     losses = cross_entropy(model.scores(task), task.data.targets)
     return _mean(losses, task.data.occurrence == 0)
 
 
+@observable(task=BigramTask)
 def in_context_accuracy(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
     """Share of triggers, from their second occurrence on, whose output scores highest; a tie is wrong."""
     return _mean(task.margins(model) > 0, task.data.in_context)
 
 
+@observable(**_OURS)
 def memory(
     task: BigramTask, model: InductionTransformer, name: str
 ) -> tuple[Float[Array, "m n"], Int[Array, " m"], Float[Array, " m"]]:
@@ -54,10 +61,7 @@ def memory(
     every = jnp.ones(task.num_tokens, E.dtype)
     if name == "key2":
         remapped = E @ model.phi1.T if model.key1 is not None else E
-        counted = task.unigram > 0
-        if task.fixed_triggers is not None:
-            counted = jnp.zeros(task.num_tokens, bool).at[task.fixed_triggers].set(True)
-        return E @ model.key2 @ remapped.T, tokens, counted.astype(E.dtype)
+        return E @ model.key2 @ remapped.T, tokens, task.possible_triggers.astype(E.dtype)
     if name == "output2":
         return E @ model.phi2.T @ model.unembedding.T, tokens, every
     checks.refuse("name", "'key1', 'key2' or 'output2'", repr(name))
@@ -70,47 +74,56 @@ def _recall(task, model, name, until=None):
     return _mean(jnp.argmax(scores, axis=1) == answers, counted)
 
 
+@observable(**_OURS)
 def recall_key1(task: BigramTask, model: InductionTransformer) -> Float[Array, ""]:
     """R of W_K¹: share of positions t ≥ 2 whose largest score is at t − 1. Birth (9)."""
     return _recall(task, model, "key1")
 
 
+@observable(**_OURS)
 def recall_key1_early(task: BigramTask, model: InductionTransformer) -> Float[Array, ""]:
     """R of W_K¹ over positions t < 64 (or a quarter of T, where that is less)."""
     return _recall(task, model, "key1", min(64, max(3, task.length // 4)))
 
 
+@observable(**_OURS)
 def recall_key2(task: BigramTask, model: InductionTransformer) -> Float[Array, ""]:
     """R of W_K²: share of triggers (fixed ones; else all tokens that occur) that find their own remapping."""
     return _recall(task, model, "key2")
 
 
+@observable(**_OURS)
 def recall_output2(task: BigramTask, model: InductionTransformer) -> Float[Array, ""]:
     """R of W_O²: share of tokens whose remapping W_V²w_E is read out as the token."""
     return _recall(task, model, "output2")
 
 
+@observable(("answer",), **_OURS)
 def memory_margins(task: BigramTask, model: InductionTransformer, name: str) -> Float[Array, " m"]:
     """Score of the right answer minus the largest other, one a stored pair; see ``memory``."""
     scores, answers, _ = memory(task, model, name)
     return lead(scores, answers)
 
 
+@observable(("position",), **_OURS)
 def margins_key1(task: BigramTask, model: InductionTransformer) -> Float[Array, " t"]:
     """Margins of W_K¹, t = 2 … T: GD Figure 7 and appendix D."""
     return memory_margins(task, model, "key1")
 
 
+@observable(("token",), **_OURS)
 def margins_key2(task: BigramTask, model: InductionTransformer) -> Float[Array, " n"]:
     """Margins of W_K², one a token."""
     return memory_margins(task, model, "key2")
 
 
+@observable(("token",), **_OURS)
 def margins_output2(task: BigramTask, model: InductionTransformer) -> Float[Array, " n"]:
     """Margins of W_O², one a token."""
     return memory_margins(task, model, "output2")
 
 
+@observable(units="nats", **_OURS)
 def bigram_divergence(task: BigramTask, model: InductionTransformer) -> Float[Array, ""]:
     """(1/N) Σ_k KL(σ(W_U W_F w_E(k)) ‖ π_b(·|k)), Birth (10), nats: what W_F alone predicts.
 
@@ -126,6 +139,7 @@ def bigram_divergence(task: BigramTask, model: InductionTransformer) -> Float[Ar
     return _mean(jnp.sum(law * (known - predicted), axis=1), task.unigram > 0)
 
 
+@observable(**_OURS)
 def one_step_recall(task: BigramTask, model: InductionTransformer, batch: Any = None) -> Float[Array, ""]:
     """R₁ of Birth appendix E (Figure 9): R of Σ_k w_U(k)(μ_k − μ)ᵀ against W_V²w_E, μ_k = E[x|y = k].
 
@@ -145,6 +159,7 @@ def one_step_recall(task: BigramTask, model: InductionTransformer, batch: Any = 
     return jnp.mean((jnp.argmax(scores, axis=1) == jnp.arange(task.num_tokens)).astype(remapped.dtype))
 
 
+@observable(("head", "query", "key"), task=BigramTask, model=AbstractSequenceModel)
 def attention_maps(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, "heads t t"]:
     """Attention weights on the first sequence of ``task.data``, layer after layer, head after head."""
     return model.attention(task.data.tokens[:1])[0]

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from ... import checks
-from ...tasks import AbstractTask, cross_entropy
-from ...tasks.base import accumulated
+from ...tasks import AbstractClassificationTask, cross_entropy
+from ...tasks.batches import accumulated
 from ...tasks.losses import lead
 
 # Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
@@ -49,7 +49,7 @@ class Sequences(NamedTuple):
         return self.occurrence >= 2
 
 
-class BigramTask(AbstractTask):
+class BigramTask(AbstractClassificationTask):
     """z_1 ~ π_u; z_{t+1} = o_k after a trigger q_k, else ~ π_b(·|z_t). Birth section 3.
 
     - ``unigram``: π_u, shape (N,). ``bigram``: π_b, rows π_b(·|i), shape (N, N). A row of zeros (a token
@@ -64,9 +64,6 @@ class BigramTask(AbstractTask):
       tokens. Mean over positions of a batch, not over sequences.
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
       held-out set for descent on fresh batches, the training set of full-batch descent.
-    - ``microbatch``: sequences that go through a model at once (speed and memory; same results up to
-      rounding). Unless given, as many as a cache holds on a CPU, 2¹⁷ tokens elsewhere.
-      ``devices``: how many share each batch.
 
     Sampling is inverse-CDF on whole numbers (probabilities are right to 2⁻³¹), on the device, from a key.
     """
@@ -80,8 +77,6 @@ class BigramTask(AbstractTask):
     length: int = eqx.field(static=True)
     num_triggers: int = eqx.field(static=True)
     loss_on: str = eqx.field(static=True)
-    microbatch: int = eqx.field(static=True)
-    devices: int = eqx.field(static=True)
     alphabet: str | None = eqx.field(static=True)
 
     def __init__(
@@ -97,8 +92,6 @@ class BigramTask(AbstractTask):
         loss_on: str = "in_context",
         data: int = 128,
         key: PRNGKeyArray | None = None,
-        microbatch: int | None = None,
-        devices: int = 1,
         alphabet: str | None = None,
     ):
         # Thresholds are made from the numbers given, not from their float32 copies.
@@ -130,12 +123,6 @@ class BigramTask(AbstractTask):
         if loss_on not in ("in_context", "all"):
             checks.refuse("loss_on", "'in_context' or 'all'", repr(loss_on))
         self.loss_on = loss_on
-        room = _CHUNK_TOKENS if jax.default_backend() == "cpu" else _CHUNK_TOKENS_GPU
-        chunk = max(1, room // length) if microbatch is None else microbatch
-        self.microbatch = checks.count("microbatch", chunk)
-        self.devices = checks.count("devices", devices)
-        if devices > len(jax.devices()):
-            checks.refuse("devices", f"at most the {len(jax.devices())} there are", devices)
         if alphabet is not None and len(alphabet) != size:
             checks.refuse("alphabet", f"of {size} characters", len(alphabet))
         self.alphabet = alphabet
@@ -193,6 +180,13 @@ class BigramTask(AbstractTask):
     def num_tokens(self) -> int:
         """N."""
         return self.unigram.shape[0]
+
+    @property
+    def possible_triggers(self) -> Bool[Array, " n"]:
+        """Which tokens can be a trigger: the fixed ones, else all that occur."""
+        if self.fixed_triggers is None:
+            return self.unigram > 0
+        return jnp.zeros(self.num_tokens, bool).at[self.fixed_triggers].set(True)
 
     def most_frequent(self, count: int, skip: int = 0) -> tuple[int, ...]:
         """The tokens of rank skip + 1 … skip + count by π_u: fixed triggers."""
@@ -254,21 +248,27 @@ class BigramTask(AbstractTask):
         batch_size = checks.count("batch_size", batch_size)
         return lambda key: self.sample(key, batch_size)
 
+    def batch_weight(self, batch: Sequences) -> Float[Array, ""]:
+        """How many loss positions a batch has: what its mean divides by."""
+        return jnp.sum(self.weights(batch))
+
     def sampled_loss(self, model, batch: Sequences) -> Float[Array, ""]:
-        """Mean cross-entropy over the loss positions of a batch, ``microbatch`` sequences at a time."""
+        """Mean cross-entropy over the loss positions of a batch, a few sequences at a time."""
         weights = self.weights(batch)
         n = weights.shape[0]
-        size = min(self.microbatch, -(-n // self.devices))
+        room = _CHUNK_TOKENS if jax.default_backend() == "cpu" else _CHUNK_TOKENS_GPU
+        size = min(max(1, room // self.length), n)
         # Sequences with as many loss positions side by side: a chunk looks at no more than its fullest needs.
         order = jnp.argsort(jnp.sum(weights, axis=1)) if self.loss_on == "in_context" else jnp.arange(n)
-        spare = -n % (size * self.devices)
+        spare = -n % size
 
         def chunked(a):
             a = jnp.pad(a[order], ((0, spare), (0, 0)))
-            return a.reshape(-1, self.devices, size, a.shape[1]).swapaxes(0, 1)
+            return a.reshape(1, -1, size, a.shape[1])
 
         chunks = tuple(chunked(a) for a in (batch.tokens, batch.targets, weights))
-        return accumulated(self, model, chunks, self.devices) / jnp.maximum(jnp.sum(weights), 1)
+        total = accumulated(eqx.Partial(type(self).total_loss, self), model, chunks, 1)
+        return total / jnp.maximum(jnp.sum(weights), 1)
 
     def total_loss(self, model, chunk) -> Float[Array, ""]:
         """Sum of cross-entropies over the loss positions of a chunk (tokens, targets, weights)."""

@@ -6,6 +6,7 @@ is the model's ``scores``, one row a cue of a ``RetrievalTask``.
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -22,6 +23,7 @@ from .task import RetrievalTask
 class AbstractEnergyMemory(AbstractWeights):
     """An energy E(x) of a state x ∈ R^d and an update down it; a retrieval is ``steps`` updates."""
 
+    task_type: ClassVar[type] = RetrievalTask
     steps: eqx.AbstractVar[int]
 
     @abstractmethod

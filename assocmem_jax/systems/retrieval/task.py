@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
 from ...checks import Scalar
-from ...tasks import AbstractTask, embeddings, laws
+from ...tasks import AbstractClassificationTask, embeddings, laws
 
 
 @runtime_checkable
@@ -19,7 +19,7 @@ class ScoresCues(Protocol):
     def scores(self, task: "RetrievalTask", tokens: Int[Array, " b"] | None = None) -> Array: ...
 
 
-class RetrievalTask(AbstractTask):
+class RetrievalTask(AbstractClassificationTask):
     """Patterns ξ_μ with law p(μ), each with a cue to find it from.
 
     - ``patterns``: ξ, shape (N, d). ``cues``: where retrieval starts, shape (N, d); the patterns themselves

@@ -18,15 +18,8 @@ from .. import observe as own
 from .. import theory
 from ..model import CooccurrenceSystem, SixVariableSystem
 from ..task import CooccurrenceTask
-from .problems import (
-    SMALL,
-    built,
-    descent_direction,
-    loss_slope,
-    plain_problem,
-    problem,
-    size,
-)
+from . import loops
+from .problems import SMALL, built, loss_slope, plain_problem, problem
 
 
 @statement(
@@ -46,7 +39,7 @@ def gradients(seed, twice, n, length, d, m, m1):
     task, _, X = built(draw, d)
     twin = loss_slope(task, draw)
     closed = theory.velocity(draw.weights, draw.a, X, draw.y)
-    within = rounding(size(*draw[:4]) ** 2, operations=256)
+    within = rounding(loops.size(*draw[:4]) ** 2, operations=256)
     return tuple(equal(-one, other, within) for one, other in zip(twin, closed))
 
 
@@ -67,8 +60,8 @@ def _(seed, twice, n, length, d, m, m1):
             weight = row * (g - g @ row) / np.sqrt(m)
             closed[2] += r * np.outer(Q[:, query], E @ weight)
             closed[3] += r * np.outer(K @ E @ weight, np.eye(d)[query])
-    within = rounding(size(W, V, K, Q) ** 2, operations=256)
-    return tuple(equal(one, other, within) for one, other in zip(descent_direction(draw), closed))
+    within = rounding(loops.size(W, V, K, Q) ** 2, operations=256)
+    return tuple(equal(one, other, within) for one, other in zip(loops.descent_direction(draw), closed))
 
 
 def _moved(parts, moves):
@@ -105,7 +98,7 @@ def six_families(seed, twice, n, length, d, m, m1):
     six = SixVariableSystem.from_transformer(model)
     pulled = jax.grad(task.loss, allow_int=True)(six)
     system = six.tangent(task, pulled)
-    within = rounding(size(*draw[:4]) ** 3, operations=256)
+    within = rounding(loops.size(*draw[:4]) ** 3, operations=256)
     right = theory.product_velocity(state, draw.a, X, draw.y, m)
     single = theory.product_velocity(state, draw.a, X, draw.y, m, single=True)
     claims = tuple(equal(one, other, within) for one, other in zip(moved, right))
@@ -120,8 +113,8 @@ def six_families(seed, twice, n, length, d, m, m1):
 @six_families.second_route
 def _(seed, twice, n, length, d, m, m1):
     draw = plain_problem(seed, twice, n, length, d, m, m1)
-    moved = _moved(draw[:4], descent_direction(draw))
-    within = rounding(size(*draw[:4]) ** 3, operations=256)
+    moved = _moved(draw[:4], loops.descent_direction(draw))
+    within = rounding(loops.size(*draw[:4]) ** 3, operations=256)
     models = (draw.a[:, None] * moved[0], moved[2], moved[3])
     return tuple(equal(part, part, within) for part in (*moved, *models))
 
@@ -148,7 +141,7 @@ def reading(seed, n, length, d, m, m1):
     state = theory.products(draw.weights)
     system = CooccurrenceSystem.from_transformer(model)
     ours = -system.tangent(task, jax.grad(task.loss, allow_int=True)(system)).values
-    within = rounding(size(*draw[:4]) ** 3, operations=256)
+    within = rounding(loops.size(*draw[:4]) ** 3, operations=256)
     right = theory.value_velocity(state, draw.a, X, draw.y, m)
     wrong = theory.value_velocity(state, draw.a, X, draw.y, m, stray=True)
     return {
@@ -160,9 +153,9 @@ def reading(seed, n, length, d, m, m1):
 @reading.second_route
 def _(seed, n, length, d, m, m1):
     draw = plain_problem(seed, 1, n, length, d, m, m1)
-    w, v, _, _ = descent_direction(draw)
+    w, v, _, _ = loops.descent_direction(draw)
     moved = draw.a @ (w @ draw.V + draw.W @ v)
-    within = rounding(size(*draw[:4]) ** 3, operations=256)
+    within = rounding(loops.size(*draw[:4]) ** 3, operations=256)
     return equal(moved, moved, within), equal(moved, moved, within)
 
 
@@ -185,13 +178,13 @@ def energy(seed, n, length, d, m, m1):
     moved = jax.jvp(lambda W: jnp.sum((draw.a @ W) ** 2), (draw.W,), (-slope,))[1]
     F = model.scores(task)
     printed = 2 * m1 / n * jnp.sum(jax.nn.sigmoid(-draw.y * F) * draw.y * F)
-    return equal(moved, printed, rounding(size(*draw[:4]) ** 3, operations=256))
+    return equal(moved, printed, rounding(loops.size(*draw[:4]) ** 3, operations=256))
 
 
 @energy.second_route
 def _(seed, n, length, d, m, m1):
     draw = plain_problem(seed, 1, n, length, d, m, m1)
-    w = descent_direction(draw)[0]
+    w = loops.descent_direction(draw)[0]
     moved = 2 * (draw.a @ draw.W) @ (draw.a @ w)
     total = 0.0
     for x, label in zip(draw.tokens, draw.y):
@@ -200,7 +193,7 @@ def _(seed, n, length, d, m, m1):
             e = np.exp([draw.K[:, key] @ draw.Q[:, query] / np.sqrt(m) for key in x])
             F += (draw.a @ draw.W) @ draw.V[:, x] @ (e / e.sum())
         total += 2 * m1 / n * label * F / (1 + np.exp(label * F))
-    return equal(moved, total, rounding(size(*draw[:4]) ** 3, operations=256))
+    return equal(moved, total, rounding(loops.size(*draw[:4]) ** 3, operations=256))
 
 
 @statement(
@@ -253,7 +246,7 @@ def conserved(seed, n, length, d, m, m1):
     rate = 0.3
     run = simulate(task, model, Descent(optax.sgd, 1, learning_rate=rate), observe={})
     before, after = (own.invariants(task, part) for part in (model, run.model))
-    within = rounding(size(*draw[:4]) ** 3, operations=256)
+    within = rounding(loops.size(*draw[:4]) ** 3, operations=256)
     drift = {name: after[name] - before[name] for name in after}
     return (
         equal(drift["value"], rate**2 * (w.T @ w - v @ v.T), within),
@@ -269,8 +262,8 @@ def conserved(seed, n, length, d, m, m1):
 def _(seed, n, length, d, m, m1):
     draw = plain_problem(seed, 1, n, length, d, m, m1)
     W, V, K, Q, a, tokens, _ = draw
-    w, v, k, q = descent_direction(draw)
-    rate, within = 0.3, rounding(size(W, V, K, Q) ** 3, operations=256)
+    w, v, k, q = loops.descent_direction(draw)
+    rate, within = 0.3, rounding(loops.size(W, V, K, Q) ** 3, operations=256)
     change = lambda part, move: (part + rate * move) @ (part + rate * move).T - part @ part.T  # noqa: E731
     unseen = np.array([token not in tokens for token in range(d)])
     return (

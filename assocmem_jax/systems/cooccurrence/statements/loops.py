@@ -35,3 +35,34 @@ def cooccurrence_descent(weights, a, tokens, y, rate: float, steps: int, every: 
             seen["value_moves"].append(half + half.T)
         W, V, K, Q = (part + rate * move for part, move in zip((W, V, K, Q), moves))
     return {name: np.array(value) for name, value in seen.items()}
+
+
+def loss(weights, a, tokens, y):
+    """Cooc (1)–(2), sample by sample; of complex weights too."""
+    W, V, K, Q = weights
+    total = 0
+    for x, label in zip(tokens, y):
+        F = 0
+        for query in x:
+            scores = np.array([K[:, key] @ Q[:, query] for key in x]) / np.sqrt(len(K))
+            e = np.exp(scores)
+            F = F + (a @ W) @ V[:, x] @ (e / e.sum())
+        total = total + np.log(1 + np.exp(-label * F)) / len(y)
+    return total
+
+
+def descent_direction(draw):
+    """−∇L by complex step."""
+    found = []
+    for place in range(4):
+        slope = np.zeros(np.shape(draw[place]))
+        for entry in range(slope.size):
+            parts = [np.array(part, complex) for part in draw[:4]]
+            parts[place].flat[entry] += 1e-30j
+            slope.flat[entry] = -np.imag(loss(parts, draw.a, draw.tokens, draw.y)) / 1e-30
+        found.append(slope)
+    return found
+
+
+def size(*parts):
+    return sum(abs(part).max() ** 2 for part in parts)

@@ -55,34 +55,3 @@ def transformer(weights: theory.Weights, a) -> CooccurrenceTransformer:
 def loss_slope(task: CooccurrenceTask, draw: Draw) -> theory.Weights:
     """∇L by autodiff."""
     return jax.grad(lambda weights: task.loss(transformer(weights, draw.a)))(draw.weights)
-
-
-def loss(weights, a, tokens, y):
-    """Cooc (1)–(2), sample by sample; of complex weights too."""
-    W, V, K, Q = weights
-    total = 0
-    for x, label in zip(tokens, y):
-        F = 0
-        for query in x:
-            scores = np.array([K[:, key] @ Q[:, query] for key in x]) / np.sqrt(len(K))
-            e = np.exp(scores)
-            F = F + (a @ W) @ V[:, x] @ (e / e.sum())
-        total = total + np.log(1 + np.exp(-label * F)) / len(y)
-    return total
-
-
-def descent_direction(draw: Draw):
-    """−∇L by complex step."""
-    found = []
-    for place in range(4):
-        slope = np.zeros(np.shape(draw[place]))
-        for entry in range(slope.size):
-            parts = [np.array(part, complex) for part in draw[:4]]
-            parts[place].flat[entry] += 1e-30j
-            slope.flat[entry] = -np.imag(loss(parts, draw.a, draw.tokens, draw.y)) / 1e-30
-        found.append(slope)
-    return found
-
-
-def size(*parts):
-    return sum(abs(part).max() ** 2 for part in parts)

@@ -1,5 +1,7 @@
 """Cooc: the time of Phase 1 over sizes and scales."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import optax
@@ -12,7 +14,7 @@ from .schemas import PhaseOne, Shape
 from .two_phases import scaled
 
 
-def run(study: PhaseOne, scratch=None):
+def run(study: PhaseOne, scratch: Path | None):
     parts = [times(study, shape).drop_vars("status") for shape in study.shapes]
     found = xr.concat(parts, dim="shape")
     found.attrs.clear()

@@ -1,5 +1,6 @@
 """Cooc (Yang et al. 2024): Figure 1, balancing of gradients, learned attention, the time of Phase 1."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ def scaled(task, key, width, neurons, c0, c1):
     return am.CooccurrenceTransformer.gaussian(task, key, width, neurons, sigma0, sigma1)
 
 
-def run(study: TwoPhases, scratch=None):
+def run(study: TwoPhases, scratch: Path | None):
     keys = jax.random.split(jax.random.key(study.seed), 3)
     task = am.CooccurrenceTask.training(
         keys[0], study.counts, study.length, study.dimension, distinct=study.distinct

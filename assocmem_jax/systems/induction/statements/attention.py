@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ....statements import equal, statement
+from ....statements import equal, reference, statement
 from ....statements.claims import rounding
 from ....statements.registry import SEEDS
 from .. import theory as induction
@@ -69,21 +69,6 @@ def _errors(batch: _Attention, logits):
     return jax.nn.softmax(logits, axis=1) - jax.nn.one_hot(batch.labels, batch.U.shape[0])
 
 
-def _complex_step(loss, shape):
-    """∇loss at 0 of an analytic function, exact to rounding."""
-    slope = np.zeros(shape)
-    for place in range(slope.size):
-        W = np.zeros(shape, complex)
-        W.flat[place] = 1e-30j
-        slope.flat[place] = loss(W).imag / 1e-30
-    return slope
-
-
-def _complex_softmax(scores):
-    e = np.exp(scores)
-    return e / e.sum()
-
-
 @statement(
     "birth.29a",
     "the first gradient of the second key-query matrix",
@@ -114,18 +99,18 @@ def _(seed, s, n, length, d):
     def loss(W):
         total = 0
         for q in range(s):
-            logits = readout[q].T @ _complex_softmax(b.X[q] @ W @ b.X[q, -1])
+            logits = readout[q].T @ reference.complex_softmax(b.X[q] @ W @ b.X[q, -1])
             total += b.weights[q] * (np.log(np.exp(logits).sum()) - logits[b.labels[q]])
         return total
 
     closed = np.zeros((d, d))
     for q, k, t in itertools.product(range(s), range(n), range(length)):
-        p = _complex_softmax(readout[q].mean(axis=0))
+        p = reference.complex_softmax(readout[q].mean(axis=0))
         centred = b.X[q, t] - b.X[q].mean(axis=0)
         error = p[k] - (b.labels[q] == k)
         closed += b.weights[q] * error / length * readout[q, t, k] * np.outer(centred, b.X[q, -1])
     within = rounding(np.abs(readout).max() * (b.X**2).max(), operations=256)
-    return equal(_complex_step(loss, (d, d)), closed, within)
+    return equal(reference.complex_step(loss, (d, d)), closed, within)
 
 
 @statement(
@@ -161,7 +146,7 @@ def _(seed, s, n, length, d):
     def logits(q, W):
         u = np.zeros(length, complex)
         for t in range(length):
-            u[t] = lookup[q, : t + 1] @ _complex_softmax(b.positions[: t + 1] @ W @ b.positions[t])
+            u[t] = lookup[q, : t + 1] @ reference.complex_softmax(b.positions[: t + 1] @ W @ b.positions[t])
         return readout[q].T @ ((1 + u - u.mean()) / length)
 
     def loss(W):
@@ -170,10 +155,10 @@ def _(seed, s, n, length, d):
 
     closed = np.zeros((d, d))
     for q, k, t in itertools.product(range(s), range(n), range(length)):
-        error = _complex_softmax(logits(q, np.zeros((d, d))).real)[k] - (b.labels[q] == k)
+        error = reference.complex_softmax(logits(q, np.zeros((d, d))).real)[k] - (b.labels[q] == k)
         early = b.positions[: t + 1]
         moved = sum(lookup[q, i] * (early[i] - early.mean(axis=0)) for i in range(t + 1)) / (t + 1)
         contrast = readout[q, t, k] - readout[q, :, k].mean()
         closed += b.weights[q] * error / length * contrast * np.outer(moved, b.positions[t])
     size = np.abs(readout).max() * np.abs(lookup).max() * (b.positions**2).max()
-    return equal(_complex_step(loss, (d, d)), closed, rounding(size, operations=256))
+    return equal(reference.complex_step(loss, (d, d)), closed, rounding(size, operations=256))

@@ -16,7 +16,6 @@ from ...memory.model import NormalizedMemory
 from ...memory.statements.problems import descend, draw, drawn
 from ...memory.task import AssociationTask
 from .. import theory as induction
-from .attention import _complex_step
 
 # --- Appendices A and D ---------------------------------------------------------------------------
 
@@ -139,7 +138,7 @@ def _(seed, rate, n, m, d, k):
             total += p[x] * (np.log(np.exp(scores).sum()) - scores[labels[x]])
         return total
 
-    slope, closed = _complex_step(loss, (k, d)), np.zeros((k, d))
+    slope, closed = reference.complex_step(loss, (k, d)), np.zeros((k, d))
     for x in range(n):
         h = W @ E[x]
         project = np.eye(k) - np.outer(h, h) / (h @ h)

@@ -1,6 +1,7 @@
 """Birth Figure 1 and (7): the constructed weights."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from .schemas import Constructed
 from .text import bigram_task, mathematics
 
 
-def run(study: Constructed, scratch=None):
+def run(study: Constructed, scratch: Path | None):
     keys = jax.random.split(jax.random.key(study.seed), study.seeds + 1)
     task = bigram_task(study.data, study.length, data=study.held_out, key=keys[0])
 

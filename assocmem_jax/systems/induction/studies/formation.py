@@ -1,6 +1,5 @@
 """Birth Figures 2–4, 10, 11: descent on fresh batches, case by case."""
 
-import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,55 +25,32 @@ def optimizer(rate, momentum=0.9, weight_decay=1e-4):
 def initial(task, key, *, model, layers, heads, feedforward, norm, width):
     if model == "transformer":
         return am.Transformer.initial(
-            task, key, width, layers=layers, heads=heads, feedforward=feedforward, norm=norm
-        )
+            task.num_tokens, task.length, key, width, layers=layers, heads=heads, feedforward=feedforward,
+            norm=norm, dtype=task.dtype,
+        )  # fmt: skip
     return am.InductionTransformer.published(
         task, key, width, layers=layers, feedforward=feedforward == "linear"
     )
 
 
-@functools.cache
-def _programs():
-    """Jitted functions, made once so that cases of one shape share a program."""
+@eqx.filter_jit
+def _trained(task, others, descent, keys, previous, every, make, watch):
+    """A trajectory for each key; cases of one shape share the program."""
 
-    @eqx.filter_jit
-    def train(task, others, descent, keys, previous, every, make, watch):
-        def one(key, previous):
-            start, draws = jax.random.split(key)
-            look = dict(watch)
-            for name, other in others.items():
-                look[name] = lambda task, model, other=other: am.induction.in_context_accuracy(other, model)
-            return am.simulate(
-                task, make(task, start), descent, observe=look, every=every, key=draws, resume=previous,
-                resumable=True, throw=False,
-            )  # fmt: skip
+    def one(key, previous):
+        start, draws = jax.random.split(key)
+        look = dict(watch)
+        for name, other in others.items():
+            look[name] = lambda task, model, other=other: am.induction.in_context_accuracy(other, model)
+        return am.simulate(
+            task, make(task, start), descent, observe=look, every=every, key=draws, resume=previous,
+            resumable=True, throw=False,
+        )  # fmt: skip
 
-        return jax.vmap(one, in_axes=(0, None if previous is None else 0))(keys, previous)
-
-    return train
+    return jax.vmap(one, in_axes=(0, None if previous is None else 0))(keys, previous)
 
 
-class _Made:
-    """``initial`` with its options, equal where they are: programs are shared."""
-
-    def __init__(self, **options: Any):
-        self.options = options
-
-    def __call__(self, task, key):
-        return initial(task, key, **self.options)
-
-    def __eq__(self, other):
-        return isinstance(other, _Made) and self.options == other.options
-
-    def __hash__(self):
-        return hash(tuple(sorted(self.options.items())))
-
-
-def run(study: Induction, scratch=None):
-    return run_in(study, None)
-
-
-def run_in(study: Induction, scratch: Path | None):
+def run(study: Induction, scratch: Path | None):
     parts, extra = [], {}
     for number, case in enumerate(study.cases):
         if sys.stderr.isatty():
@@ -124,17 +100,19 @@ def train(study: Induction, case: Case, path: Path | None):
         # A step for each matrix, 0 where it is free: cases of one shape share a program.
         if any(c.frozen for c in study.cases):
             thaw = [(_LEAVES[name], study.frozen_until * (name in case.frozen)) for name in parts]
-    make = _Made(
+    make = eqx.Partial(
+        initial,
         model=case.model, layers=case.layers, heads=case.heads, feedforward=case.feedforward,
         norm=case.norm, width=study.width,
     )  # fmt: skip
-    rule = functools.partial(optimizer, momentum=study.momentum, weight_decay=study.weight_decay)
-    rule = _RULES.setdefault((study.momentum, study.weight_decay), rule)
 
     def segment(previous, steps):
-        descent = am.Descent(rule, steps, study.batch, learning_rate=study.learning_rate, thaw=thaw)
+        descent = am.Descent(
+            optimizer, steps, study.batch, learning_rate=study.learning_rate, momentum=study.momentum,
+            weight_decay=study.weight_decay, thaw=thaw,
+        )  # fmt: skip
         every = min(study.every, max(1, steps))
-        return _programs()(task, others, descent, keys[2:], previous, every, make, watch)
+        return _trained(task, others, descent, keys[2:], previous, every, make, watch)
 
     length = study.checkpoint_every or study.steps
     said = {"config": study.hash(), "case": case.label}
@@ -264,9 +242,6 @@ _LEAVES = {
     "output2": lambda m: m.output2, "key2": lambda m: m.key2, "key1": lambda m: m.key1,
     "feedforward": lambda m: m.feedforward,
 }  # fmt: skip
-
-
-_RULES: dict[tuple[float, float], Any] = {}
 
 
 def _band(plot, ax, data, k, name, colour, label):

@@ -1,5 +1,7 @@
 """GD Figure 7: full-batch descent of an induction head."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import optax
@@ -12,7 +14,7 @@ from .schemas import FullBatch
 from .text import alphabet, bigram_task, letter, mathematics
 
 
-def run(study: FullBatch, scratch=None):
+def run(study: FullBatch, scratch: Path | None):
     found = {}
     for number, group in enumerate(study.groups):
         keys = jax.random.split(jax.random.key(study.seed), 2)

@@ -1,6 +1,7 @@
 """Birth Figure 9: the first gradient step on W_O²."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from .schemas import OneStep
 from .text import bigram_task
 
 
-def run(study: OneStep, scratch=None):
+def run(study: OneStep, scratch: Path | None):
     task = bigram_task(study.data, study.length, data=1)
     keys = jax.random.split(jax.random.key(study.seed), study.seeds)
 

@@ -1,6 +1,7 @@
 """Birth Theorem 3: one gradient step on each of three matrices."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from .schemas import ThreeSteps
 from .text import mathematics
 
 
-def run(study: ThreeSteps, scratch=None):
+def run(study: ThreeSteps, scratch: Path | None):
     keys = jax.random.split(jax.random.key(study.seed), study.seeds)
     found = []
     for d in study.widths:

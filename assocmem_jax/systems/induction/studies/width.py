@@ -1,6 +1,7 @@
 """Birth Figure 8: recall of W_O² over the width."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from .schemas import Dimension
 from .text import bigram_task, mathematics
 
 
-def run(study: Dimension, scratch=None):
+def run(study: Dimension, scratch: Path | None):
     keys = jax.random.split(jax.random.key(study.seed), study.seeds)
     task = bigram_task(study.data, study.length, data=8)
 

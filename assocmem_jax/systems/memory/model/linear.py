@@ -1,6 +1,7 @@
 """Associative memories that hold their matrix W."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .... import checks
 from ....checks import Scalar
-from ....models import AbstractModel
+from ....models import AbstractWeights
 from ....tasks.embeddings import product
 from ..task import AssociationTask, schemes
 from . import curvature
@@ -79,9 +80,10 @@ def _minimum_norm(task: AssociationTask, margins) -> Array:
     return weight
 
 
-class LinearMemory(AbstractModel):
+class LinearMemory(AbstractWeights):
     """One associative memory: logits u_yᵀ W e_x, GD (1). ``weight`` is W, of shape (k, d)."""
 
+    task_type: ClassVar[type] = AssociationTask
     weight: Float[Array, "k d"]
 
     def __init__(self, weight):
@@ -141,12 +143,6 @@ class LinearMemory(AbstractModel):
     def trainable(self):
         return (self.weight,)
 
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        return eqx.tree_at(lambda m: m.weight, self, _normal_weight(task, key))
-
     def hessian_product(self, task):
         """V ↦ ∇²L(W)[V], in closed form."""
         closed = curvature.product(task, self.scores(task))
@@ -157,13 +153,14 @@ class LinearMemory(AbstractModel):
         return curvature.top_of_weights(task, self)
 
 
-class NormalizedMemory(AbstractModel):
+class NormalizedMemory(AbstractWeights):
     """Layer norm after the matrix: logits u_yᵀ W e_x/‖W e_x‖, Birth (37)–(38).
 
     The norm is undefined where W e_x = 0, so such a W is refused; the gradient is orthogonal to W
     (docs/theory.md: birth.35), so the flow keeps ‖W‖ and each descent step adds η²‖∇L‖² to ‖W‖².
     """
 
+    task_type: ClassVar[type] = AssociationTask
     weight: Float[Array, "k d"]
 
     def __init__(self, weight, task: AssociationTask | None = None):
@@ -194,9 +191,3 @@ class NormalizedMemory(AbstractModel):
 
     def trainable(self):
         return (self.weight,)
-
-    def tangent(self, task, gradient):
-        return gradient
-
-    def noise(self, task, key):
-        return eqx.tree_at(lambda m: m.weight, self, _normal_weight(task, key))

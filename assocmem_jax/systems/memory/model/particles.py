@@ -27,6 +27,7 @@ class ParticleSystem(AbstractModel):
     """
 
     weight_space: ClassVar[bool] = False
+    task_type: ClassVar[type] = AssociationTask
     values: Float[Array, "n m"]
     alpha: Float[Array, "n n"]
     beta: Float[Array, "m m"]
@@ -72,6 +73,7 @@ class MarginSystem(AbstractModel):
     """
 
     weight_space: ClassVar[bool] = False
+    task_type: ClassVar[type] = AssociationTask
     margins: Float[Array, " n"]
     kernel: Float[Array, "n n"]
 

@@ -5,6 +5,7 @@ Sizes as everywhere: logits u_yᵀ h with h ∈ R^k, inputs e_x ∈ R^d, and m t
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -36,6 +37,7 @@ class LowRankMemory(AbstractWeights):
     A key-query or output-value pair of a transformer. Slides p. 9: N ≈ md associations for m ≤ d.
     """
 
+    task_type: ClassVar[type] = AssociationTask
     output: Float[Array, "m k"]
     input: Float[Array, "m d"]
 
@@ -113,6 +115,7 @@ class MLPMemory(AbstractWeights):
     sums e_i + ẽ_j (``embeddings.pairs``) it is the multi-input memory of Slides p. 9.
     """
 
+    task_type: ClassVar[type] = AssociationTask
     output: Float[Array, "m k"]
     input: Float[Array, "m d"]
     bias: Float[Array, " m"]

@@ -2,18 +2,17 @@
 
 from jaxtyping import Array, Float
 
-from .... import checks
 from ....models import AbstractModel
+from ....observe import observable
 from ..model import LinearMemory
 from ..model.curvature import dense
 from ..task import AssociationTask
 
 
+@observable(("entry", "other"), task=AssociationTask, model=LinearMemory)
 def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"]:
     """∇²L(W) of a linear memory, dense: Σ_x p(x) Cov_{p_W(·|x)}(u) ⊗ e_x e_xᵀ, GD (26).
 
     Row a·d + b stands for W_ab. The footnote of GD appendix A slips an index (docs/theory.md: gd.24).
     """
-    if not isinstance(model, LinearMemory):
-        checks.refuse("model", "a LinearMemory (GD (26))", type(model).__name__, "use hessian_operator")
     return dense(task, model.scores(task))

@@ -1,16 +1,27 @@
 """Scores, margins and the coordinates of the papers, and ∇L(W) in closed form."""
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .... import checks
 from ....models import AbstractModel
-from ....observe import margins
+from ....observe import margins, observable
 from ....tasks.losses import score_gradient
+from ..model import LinearMemory
 from ..task import AssociationTask
 
 
+@runtime_checkable
+class HoldsW(Protocol):
+    """one that holds W (LinearMemory)"""
+
+    weight: Array
+
+
+@observable(("row", "column"), task=AssociationTask, model=LinearMemory)
 def weight_gradient(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
     """∇L(W) of a linear memory in closed form, GD (9) and Birth (5): Uᵀ D E.
 
@@ -20,27 +31,32 @@ def weight_gradient(task: AssociationTask, model: AbstractModel) -> Float[Array,
     return task.outputs.T @ pull.T @ task.inputs
 
 
+@observable(task=AssociationTask, model=HoldsW)
 def weight_norm(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
     """‖W‖ (Frobenius)."""
     return jnp.linalg.norm(weights(task, model))
 
 
+@observable(("token", "class"), task=AssociationTask)
 def particles(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
     """Scores w_xj = u_jᵀ W e_x, GD (10)."""
     return model.scores(task)
 
 
+@observable(("token", "class"), task=AssociationTask)
 def probabilities(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
     """p_W(y|x) = softmax of the scores, GD (8)."""
     return jax.nn.softmax(model.scores(task), axis=-1)
 
 
+@observable(("token", "class"), task=AssociationTask)
 def pairwise_margins(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
     """m_i(x) = w_{x f*(x)} − w_{x i}, GD (13); column f*(x) is 0. Soft labels: f* = argmax p(y|x)."""
     scores = model.scores(task)
     return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
 
 
+@observable(("gamma",), task=AssociationTask)
 def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
     """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
 
@@ -58,6 +74,7 @@ def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
     return jnp.stack([(m1 - m2) / 2, (m1 + m2) / 2])
 
 
+@observable(("gamma",), task=AssociationTask, model=HoldsW)
 def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
     """γ_i = (u₂−u₁)ᵀ W f_i on the standard basis (f_i), GD (21): all of W that two classes see."""
     weight = weights(task, model)
@@ -66,8 +83,7 @@ def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
     return (task.outputs[1] - task.outputs[0]) @ weight
 
 
+@observable(("row", "column"), task=AssociationTask, model=HoldsW)
 def weights(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
     """W itself: observe it to keep the weights."""
-    if not model.weight_space:
-        checks.refuse("model", "one that holds W", type(model).__name__, "use LinearMemory")
     return model.weight  # pyright: ignore[reportAttributeAccessIssue]

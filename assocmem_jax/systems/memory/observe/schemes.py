@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ....models import AbstractModel
+from ....observe import observable
 from ..task import AssociationTask
 from .reading import weights
 
@@ -19,6 +20,7 @@ def _fitted(task: AssociationTask, model: AbstractModel, start):
     return q, jnp.dot(read, q) / jnp.sum(moved**2)
 
 
+@observable(("token",), task=AssociationTask)
 def scheme(
     task: AssociationTask, model: AbstractModel, start: Float[Array | np.ndarray, "k d"] | None = None
 ) -> Float[Array, " n"]:
@@ -30,6 +32,7 @@ def scheme(
     return _fitted(task, model, start)[0]
 
 
+@observable(task=AssociationTask)
 def scheme_share(
     task: AssociationTask, model: AbstractModel, start: Float[Array | np.ndarray, "k d"] | None = None
 ) -> Float[Array, ""]:

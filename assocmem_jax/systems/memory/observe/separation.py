@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 
 from .... import checks
 from ....models import AbstractModel
+from ....observe import observable
 from ..task import AssociationTask
 from .reading import weights
 
@@ -94,6 +95,7 @@ def max_margin_components(task: AssociationTask) -> Callable:
     return eqx.Partial(_components, found.direction)
 
 
+@observable(("component",), task=AssociationTask)
 def _components(direction, task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
     weight = weights(task, model)
     along = jnp.sum(direction * weight)

@@ -1,5 +1,7 @@
 """Beyond the edge of stability: iterates, Lyapunov exponents, sharpness."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ def system_task(system: System):
     )
 
 
-def run(study: Bifurcation, scratch=None):
+def run(study: Bifurcation, scratch: Path | None):
     return xr.concat([diagram(study, system_task(system)) for system in study.systems], dim="system")
 
 

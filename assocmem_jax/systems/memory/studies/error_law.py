@@ -1,5 +1,6 @@
 """Slides p. 31–33: the error of a memory of finite size on a Zipf law."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -26,7 +27,7 @@ def scheme_of(scheme: Scheme, counts, d: int):
     return schemes.top(counts, max(1, int(d / scheme.room)))
 
 
-def run(study: ErrorLaw, scratch=None):
+def run(study: ErrorLaw, scratch: Path | None):
     p = am.laws.zipf(study.tokens, study.zipf_exponent)
     labels = jnp.arange(1, study.tokens + 1) % study.classes
     draw = am.embeddings.sphere if study.sphere_outputs else am.embeddings.gaussian

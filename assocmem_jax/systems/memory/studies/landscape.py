@@ -1,5 +1,6 @@
 """GD Figure 1: level lines of loss and error."""
 
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from .plane import facing, on_plane
 from .schemas import Landscape
 
 
-def run(study: Landscape, scratch=None):
+def run(study: Landscape, scratch: Path | None):
     maps = {"loss": am.loss, "error": am.error}
     out = {name: [] for name in (*maps, "first_margins", "first_error", "flow")}
     descent = am.Descent(optax.sgd, 1, learning_rate=study.learning_rate)

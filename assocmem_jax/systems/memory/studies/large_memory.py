@@ -1,5 +1,7 @@
 """GD Figure 6: margins of many tokens over dimensions and rates."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from .plane import hits
 from .schemas import LargeMemory
 
 
-def run(study: LargeMemory, scratch=None):
+def run(study: LargeMemory, scratch: Path | None):
     margins, losses, first, stable = [], [], [], []
     for panel in study.panels:
         n = len(panel.inputs)

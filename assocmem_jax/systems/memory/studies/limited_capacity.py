@@ -1,5 +1,6 @@
 """GD Figure 4: minimisers that forget, and SGD."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ def _half(window: Window):
     return ((window[1] - window[0]) / 2, (window[3] - window[2]) / 2)
 
 
-def run(study: LimitedCapacity, scratch=None):
+def run(study: LimitedCapacity, scratch: Path | None):
     places = (*study.panels, study.sgd)
     names = ("loss", "error", "x", "y", "minimiser", "at_minimiser", "least", "separable")
     rows: dict[str, list] = {name: [] for name in names}

@@ -1,5 +1,6 @@
 """GD Figure 2: descent of two tokens, loss spikes."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from .plane import facing, hits, on_plane
 from .schemas import LossSpikes
 
 
-def run(study: LossSpikes, scratch=None):
+def run(study: LossSpikes, scratch: Path | None):
     task = am.two_tokens(study.alpha, study.p1)
     watch = {"loss": am.loss, "error": am.error, "margins": am.margins, "plane": facing}
 

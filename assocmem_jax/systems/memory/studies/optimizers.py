@@ -1,6 +1,7 @@
 """Slides p. 34: optimizers as memory schemes."""
 
 import functools
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -16,21 +17,19 @@ from ....studies.kit import interval
 from .schemas import Optimizers, titled
 
 
-@functools.cache
-def transformations():
-    """name → a function of the learning rate, made once: programs are shared where they are equal."""
-    return {
-        "sgd": optax.sgd,
-        # β = (0, 0): g/(|g| + 1e-8).
-        "adam": lambda learning_rate: optax.adam(learning_rate, b1=0.0, b2=0.0),
-        "sign": optax.sign_sgd,
-        "normalised": lambda learning_rate: optax.chain(
-            optax.normalize_by_update_norm(), optax.scale_by_learning_rate(learning_rate)
-        ),
-    }
+def _adam(learning_rate):
+    """β = (0, 0): g/(|g| + 1e-8)."""
+    return optax.adam(learning_rate, b1=0.0, b2=0.0)
 
 
-def run(study: Optimizers, scratch=None):
+def _normalised(learning_rate):
+    return optax.chain(optax.normalize_by_update_norm(), optax.scale_by_learning_rate(learning_rate))
+
+
+_RULES = {"sgd": optax.sgd, "adam": _adam, "sign": optax.sign_sgd, "normalised": _normalised}
+
+
+def run(study: Optimizers, scratch: Path | None):
     labels = jnp.arange(1, study.tokens + 1) % study.classes
     p = am.laws.zipf(study.tokens, study.zipf_exponent)
     keys = jax.random.split(jax.random.key(study.seed), study.trials)
@@ -54,7 +53,7 @@ def run(study: Optimizers, scratch=None):
             if not study.zero_start:
                 start = am.LinearMemory.gaussian(task, draws[2])
             model = am.NormalizedMemory(start.weight) if norm else start
-            descent = am.Descent(transformations()[optimizer], steps, batch or None, learning_rate=rate)
+            descent = am.Descent(_RULES[optimizer], steps, batch or None, learning_rate=rate)
             run = am.simulate(
                 task, model, descent, observe={"error": am.error}, at=looks, key=draws[3], throw=False
             )

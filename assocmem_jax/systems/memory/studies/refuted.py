@@ -1,5 +1,6 @@
 """Printed bounds of GD and the runs that cross them."""
 
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from ..theory.orthogonal import LOSS_CONSTANT
 from .schemas import Refuted
 
 
-def run(study: Refuted, scratch=None):
+def run(study: Refuted, scratch: Path | None):
     times = jnp.geomspace(0.1, study.horizon, 400)
     one = am.AssociationTask(jnp.ones(1), jnp.zeros(1, int), jnp.ones((1, 1)), jnp.eye(2))  # c = 2
     watch = {"loss": am.loss}

@@ -1,5 +1,7 @@
 """Beyond print: a rate for every step, found by differentiating through the training."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def tokens_task(tokens: Tokens):
     )
 
 
-def run(study: Schedule, scratch=None):
+def run(study: Schedule, scratch: Path | None):
     parts = []
     constants = np.geomspace(study.smallest, study.largest, study.constants)
     for system in study.systems:

@@ -1,5 +1,7 @@
 """GD Figure 5: the sharpness over the plane and along descent."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from .plane import minimiser, on_plane, plane_grid, plane_task
 from .schemas import SharpnessProfile
 
 
-def run(study: SharpnessProfile, scratch=None):
+def run(study: SharpnessProfile, scratch: Path | None):
     names = (
         "curvature",
         "x",

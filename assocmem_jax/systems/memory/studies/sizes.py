@@ -1,5 +1,7 @@
 """Slides p. 6–9: how many associations fit, before and after training."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +59,7 @@ def adam():
     return optax.adam
 
 
-def run(study: Sizes, scratch=None):
+def run(study: Sizes, scratch: Path | None):
     rows = []
     for number, family in enumerate(study.families):
         for k, d in enumerate(family.dimensions):

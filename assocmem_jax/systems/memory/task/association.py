@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .... import checks
 from ....checks import Scalar
-from ....tasks import AbstractTask, cross_entropy, embeddings, laws
+from ....tasks import AbstractClassificationTask, cross_entropy, embeddings, laws
 from ....tasks.losses import lead
 
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
@@ -24,7 +24,7 @@ class ScoresTokens(Protocol):
     def scores(self, task: "AssociationTask", tokens: Int[Array, " b"] | None = None) -> Array: ...
 
 
-class AssociationTask(AbstractTask):
+class AssociationTask(AbstractClassificationTask):
     """Tokens x ∈ [N] with law p(x) and embedding e_x; answers y ∈ [M] with embedding u_y.
 
     - ``probabilities``: p(x), shape (N,), summing to one.

@@ -1,5 +1,7 @@
 """Slides p. 5: the capacity of dense memories over d."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 
@@ -11,7 +13,7 @@ from .. import theory as hopfield
 from .schemas import Dense
 
 
-def run(study: Dense, scratch=None):
+def run(study: Dense, scratch: Path | None):
     rows = []
     for curve in study.curves:
         for k, d in enumerate(curve.dimensions):

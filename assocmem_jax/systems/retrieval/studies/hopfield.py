@@ -1,5 +1,7 @@
 """Slides p. 5: a Hopfield network over its load."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from .. import theory as hopfield
 from .schemas import Hopfield
 
 
-def run(study: Hopfield, scratch=None):
+def run(study: Hopfield, scratch: Path | None):
     def network(key, n, d, most):
         task = am.RetrievalTask.binary(key, most, d, study.flips).first(n)
         memory = am.HopfieldNetwork.hebb(task, study.steps)

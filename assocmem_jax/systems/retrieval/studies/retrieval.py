@@ -1,5 +1,7 @@
 """Slides p. 5: attention retrieves, over β."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from ....studies.kit import interval
 from .schemas import Retrieval
 
 
-def run(study: Retrieval, scratch=None):
+def run(study: Retrieval, scratch: Path | None):
     def trial(key, beta):
         task = am.RetrievalTask.spherical(key, study.patterns, study.dimension, study.noise)
         memory = am.AttentionMemory.store(task, beta, study.steps)

@@ -1,0 +1,63 @@
+"""What an observable is: a function ``(task, model) -> array`` that names its axes, its unit and its task."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .. import checks, systems
+
+Kinds = type | tuple[type, ...]
+
+
+def observable(
+    axes: tuple[str, ...] = (), units: str = "1", *, task: Kinds = object, model: Kinds = object
+) -> Callable[[Callable], Callable]:
+    """Decorator of a function ``(task, model, …) -> array``; a plain function is an observable too.
+
+    - ``axes``: names of the axes of the array, for Datasets. ``units``: of its numbers.
+    - ``task``, ``model``: the classes it is for (or a protocol, whose docstring says what it asks for). Any
+      other is refused in one line, before the function runs: what a model lacks is no ``AttributeError``.
+    """
+
+    def mark(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def looked(task_: Any, model_: Any, *more: Any, **options: Any) -> Any:
+            for argument, value, kinds in (("task", task_, task), ("model", model_, model)):
+                if not isinstance(value, kinds):
+                    checks.refuse(
+                        argument, f"{_words(kinds)} ({function.__name__})", f"a {type(value).__name__}"
+                    )
+            return function(task_, model_, *more, **options)
+
+        looked.axes, looked.units = axes, units  # pyright: ignore[reportAttributeAccessIssue]
+        return looked
+
+    return mark
+
+
+def _words(kinds: Kinds) -> str:
+    every = kinds if isinstance(kinds, tuple) else (kinds,)
+    protocol = lambda kind: getattr(kind, "_is_protocol", False)  # noqa: E731
+    return " or ".join((kind.__doc__ or "") if protocol(kind) else f"a {kind.__name__}" for kind in every)
+
+
+def labels(name: str, function: Callable | None = None) -> tuple[tuple[str, ...], str]:
+    """(axes, units) of what is observed under a name: as its function says; without one, as the observable
+    of that name (``am.memory.gammas``) does, wherever it lives; else none."""
+    function = getattr(function, "func", function)  # of an eqx.Partial
+    if function is None or not hasattr(function, "axes"):
+        function = _known().get(name, lambda: None)()
+    return getattr(function, "axes", ()), getattr(function, "units", "1")
+
+
+@functools.cache
+def _known() -> dict[str, Callable[[], Any]]:
+    """Name → how to load the observable of that name: the engine's, then those of the wings."""
+    homes = {
+        name: home
+        for wing in systems.wings().values()
+        for name, home in wing.homes().items()
+        if home.startswith(f"{wing.package}.observe:")
+    }
+    homes |= {name: f"{__package__}.quality:{name}" for name in ("loss", "error", "margins")}
+    return {name: functools.partial(systems.opened, home) for name, home in homes.items()}
