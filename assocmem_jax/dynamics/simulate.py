@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from .. import checks
 from ..files import versions
-from ..models import AbstractModel
+from ..models import AbstractModel, HasScores
 from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
 from .base import AbstractDynamics, Request
@@ -118,6 +118,8 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
             wanted = f"for scores of shape {task.score_shape}"
         checks.refuse("model", wanted, found, "build it from this task")
     if isinstance(task, AbstractClassificationTask):
+        if not isinstance(model, HasScores):
+            checks.refuse("model", "one with scores(task, tokens=None)", f"a {type(model).__name__}")
         shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape
         if shape != task.score_shape:
             checks.refuse(

@@ -4,4 +4,5 @@ from .base import AbstractModel as AbstractModel
 from .base import AbstractReducedSystem as AbstractReducedSystem
 from .base import AbstractSequenceModel as AbstractSequenceModel
 from .base import AbstractWeights as AbstractWeights
+from .base import HasScores as HasScores
 from .transformer import Transformer as Transformer

@@ -1,7 +1,7 @@
 """What a dynamics needs to know of a model."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,8 +9,15 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
+@runtime_checkable
+class HasScores(Protocol):
+    """What a classification task asks of a model: logits, one row a token (or one number a sample)."""
+
+    def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Array: ...
+
+
 class AbstractModel(eqx.Module):
-    """A model: scores, and how its coordinates move when the weights W follow a gradient.
+    """A model: what is trained, and how its coordinates move when the weights W follow a gradient.
 
     ``weight_space`` is whether the coordinates are the weights themselves. Where they are scores
     (GD Theorem 1), only optimizers that are linear in the gradients act on them as on W. ``task_type`` is the
@@ -19,10 +26,6 @@ class AbstractModel(eqx.Module):
 
     weight_space: ClassVar[bool] = True
     task_type: ClassVar[type] = object
-
-    @abstractmethod
-    def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b *m"]:
-        """Logits, one row a token (or one number a sample): all, or those named."""
 
     @abstractmethod
     def trainable(self) -> tuple[Array, ...]:

@@ -21,7 +21,7 @@ from assocmem_jax.tasks.batches import mean_loss
 from helpers import run_python
 
 ROOT = Path(__file__).parents[2]
-TABLE = Path(am.__file__).parent / "tasks" / "shakespeare.json"
+TABLE = Path(am.__file__).parent / "systems" / "induction" / "shakespeare.json"
 SHA256 = "0a33399dfedb70c40b9a7a400e11275ceb5867b11bd757aa17966a0184fc3e13"
 
 # Five tokens with zeros, ones and a row of its own each; token 4 is never followed by anything.
