@@ -43,10 +43,10 @@ class Descent(AbstractSteps):
       ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
       optimizer sees zeros there (momentum starts from rest; Adam's bias correction counts on).
 
-    The clock: ``times`` adds up the displacement that the optimizer makes per unit gradient. For
-    SGD that is learning rate × step (Σ η_s for a schedule), the time of the flow; for Adam and
-    sign descent it is Σ η_s too; momentum β ends at the flow-limit rate η/(1−β) a step. Where an
-    optimizer cannot be run on a lone unit gradient, steps are counted.
+    The clock: for optimizers linear in the gradients, ``times`` adds up the displacement per unit gradient:
+    learning rate × step for SGD (Σ η_s for a schedule), the time of the flow; momentum β ends at the
+    flow-limit rate η/(1−β) a step. For all others (Adam, sign descent, Muon) it is Σ η_s, the rate given or
+    read off the transformation. Where none is known, steps are counted.
     """
 
     optimizer: optax.GradientTransformation | Callable = eqx.field(static=True)
@@ -169,7 +169,7 @@ class Descent(AbstractSteps):
                     "compensated", "off for a reduced system", True, "use float64, or the weights themselves"
                 )
         kept = jax.tree.map(lambda leaf: leaf is not None, params, is_leaf=lambda leaf: leaf is None)
-        tick, clock = _clock(optimizer, dtype)
+        tick, clock = _clock(optimizer, self.learning_rate, dtype)
         held = jax.tree.map(lambda _: 0, params)
         for where, until in self.thaw:
             held = eqx.tree_at(where, held, replace_fn=lambda _, until=until: until)
@@ -245,21 +245,86 @@ def _kahan(params, updates, carry):
     )
 
 
-def _clock(optimizer, dtype):
-    """A step of the clock: minus the update of a lone parameter at 0 under a gradient of 1."""
-    zero, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
+def _clock(optimizer, rates, dtype):
+    """(tick, state): what a step adds to the clock.
 
-    def tick(state):
+    For optimizers linear in the gradients, minus the update of a lone parameter at 0 under a gradient of 1.
+    Others (Adam, sign descent, Muon) are scale-free, and a unit gradient would show their transients: there
+    it is the learning rate, given or read off the transformation. Where neither is known, one.
+    """
+    zero, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
+    known = _rate(optimizer) if rates is None else (lambda step: rates[step] if rates.ndim else rates)
+
+    def rate(step):
+        return None if known is None else jnp.asarray(known(step), dtype)
+
+    def displaced(state):
         extra = {"value": zero, "grad": unit, "value_fn": lambda p: p}
         update, state = optimizer.update(unit, state, zero, **extra)
         return -update.astype(dtype), state
 
     try:
         state = optimizer.init(zero)
-        jax.eval_shape(tick, state)
-    except Exception:
-        return lambda state: (unit, state), None
-    return tick, state
+        jax.eval_shape(displaced, state)
+        bent = _nonlinear(optimizer, dtype)
+    except Exception:  # no optimizer of a lone parameter
+        step = jnp.zeros((), jnp.int32)
+        return lambda step: (unit if known is None else rate(step), step + 1), step
+
+    def tick(state):
+        step, inner = state
+        moved, inner = displaced(inner)
+        if known is not None:
+            moved = jnp.where(bent, rate(step), moved)
+        return moved, (step + 1, inner)
+
+    return tick, (jnp.zeros((), jnp.int32), state)
+
+
+def _rate(optimizer) -> Callable | None:
+    """The learning rate of a ready transformation as a function of the step, if it says one and only one.
+
+    Optax keeps it in the closures of ``scale`` and ``scale_by_schedule``, the last stages of its optimizers.
+    """
+    found: list[Any] = []
+    seen: list[Callable] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, tuple | list):
+            for part in value:
+                walk(part)
+        elif isinstance(value, dict):
+            for part in value.values():
+                walk(part)
+        elif inspect.isfunction(value) and not any(value is known for known in seen):
+            seen.append(value)
+            held = inspect.getclosurevars(value).nonlocals
+            if "step_size" in held:
+                found.append(held["step_size"])
+            elif "step_size_fn" in held:
+                found.append(held["step_size_fn"])
+            else:
+                walk(held)
+
+    walk((optimizer.init, optimizer.update))
+    if not found or (any(callable(f) for f in found) and len(found) > 1):
+        return None
+    first = found[0]
+    if callable(first):
+        return lambda step: -first(step)
+    if not all(checks.concrete(f) and np.ndim(f) == 0 and float(f) == float(first) for f in found):
+        return None
+    return lambda step: -first
+
+
+def _nonlinear(optimizer, dtype):
+    """Whether the updates are no linear function of the gradients: tried on three of them."""
+    rng = np.random.default_rng(0)
+    with jax.ensure_compile_time_eval():  # inside jit, but nothing here need be traced
+        a, b = (jnp.asarray(rng.normal(size=(3, 4)), dtype) for _ in range(2))
+        together, apart = _probe(optimizer, a + 3 * b), _probe(optimizer, a) + 3 * _probe(optimizer, b)
+        tolerance = 1e3 * jnp.finfo(dtype).eps * (1e-300 + jnp.max(jnp.abs(apart)))
+        return jnp.max(jnp.abs(together - apart)) > tolerance
 
 
 def _probe(optimizer, flat):
@@ -282,13 +347,7 @@ def _refuse(params, fault, message):
 
 def _refuse_nonlinear(optimizer, params):
     """Scores follow W only under optimizers linear in the gradients: try it on three of them."""
-    rng = np.random.default_rng(0)
-    dtype = jnp.result_type(*jax.tree.leaves(params))
-    with jax.ensure_compile_time_eval():  # inside jit, but nothing here need be traced
-        a, b = (jnp.asarray(rng.normal(size=(3, 4)), dtype) for _ in range(2))
-        together, apart = _probe(optimizer, a + 3 * b), _probe(optimizer, a) + 3 * _probe(optimizer, b)
-        tolerance = 1e3 * jnp.finfo(dtype).eps * (1e-300 + jnp.max(jnp.abs(apart)))
-        nonlinear = jnp.max(jnp.abs(together - apart)) > tolerance
+    nonlinear = _nonlinear(optimizer, jnp.result_type(*jax.tree.leaves(params)))
     return _refuse(
         params,
         nonlinear,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .... import observe
+from ....numerics.minimise import minimum
 from ....statements import at_least, at_most, equal, statement
 from ....statements.claims import rounding
 from ....statements.registry import SEEDS
@@ -236,12 +237,13 @@ def inseparable(seed, edge, n, m, d, k):
     p, _, q, E, U, _ = draw(seed, n, m, d, k)
     task = AssociationTask(p, q, E, U)
 
-    def newton(_, W):
-        slope = own.weight_gradient(task, LinearMemory(W)).ravel()
-        step = jnp.linalg.solve(own.hessian(task, LinearMemory(W)) + 1e-13 * jnp.eye(k * d), slope)
-        return W - (step / jnp.maximum(1.0, jnp.linalg.norm(step))).reshape(k, d)
-
-    star = jax.lax.fori_loop(0, 60, newton, jnp.zeros((k, d)))
+    memory = lambda flat: LinearMemory(flat.reshape(k, d))  # noqa: E731
+    star = minimum(
+        lambda flat: own.weight_gradient(task, memory(flat)).ravel(),
+        lambda flat: own.hessian(task, memory(flat)),
+        jnp.zeros(k * d),
+        60,
+    ).reshape(k, d)
     values, vectors = jnp.linalg.eigh(own.hessian(task, LinearMemory(star)))
     top, flat = (
         vectors[:, -1].reshape(k, d),

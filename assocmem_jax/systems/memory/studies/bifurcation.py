@@ -11,6 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....numerics.minimise import minimum
 from .schemas import Bifurcation, System
 
 
@@ -109,13 +110,14 @@ def figure(study: Bifurcation, data):
 
 def _minimum(task):
     """(W*, unit top eigenvector of the Hessian there, its eigenvalue): Newton's method."""
-    W = np.zeros((task.outputs.shape[1], task.inputs.shape[1]))
-    for _ in range(100):
-        memory = am.LinearMemory(W)
-        slope = np.asarray(am.memory.weight_gradient(task, memory)).ravel()
-        # The Hessian is singular along what all classes share: least norm.
-        step = np.linalg.lstsq(np.asarray(am.memory.hessian(task, memory)), slope, rcond=1e-12)[0]
-        W = W - (step / max(1.0, np.linalg.norm(step))).reshape(W.shape)
+    shape = task.outputs.shape[1], task.inputs.shape[1]
+    memory = lambda flat: am.LinearMemory(flat.reshape(shape))  # noqa: E731
+    found = minimum(
+        lambda flat: am.memory.weight_gradient(task, memory(flat)).ravel(),
+        lambda flat: am.memory.hessian(task, memory(flat)),
+        jnp.zeros(shape[0] * shape[1]),
+    )
+    W = np.asarray(found).reshape(shape)
     values, vectors = np.linalg.eigh(np.asarray(am.memory.hessian(task, am.LinearMemory(W))))
     top = vectors[:, -1].reshape(W.shape)
     return jnp.asarray(W), jnp.asarray(top * np.sign(top.ravel()[np.abs(top).argmax()])), values[-1]

@@ -10,10 +10,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
 
 import assocmem_jax as am
 
+from ....numerics.minimise import minimum
 from .schemas import Plane
 
 
@@ -37,14 +37,8 @@ def minimiser(task):
     if am.memory.max_margin(task).separable:
         return None
     loss = lambda gamma: am.loss(task, am.LinearMemory.from_plane(task, gamma))  # noqa: E731
-    parts = [jax.jit(f) for f in (loss, jax.grad(loss), jax.hessian(loss))]
-    value, slope, curvature = (lambda gamma, f=f: np.asarray(f(gamma), float) for f in parts)
-    found = minimize(
-        value, np.zeros(2), method="trust-exact", jac=slope, hess=curvature, options={"gtol": 1e-10}
-    )
-    # One Newton step more: trust regions stop when the value, not the gradient, is at its rounding.
-    best = found.x - np.linalg.solve(curvature(found.x), slope(found.x))
-    return am.LinearMemory.from_plane(task, best)
+    found = jax.jit(minimum, static_argnums=(0, 1))(jax.grad(loss), jax.hessian(loss), np.zeros(2))
+    return am.LinearMemory.from_plane(task, found)
 
 
 def facing(task, model):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ....numerics.roots import bracketed
 from ....numerics.special import growth, lam
 
 Real = Float[Array, "..."]
@@ -141,18 +142,7 @@ def multiclass_scores(t, kappa, w0, label=0, iterations: int = 200) -> Float[Arr
         + 1e-9
     )
 
-    def halve(_, ends):
-        a, b = ends
-        middle = (a + b) / 2
-        below = elapsed(middle) < target
-        return jnp.where(below, middle, a), jnp.where(below, b, middle)
-
-    fixed = jax.lax.stop_gradient
-    a, b = jax.lax.fori_loop(0, iterations, halve, (fixed(low), fixed(high)))
-    root = fixed((a + b) / 2)
-    # One Newton step: the value is unchanged to rounding, the derivative becomes the implicit one.
-    slope = fixed(jax.grad(elapsed)(root))
-    root = root - (elapsed(root) - target) / slope
+    root = bracketed(lambda x: elapsed(x) - target, low, high, iterations)
     s = jnp.exp(root)
     wrong_scores = -jnp.log(s + gaps)
     right = total - jnp.sum(wrong_scores)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ....numerics.roots import bracketed
+
 Real = Float[Array, "..."]
 
 
@@ -58,23 +60,7 @@ def time_between(m0, m, q, c) -> Real:
 def margin(t, q, c, m0=0.0) -> Real:
     """m(t) of the flow from m₀, by bisection on the closed form of its time (implicit derivative)."""
     t, q, c, m0 = jnp.broadcast_arrays(*(jnp.asarray(v, jnp.result_type(float)) for v in (t, q, c, m0)))
-    fixed = jax.lax.stop_gradient
-    target = minimum(q)
-
-    def halve(_, ends):
-        a, b = ends  # a has been passed, b has not; b may be m* itself
-        middle = (a + b) / 2
-        passed = time_between(m0, middle, q, c) <= t
-        return jnp.where(passed, middle, a), jnp.where(passed, b, middle)
-
-    passed, _ = jax.lax.fori_loop(0, 200, halve, (fixed(m0), fixed(target)))
-    root = fixed(passed)
-    slope = fixed(c * (q - jax.nn.sigmoid(root)))
-    # One Newton step in t carries the derivative: dm/dt = c(q − σ(m)).
-    moving = jnp.abs(slope) > 1e-12
-    correction = jnp.where(moving, slope * (t - time_between(m0, root, q, c)), 0)
-    correction = jnp.where(jnp.isfinite(correction), correction, 0)
-    return root + correction - fixed(correction)
+    return bracketed(lambda m: time_between(m0, m, q, c) - t, m0, jnp.broadcast_to(minimum(q), m0.shape))
 
 
 # --- Beyond the edge (not in GD) ------------------------------------------------------------------
@@ -98,16 +84,10 @@ def balanced_cycle(rate, c, iterations: int = 200) -> Real:
     """
     quarter = jnp.asarray(rate) * c / 4
     # m − quarter · tanh(m/2) is convex for m > 0 and negative just above 0: bisect on the right of it.
-    low, high = jnp.full_like(quarter, 1e-12), quarter
-
-    def halve(_, ends):
-        a, b = ends
-        middle = (a + b) / 2
-        inside = middle < quarter * jnp.tanh(middle / 2)
-        return jnp.where(inside, middle, a), jnp.where(inside, b, middle)
-
-    low, high = jax.lax.fori_loop(0, iterations, halve, (low, high))
-    return jnp.where(quarter > 2, (low + high) / 2, 0.0)
+    root = bracketed(
+        lambda m: m - quarter * jnp.tanh(m / 2), jnp.full_like(quarter, 1e-12), quarter, iterations
+    )
+    return jnp.where(quarter > 2, root, 0.0)
 
 
 def balanced_multiplier(m) -> Real:
