@@ -324,7 +324,7 @@ def test_trainable_narrows_and_freezes():
     ids=["muon", "muon, rate given", "nadam", "lion", "clip", "schedule", "rates", "sgd", "no rate"],
 )
 def test_the_clock_of_optimizers_that_are_not_linear_is_the_sum_of_rates(optimizer, options, end):
-    """Σ η over 60 steps, whatever the transients of the optimizer; the tolerance is that of a float32 schedule."""
+    """Σ η over 60 steps, whatever the transients of an optimizer; to the rounding of a float32 schedule."""
     task = am.two_tokens(0.5, 0.7)
     if end == 60.0:  # a label tree is of no lone parameter
         tick, clock = _clock(optimizer, None, jnp.float64)

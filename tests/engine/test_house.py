@@ -1,6 +1,7 @@
 """The house: who imports whom, what is loaded when, how long a file is, what a manifest says."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -186,3 +187,11 @@ def test_nothing_looks_outside_the_repository():
         text = path.read_text(encoding="utf-8")
         assert f"../{folder}" not in text, path
         assert f'"{folder}"' not in text, path
+
+
+def test_stubs_are_those_of_the_manifests():
+    spec = importlib.util.spec_from_file_location("stubs", ROOT / "scripts" / "stubs.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    for path, text in made.stubs().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: python scripts/stubs.py"

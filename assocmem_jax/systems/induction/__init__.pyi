@@ -1,0 +1,22 @@
+# Generated from the manifests by `python scripts/stubs.py`.
+from .. import Wing
+from .model import InductionTransformer as InductionTransformer
+from .observe import attention_maps as attention_maps
+from .observe import bigram_divergence as bigram_divergence
+from .observe import global_loss as global_loss
+from .observe import in_context_accuracy as in_context_accuracy
+from .observe import in_context_loss as in_context_loss
+from .observe import margins_key1 as margins_key1
+from .observe import margins_key2 as margins_key2
+from .observe import margins_output2 as margins_output2
+from .observe import memory as memory
+from .observe import memory_margins as memory_margins
+from .observe import one_step_recall as one_step_recall
+from .observe import recall_key1 as recall_key1
+from .observe import recall_key1_early as recall_key1_early
+from .observe import recall_key2 as recall_key2
+from .observe import recall_output2 as recall_output2
+from .task import BigramTask as BigramTask
+from .task import Sequences as Sequences
+
+WING: Wing
