@@ -1,5 +1,18 @@
-"""Float64, and every annotation of the package checked at run time."""
+"""Float64, every annotation of the package checked at run time, and compiled programs kept on disk."""
 
+import os
+from pathlib import Path
+
+# Most of the time of a test is compilation: programs are kept from one run to the next. As variables
+# of the environment, for the processes that tests start; before JAX and equinox, which read them once.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# The checks inside diffrax and optimistix are host callbacks, with which no program can be kept: here
+# what fails a check is NaN, and fails the comparison. Tests of the raise itself ask for it (on_error).
+os.environ.setdefault("EQX_ON_ERROR", "nan")
+
+# ruff: noqa: E402
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,3 +35,9 @@ def float32():
     jax.config.update("jax_enable_x64", False)
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture
+def uncached(monkeypatch):
+    """Processes that are killed leave nothing half written in the cache, and take as long every time."""
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")

@@ -32,7 +32,7 @@ def reversed_cost(learning_rate, alpha):
 
 
 def unlucky(a):
-    return {"x": eqx.error_if(2 * a, a == 13, "unlucky")}
+    return {"x": eqx.error_if(2 * a, a == 13, "unlucky", on_error="raise")}
 
 
 def slow(learning_rate, alpha):

@@ -176,6 +176,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("uncached")
 def test_a_killed_study_goes_on_to_the_same_result(tmp_path):
     """`assocmem run`, killed -9 after its first checkpoint and run again: data equal to the last bit."""
     import signal

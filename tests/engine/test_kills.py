@@ -21,7 +21,7 @@ import assocmem_jax as am
 from assocmem_jax.sweeps.store import Store
 from swept import deadly, logged, slow, trained
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("uncached")]
 CONFIG = Path(__file__).parents[2] / "configs" / "gd_fig3.toml"
 BIN = Path(sys.executable).parent
 

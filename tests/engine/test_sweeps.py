@@ -284,7 +284,7 @@ def test_a_configuration_that_raises_is_set_apart(tmp_path):
     with pytest.raises(
         am.SweepError, match=r"fails in more than 64 configurations of one task; the last: .*always"
     ):
-        am.sweep(lambda a: eqx.error_if(a, a >= 0, "always"), a=np.arange(200.0))
+        am.sweep(lambda a: eqx.error_if(a, a >= 0, "always", on_error="raise"), a=np.arange(200.0))
 
 
 def test_a_slow_lane_does_not_hold_the_others():
