@@ -2,12 +2,11 @@
 
 from jaxtyping import Array, Float
 
-from ...models import AbstractModel
 from ...observe import observable
-from .task import RetrievalTask
+from .task import RetrievalTask, ScoresCues
 
 
 @observable(("pattern",), task=RetrievalTask)
-def overlaps(task: RetrievalTask, model: AbstractModel) -> Float[Array, " n"]:
+def overlaps(task: RetrievalTask, model: ScoresCues) -> Float[Array, " n"]:
     """m_μ = ξ_μ·x_μ/‖ξ_μ‖² of every pattern with the state that its cue ends in."""
     return task.overlaps(model)

@@ -1,5 +1,7 @@
 """The second route of Cooc: its transformer in NumPy, sharing nothing with the simulator."""
 
+from typing import Any
+
 import numpy as np
 
 from ....statements.reference import sigmoid
@@ -8,11 +10,12 @@ from ....statements.reference import sigmoid
 def cooccurrence_descent(weights, a, tokens, y, rate: float, steps: int, every: int) -> dict:
     """The transformer of Cooc (1) under gradient descent on its four matrices, appendix B; what it does at
     steps 0, every, 2·every, …: margins, G, W_KᵀW_Q, and their velocities along −∇L."""
-    W, V, K, Q = (np.array(part, float) for part in weights)
-    n, d, root = len(y), V.shape[1], np.sqrt(len(K))
-    X = np.eye(d)[np.asarray(tokens)]
+    state: Any = tuple(np.array(part, float) for part in weights)
+    n, d, root = len(y), state[1].shape[1], np.sqrt(len(state[2]))
+    X: Any = np.eye(d)[np.asarray(tokens)]
     seen: dict = {name: [] for name in ("margins", "G", "table", "G_moves", "table_moves", "value_moves")}
     for step in range(steps + 1):
+        W, V, K, Q = state
         u, table = a @ W, K.T @ Q
         G = u @ V
         scores = np.einsum("nhc,cd,nld->nlh", X, table, X, optimize=True) / root
@@ -33,16 +36,16 @@ def cooccurrence_descent(weights, a, tokens, y, rate: float, steps: int, every: 
             seen["table_moves"].append(moves[2].T @ Q + K.T @ moves[3])
             half = moves[1].T @ V
             seen["value_moves"].append(half + half.T)
-        W, V, K, Q = (part + rate * move for part, move in zip((W, V, K, Q), moves))
+        state = tuple(part + rate * move for part, move in zip(state, moves))
     return {name: np.array(value) for name, value in seen.items()}
 
 
-def loss(weights, a, tokens, y):
+def loss(weights: Any, a: Any, tokens: Any, y: Any) -> Any:
     """Cooc (1)–(2), sample by sample; of complex weights too."""
     W, V, K, Q = weights
-    total = 0
+    total: Any = 0
     for x, label in zip(tokens, y):
-        F = 0
+        F: Any = 0
         for query in x:
             scores = np.array([K[:, key] @ Q[:, query] for key in x]) / np.sqrt(len(K))
             e = np.exp(scores)
@@ -51,7 +54,7 @@ def loss(weights, a, tokens, y):
     return total
 
 
-def descent_direction(draw):
+def descent_direction(draw: Any) -> list:
     """−∇L by complex step."""
     found = []
     for place in range(4):
@@ -64,5 +67,5 @@ def descent_direction(draw):
     return found
 
 
-def size(*parts):
+def size(*parts: Any) -> Any:
     return sum(abs(part).max() ** 2 for part in parts)
