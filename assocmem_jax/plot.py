@@ -43,7 +43,8 @@ def panels(rows: int, columns: int, height: float, width: float = PAGE, **option
 
 def save(figure: Figure, stem: Path) -> None:
     """PNG and PDF side by side; the same figure gives the same bytes."""
-    for ending, options in ((".png", {}), (".pdf", {"metadata": {"CreationDate": None}})):
+    formats: dict[str, Any] = {".png": {}, ".pdf": {"metadata": {"CreationDate": None}}}
+    for ending, options in formats.items():
         drawn = io.BytesIO()
         figure.savefig(drawn, format=ending[1:], **options)
         put(stem.with_name(stem.name + ending), drawn.getvalue())

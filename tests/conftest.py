@@ -12,7 +12,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # what fails a check is NaN, and fails the comparison. Tests of the raise itself ask for it (on_error).
 os.environ.setdefault("EQX_ON_ERROR", "nan")
 
-# ruff: noqa: E402
 import jax
 import pytest
 from hypothesis import HealthCheck, settings

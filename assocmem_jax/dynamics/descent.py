@@ -155,8 +155,7 @@ class Descent(AbstractSteps):
                 model, batch = combine(params), draw(jr.fold_in(key, step))
                 if self.microbatch is None and self.devices == 1:
                     return task.sampled_loss(model, batch)
-                size = self.batch_size if self.microbatch is None else self.microbatch
-                return mean_loss(task, model, batch, size, self.devices)
+                return mean_loss(task, model, batch, self.microbatch, self.devices)
 
         model = combine(params)
         if not model.weight_space:
@@ -255,8 +254,8 @@ def _clock(optimizer, rates, dtype):
     zero, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
     known = _rate(optimizer) if rates is None else (lambda step: rates[step] if rates.ndim else rates)
 
-    def rate(step):
-        return None if known is None else jnp.asarray(known(step), dtype)
+    def rate(step) -> Array:
+        return unit if known is None else jnp.asarray(known(step), dtype)
 
     def displaced(state):
         extra = {"value": zero, "grad": unit, "value_fn": lambda p: p}
@@ -269,7 +268,7 @@ def _clock(optimizer, rates, dtype):
         bent = _nonlinear(optimizer, dtype)
     except Exception:  # no optimizer of a lone parameter
         step = jnp.zeros((), jnp.int32)
-        return lambda step: (unit if known is None else rate(step), step + 1), step
+        return lambda step: (rate(step), step + 1), step
 
     def tick(state):
         step, inner = state
@@ -309,9 +308,10 @@ def _rate(optimizer) -> Callable | None:
     walk((optimizer.init, optimizer.update))
     if not found or (any(callable(f) for f in found) and len(found) > 1):
         return None
-    first = found[0]
+    first: Any = found[0]
     if callable(first):
-        return lambda step: -first(step)
+        schedule: Any = first
+        return lambda step: -schedule(step)
     if not all(checks.concrete(f) and np.ndim(f) == 0 and float(f) == float(first) for f in found):
         return None
     return lambda step: -first

@@ -17,15 +17,18 @@ class Weighs(Protocol):
     def batch_weight(self, batch: Any) -> Array: ...
 
 
-def mean_loss(task: Any, model: Any, batch: Any, microbatch: int, devices: int = 1) -> Float[Array, ""]:
-    """``task.sampled_loss(model, batch)``, ``microbatch`` examples at a time on each of ``devices``.
+def mean_loss(
+    task: Any, model: Any, batch: Any, microbatch: int | None, devices: int = 1
+) -> Float[Array, ""]:
+    """``task.sampled_loss(model, batch)``, ``microbatch`` examples at a time (all unless given) on each of
+    ``devices``.
 
     The same value and derivatives up to rounding, in the memory of one microbatch: gradients add up on the
     way. The devices must divide the number of examples; what a microbatch leaves over is a smaller one.
     """
     n = jax.tree.leaves(batch)[0].shape[0]
     share = n // devices
-    size = min(microbatch, share)
+    size = share if microbatch is None else min(microbatch, share)
     whole = share // size * size
     part = eqx.Partial(_weighted, task)
     split = jax.tree.map(lambda a: a.reshape(devices, share, *a.shape[1:]), batch)

@@ -59,7 +59,7 @@ FAULTS = {
     "a slope without its weights": ("sweeps/fits.py", "columns = np.vander(u[part] - centre, degree + 1, increasing=True) / sigma[part, None]", "columns = np.vander(u[part] - centre, degree + 1, increasing=True) / sigma[part, None] ** 0 / sigma[part].mean()", "memory/test_capacity.py -k slopes"),
     "scores of a head not scaled": ("models/transformer.py", "/ np.sqrt(q.shape[-1])", "/ np.sqrt(self.query.shape[-1])", "induction/test_induction.py -k plain_transformer"),
     "clock: transients of Nesterov count": ("dynamics/descent.py", "moved = jnp.where(bent, rate(step), moved)", "moved = moved", "engine/test_descent.py -k clock_of"),
-    "clock: the rate of the first step for all": ("dynamics/descent.py", "return lambda step: -first(step)", "return lambda step: -first(0)", "engine/test_descent.py -k clock_of"),
+    "clock: the rate of the first step for all": ("dynamics/descent.py", "return lambda step: -schedule(step)", "return lambda step: -schedule(0)", "engine/test_descent.py -k clock_of"),
     "hyper-parameters left out": ("dynamics/descent.py", "optimizer = optimizer(rates, **options)", "optimizer = optimizer(rates)", "engine/test_own_system.py -k keyword"),
     "a microbatch counted twice": ("tasks/batches.py", "whole = share // size * size", "whole = share", "engine/test_own_system.py -k microbatches"),
     "the rest of a batch dropped": ("tasks/batches.py", "    if whole < share:", "    if whole > share:", "engine/test_own_system.py -k microbatches"),

@@ -1,7 +1,6 @@
 """The matrix and its particle and margin systems move together, under every dynamics (GD Theorem 1)."""
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np

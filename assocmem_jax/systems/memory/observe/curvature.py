@@ -2,15 +2,14 @@
 
 from jaxtyping import Array, Float
 
-from ....models import AbstractModel
 from ....observe import observable
 from ..model import LinearMemory
 from ..model.curvature import dense
-from ..task import AssociationTask
+from ..task.association import AssociationTask, ScoresTokens
 
 
 @observable(("entry", "other"), task=AssociationTask, model=LinearMemory)
-def hessian(task: AssociationTask, model: AbstractModel) -> Float[Array, "kd kd"]:
+def hessian(task: AssociationTask, model: ScoresTokens) -> Float[Array, "kd kd"]:
     """∇²L(W) of a linear memory, dense: Σ_x p(x) Cov_{p_W(·|x)}(u) ⊗ e_x e_xᵀ, GD (26).
 
     Row a·d + b stands for W_ab. The footnote of GD appendix A slips an index (docs/theory.md: gd.24).

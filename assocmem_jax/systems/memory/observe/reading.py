@@ -7,11 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .... import checks
-from ....models import AbstractModel
 from ....observe import margins, observable
 from ....tasks.losses import score_gradient
 from ..model import LinearMemory
-from ..task import AssociationTask
+from ..task.association import AssociationTask, ScoresTokens
 
 
 @runtime_checkable
@@ -22,7 +21,7 @@ class HoldsW(Protocol):
 
 
 @observable(("row", "column"), task=AssociationTask, model=LinearMemory)
-def weight_gradient(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
+def weight_gradient(task: AssociationTask, model: ScoresTokens) -> Float[Array, "k d"]:
     """∇L(W) of a linear memory in closed form, GD (9) and Birth (5): Uᵀ D E.
 
     D_zx = p(x) (p_W(z|x) − p(z|x)). For layer norm (Birth (38)), use ``gradient``.
@@ -32,32 +31,32 @@ def weight_gradient(task: AssociationTask, model: AbstractModel) -> Float[Array,
 
 
 @observable(task=AssociationTask, model=HoldsW)
-def weight_norm(task: AssociationTask, model: AbstractModel) -> Float[Array, ""]:
+def weight_norm(task: AssociationTask, model: ScoresTokens) -> Float[Array, ""]:
     """‖W‖ (Frobenius)."""
     return jnp.linalg.norm(weights(task, model))
 
 
 @observable(("token", "class"), task=AssociationTask)
-def particles(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+def particles(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """Scores w_xj = u_jᵀ W e_x, GD (10)."""
     return model.scores(task)
 
 
 @observable(("token", "class"), task=AssociationTask)
-def probabilities(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+def probabilities(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """p_W(y|x) = softmax of the scores, GD (8)."""
     return jax.nn.softmax(model.scores(task), axis=-1)
 
 
 @observable(("token", "class"), task=AssociationTask)
-def pairwise_margins(task: AssociationTask, model: AbstractModel) -> Float[Array, "n m"]:
+def pairwise_margins(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """m_i(x) = w_{x f*(x)} − w_{x i}, GD (13); column f*(x) is 0. Soft labels: f* = argmax p(y|x)."""
     scores = model.scores(task)
     return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
 
 
 @observable(("gamma",), task=AssociationTask)
-def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
+def gammas(task: AssociationTask, model: ScoresTokens) -> Float[Array, "2"]:
     """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
 
     m₁ = γ₁+γ₂ and m₂ = γ₂−γ₁; γ₂ is the max-margin direction. GD (21) and the captions print
@@ -75,7 +74,7 @@ def gammas(task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
 
 
 @observable(("gamma",), task=AssociationTask, model=HoldsW)
-def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
+def plane(task: AssociationTask, model: ScoresTokens) -> Float[Array, " d"]:
     """γ_i = (u₂−u₁)ᵀ W f_i on the standard basis (f_i), GD (21): all of W that two classes see."""
     weight = weights(task, model)
     if task.num_classes != 2:
@@ -84,6 +83,6 @@ def plane(task: AssociationTask, model: AbstractModel) -> Float[Array, " d"]:
 
 
 @observable(("row", "column"), task=AssociationTask, model=HoldsW)
-def weights(task: AssociationTask, model: AbstractModel) -> Float[Array, "k d"]:
+def weights(task: AssociationTask, model: ScoresTokens) -> Float[Array, "k d"]:
     """W itself: observe it to keep the weights."""
     return model.weight  # pyright: ignore[reportAttributeAccessIssue]
