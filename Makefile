@@ -7,6 +7,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is compiled once is kept, for all targets together; the tests say why (tests/conftest.py).
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 .PHONY: demo test thorough examples soak lint types notebooks check theory bench figures clean
 
@@ -62,9 +66,11 @@ theory: $(VENV)/base
 figures: $(VENV)/base
 	for config in configs/gd_fig*.toml; do $(BIN)/assocmem run $$config || exit 1; done
 
+# Benchmarks time compilation too.
+bench: export JAX_ENABLE_COMPILATION_CACHE = false
 bench: $(VENV)/all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) .jax_cache results
