@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import traceback
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,7 +54,7 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
     if not path.is_file():
         raise NamedError(f"{place!r}: no such file")
     path = path.resolve()
-    known = f"{path.stem}_{abs(hash(str(path))):x}" if path.stem in sys.modules else path.stem
+    known = f"{path.stem}_{zlib.crc32(str(path).encode()):x}" if path.stem in sys.modules else path.stem
     for name in (path.stem, known):
         if getattr(sys.modules.get(name), "__file__", None) == str(path):
             return sys.modules[name]

@@ -62,7 +62,7 @@ def simulate(
     (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
     """
     if not isinstance(dynamics, AbstractDynamics):
-        checks.refuse("dynamics", "a GradientFlow, Descent, StochasticFlow or other dynamics", repr(dynamics))
+        checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", repr(dynamics))
     request = Request(
         _observables(task, observe), every, at, until, key, trainable, _meter(progress), resumable, resume
     )

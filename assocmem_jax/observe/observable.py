@@ -24,9 +24,7 @@ def observable(
         def looked(task_: Any, model_: Any, *more: Any, **options: Any) -> Any:
             for argument, value, kinds in (("task", task_, task), ("model", model_, model)):
                 if not isinstance(value, kinds):
-                    checks.refuse(
-                        argument, f"{_words(kinds)} ({function.__name__})", f"a {type(value).__name__}"
-                    )
+                    checks.refuse(argument, *_words(kinds, type(value).__name__, function.__name__))
             return function(task_, model_, *more, **options)
 
         looked.axes, looked.units = axes, units  # pyright: ignore[reportAttributeAccessIssue]
@@ -35,10 +33,14 @@ def observable(
     return mark
 
 
-def _words(kinds: Kinds) -> str:
+def _words(kinds: Kinds, actual: str, name: str) -> tuple[str, str, str]:
+    """(what is required, what it was, what to do): a protocol's docstring is "what; what to do"."""
+    first = kinds[0] if isinstance(kinds, tuple) else kinds
+    if getattr(first, "_is_protocol", False):
+        required, _, remedy = (first.__doc__ or "").partition("; ")
+        return required, actual, remedy
     every = kinds if isinstance(kinds, tuple) else (kinds,)
-    protocol = lambda kind: getattr(kind, "_is_protocol", False)  # noqa: E731
-    return " or ".join((kind.__doc__ or "") if protocol(kind) else f"a {kind.__name__}" for kind in every)
+    return "a " + " or ".join(kind.__name__ for kind in every), actual, f"{name} is for no other"
 
 
 def labels(name: str, function: Callable | None = None) -> tuple[tuple[str, ...], str]:

@@ -193,7 +193,9 @@ def test_an_observable_says_its_axes_units_and_whom_it_is_for():
     assert data.plain.dims == ("time", "plain_0", "plain_1")
     particles = am.ParticleSystem.zeros(task)
     for observe in (am.memory.weights, am.memory.plane, am.memory.weight_norm):
-        with pytest.raises(ValueError, match=r"model must be one that holds W \(LinearMemory\)"):
+        with pytest.raises(
+            ValueError, match="model must be one that holds W, got ParticleSystem; use LinearMemory"
+        ):
             observe(task, particles)
     text = am.BigramTask(jnp.ones(3) / 3, jnp.ones((3, 3)) / 3, length=4, triggers=1, data=1)
     plain = am.Transformer.initial(3, 4, jr.key(0), 4, dtype=text.dtype)

@@ -15,7 +15,7 @@ from ..task.association import AssociationTask, ScoresTokens
 
 @runtime_checkable
 class HoldsW(Protocol):
-    """one that holds W (LinearMemory)"""
+    """one that holds W; use LinearMemory"""
 
     weight: Array
 
