@@ -96,7 +96,7 @@ class AbstractSteps(AbstractDynamics):
     @final
     def run(self, task: AbstractTask, model: AbstractModel, request: Request) -> Trajectory:
         if (request.resumable or request.resume is not None) and not self.goes_on:
-            checks.refuse("resume", "for a dynamics that can go on (Descent)", f"a {type(self).__name__}")
+            checks.refuse("resume", "for a Descent only", f"a {type(self).__name__}")
         marks = _Static(step_marks(self.steps, request.every, request.at))
         state: Lane | bool = request.resumable
         if request.resume is not None:

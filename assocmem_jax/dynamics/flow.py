@@ -116,7 +116,7 @@ class GradientFlow(AbstractDynamics):
         if request.until is not None and request.until.hold not in (1, None):
             checks.refuse("until.hold", "1 or None for a flow", request.until.hold)
         if request.resumable or request.resume is not None:
-            checks.refuse("resume", "for a dynamics that can go on (Descent)", "a GradientFlow")
+            checks.refuse("resume", "for a Descent only", "a GradientFlow")
         times = flow_times(self, request.at, task.dtype)
         trained, frozen = trained_part(model, request.trainable)
         asked = request._replace(at=None, trainable=None)

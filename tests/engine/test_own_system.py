@@ -127,7 +127,7 @@ def test_ones_own_dynamics_is_watched_stopped_and_differentiated():
     np.testing.assert_allclose(jax.grad(end)(0.1), slope, rtol=1e-6)
     wild = am.simulate(task, model, own.TwoTimescales(200, 1e3, 1e3), throw=False)
     assert am.Status(int(wild.status)).name in ("DIVERGED", "NON_FINITE")
-    with pytest.raises(ValueError, match="resume must be for a dynamics that can go on"):
+    with pytest.raises(ValueError, match="resume must be for a Descent only, got a TwoTimescales"):
         am.simulate(task, model, own.TwoTimescales(2, 0.1, 0.1), resumable=True)
 
 

@@ -92,11 +92,11 @@ def max_margin_components(task: AssociationTask) -> Callable:
             "an inseparable one",
             "no W has all margins positive (see am.memory.max_margin)",
         )
-    return eqx.Partial(_components, found.direction)
+    return eqx.Partial(_components, direction=found.direction)
 
 
 @observable(("component",), task=AssociationTask)
-def _components(direction, task: AssociationTask, model: AbstractModel) -> Float[Array, "2"]:
+def _components(task: AssociationTask, model: AbstractModel, *, direction: Array) -> Float[Array, "2"]:
     weight = weights(task, model)
     along = jnp.sum(direction * weight)
     return jnp.stack([along, jnp.linalg.norm(weight - along * direction)])
