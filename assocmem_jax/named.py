@@ -54,10 +54,10 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
     if not path.is_file():
         raise NamedError(f"{place!r}: no such file")
     path = path.resolve()
-    known = f"{path.stem}_{zlib.crc32(str(path).encode()):x}" if path.stem in sys.modules else path.stem
-    for name in (path.stem, known):
-        if getattr(sys.modules.get(name), "__file__", None) == str(path):
-            return sys.modules[name]
+    # A name of its own, that shadows no module of the environment.
+    known = f"{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    if known in sys.modules:
+        return sys.modules[known]
 
     def load() -> ModuleType:
         spec = importlib.util.spec_from_file_location(known, path)
