@@ -52,7 +52,8 @@ class AbstractWeights(AbstractModel):
 
     def noise(self, task: Any, key: PRNGKeyArray) -> Any:
         leaves, shape = jax.tree.flatten(eqx.filter(self, eqx.is_inexact_array))
-        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(jr.split(key, len(leaves)), leaves)]
+        keys = [key] if len(leaves) == 1 else jr.split(key, len(leaves))
+        fresh = [jr.normal(k, w.shape, w.dtype) for k, w in zip(keys, leaves)]
         return jax.tree.unflatten(shape, fresh)
 
 

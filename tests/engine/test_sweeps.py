@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -183,7 +184,7 @@ def test_cutting_and_ordering_change_no_bit(tmp_path):
 
 
 ELSEWHERE = """
-import sys; sys.path.insert(0, {tests!r})
+import sys; sys.path[:0] = {tests!r}
 import jax; jax.config.update("jax_enable_x64", True); jax.config.update("jax_num_cpu_devices", 2)
 import test_sweeps as t
 assert len(jax.devices()) == 2
@@ -193,7 +194,7 @@ print(t.digest(t.am.sweep(t.trained, learning_rate=t.RATES, alpha=t.ALPHAS, tile
 
 @pytest.mark.thorough
 def test_two_devices_in_another_process_give_the_same_bits():
-    code = ELSEWHERE.format(tests=str(__file__).rpartition("/")[0])
+    code = ELSEWHERE.format(tests=[str(Path(__file__).parents[k]) for k in (0, 1)])
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert out.stdout.strip() == digest(am.sweep(trained, learning_rate=RATES, alpha=ALPHAS, tile=8))
