@@ -7,12 +7,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One target a notebook, so that `make -j` runs them side by side.
+NOTEBOOKS := $(patsubst %.py,%.executed,$(wildcard notebooks/*.py))
 # What is compiled once is kept, for all targets together; the tests say why (tests/conftest.py).
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough examples soak lint types notebooks check theory bench figures clean
+.PHONY: demo test thorough examples soak lint types notebooks check theory bench figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,9 +51,10 @@ lint: $(VENV)/all
 types: $(VENV)/all
 	$(BIN)/pyright
 
-notebooks: $(VENV)/all
-	for source in notebooks/*.py; do \
-	  $(BIN)/jupytext --to notebook --execute --output $(VENV)/executed.ipynb $$source || exit 1; done
+notebooks: $(NOTEBOOKS)
+
+$(NOTEBOOKS): %.executed: %.py $(VENV)/all
+	$(BIN)/jupytext --to notebook --execute --output $(VENV)/$(*F).ipynb $<
 
 check: $(VENV)/base
 	$(BIN)/assocmem check
