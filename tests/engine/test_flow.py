@@ -26,13 +26,14 @@ def solve_many():
     Four tokens, classes and PER_ORACLE problems, in five dimensions; fewer classes are the first of them.
     """
 
-    @partial(jax.jit, static_argnames="stiff")
     @partial(jax.vmap, in_axes=(0, 0, 0, 0, 0, 0, None, None))
     def solve(p, targets, inputs, outputs, weight, t1, possible, stiff):
         task = am.AssociationTask(p, targets, inputs, outputs, possible)
         flow = am.GradientFlow(t1, rtol=1e-10, stiff=stiff)
         run = am.simulate(task, am.LinearMemory(weight), flow, observe={}, at=jnp.zeros(0))
         return run.model.weight, run.status, run.num_steps
+
+    solve = jax.jit(solve, static_argnums=7)
 
     def call(p, targets, inputs, outputs, weights, t1, stiff=False):
         """Final scores ⟨u_y, W e_x⟩, of which NumPy takes the margins."""
@@ -43,7 +44,7 @@ def solve_many():
         outputs = np.pad(outputs, [(0, 0), (0, 4 - classes), (0, 5 - outputs.shape[2])])
         weights = np.pad(weights, [(0, 0)] + [(0, 5 - size) for size in weights.shape[1:]])
         possible = np.arange(4) < classes
-        found = solve(p, targets, inputs, outputs, weights, t1, possible, stiff=stiff)
+        found = solve(p, targets, inputs, outputs, weights, t1, possible, stiff)
         weight, status, steps = map(np.asarray, found)
         scores = np.einsum("bma,bad,bnd->bnm", outputs, weight, inputs)[:, :tokens, :classes]
         assert (status == am.Status.OK).all()
