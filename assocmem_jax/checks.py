@@ -1,5 +1,7 @@
 """Refusals: one line that names the argument, what it must be, what it was and what to do."""
 
+import contextlib
+import warnings
 from typing import Any, NoReturn
 
 import jax.core
@@ -28,44 +30,148 @@ def shaped(argument: str, value: Any, required: str, ndim: int) -> None:
 
 def finite(argument: str, value: Any) -> None:
     """Refuse NaN and infinity, if the value is known."""
-    if concrete(value) and not np.isfinite(np.asarray(value)).all():
-        at = np.argwhere(~np.isfinite(np.atleast_1d(np.asarray(value))))[0].tolist()
-        found = np.atleast_1d(np.asarray(value))[tuple(at)]
-        refuse(argument, "finite", f"{found} at index {at}")
+    for known in _known(argument, value, "finite"):
+        if not np.isfinite(known).all():
+            at = np.argwhere(~np.isfinite(np.atleast_1d(known)))[0].tolist()
+            refuse(argument, "finite", f"{np.atleast_1d(known)[tuple(at)]} at index {at}")
 
 
 def positive(argument: str, value: Any, remedy: str = "") -> None:
     """Refuse what is not a finite number above zero, if the value is known."""
-    if isinstance(value, bool | str) or value is None:
-        refuse(argument, "a positive number", repr(value), remedy)
-    if concrete(value):
-        known = np.asarray(value)
+    for known in _known(argument, value, "positive and finite", remedy):
         if not (np.isfinite(known).all() and (known > 0).all()):
-            refuse(argument, "positive and finite", known, remedy)
+            wrong = ~(np.isfinite(known) & (known > 0))
+            refuse(argument, "positive and finite", _first(known, wrong), remedy)
 
 
 def within(argument: str, value: Any, low: float | int, high: float | int, remedy: str = "") -> None:
     """Refuse what is outside [low, high] (NaN included), if the value is known."""
-    if concrete(value):
-        known = np.asarray(value)
-        if not ((known >= low) & (known <= high)).all():
-            refuse(argument, f"between {low:g} and {high:g}", known, remedy)
+    for known in _known(argument, value, f"between {low:g} and {high:g}", remedy):
+        inside = (known >= low) & (known <= high)
+        if not inside.all():
+            refuse(argument, f"between {low:g} and {high:g}", _first(known, np.logical_not(inside)), remedy)
+
+
+def truth(argument: str, value: Any, also: tuple[Any, ...] = ()) -> Any:
+    """``True`` or ``False`` (or one of ``also``), as a Python bool."""
+    if any(value is other for other in also):
+        return value
+    if not isinstance(value, bool | np.bool_):
+        refuse(argument, " or ".join(["True", "False", *map(repr, also)]), short(value))
+    return bool(value)
+
+
+def short(value: Any) -> str:
+    """The repr of a value, in one line of no more than 80 characters."""
+    try:
+        words = " ".join(repr(value).split())
+    except Exception:
+        words = f"a {type(value).__name__}"
+    return words if len(words) <= 80 else f"{words[:77]}…"
+
+
+def _first(known: np.ndarray, wrong: Any) -> str:
+    """The entry that is wrong, and where it is; of thousands, only that."""
+    if not known.ndim:
+        return str(known)
+    at = np.argwhere(wrong)[0].tolist()
+    return f"{known[tuple(at)]} at index {at}"
+
+
+def _known(argument: str, value: Any, required: str, remedy: str = "") -> tuple[np.ndarray, ...]:
+    """The value as it was given, and as JAX holds it at its present precision; nothing, if it is traced."""
+    given = array(argument, value, required, remedy)
+    if not concrete(given):
+        return ()
+    given = np.asarray(given)
+    if not np.issubdtype(given.dtype, np.floating):
+        return (given,)
+    with np.errstate(over="ignore", under="ignore"):
+        held = given.astype(jax.dtypes.canonicalize_dtype(given.dtype))
+    where = (np.isfinite(given) & ~np.isfinite(held)) | ((given != 0) & (held == 0) & (given.ndim == 0))
+    if where.any():
+        refuse(argument, f"a number that {held.dtype} can hold", _first(given, where), _X64)
+    return (given,)
 
 
 def count(argument: str, value: Any, least: int = 1, remedy: str = "") -> int:
     """A whole number of at least ``least``, as a Python int (it fixes shapes, so it is static)."""
-    if isinstance(value, bool | str) or not hasattr(value, "__index__"):
-        refuse(argument, f"a whole number of at least {least}", repr(value), remedy)
-    if value.__index__() < least:
-        refuse(argument, f"at least {least}", int(value), remedy)
-    if value.__index__() >= 2**31:
-        refuse(argument, "below 2³¹ (clocks are 32-bit integers)", int(value), remedy)
-    return int(value)
+    whole = None
+    if not isinstance(value, bool | np.bool_ | str) and hasattr(value, "__index__"):
+        with contextlib.suppress(TypeError):  # arrays of more than one entry, or of other dtypes
+            whole = value.__index__()
+    if whole is None:
+        if isinstance(value, jax.core.Tracer):
+            refuse(argument, "known (it fixes shapes)", "a traced value", remedy)
+        refuse(argument, f"a whole number of at least {least}", short(value), remedy)
+    if whole < least:
+        refuse(argument, f"at least {least}", whole, remedy)
+    if whole >= 2**31:
+        refuse(
+            argument,
+            "below 2³¹ (clocks are 32-bit integers)",
+            whole if whole < 10**18 else "a larger one",
+            remedy,
+        )
+    return whole
 
 
-def floats(*values: Any) -> tuple[jax.Array, ...]:
-    """The values as arrays of their common floating dtype (Python numbers follow x64)."""
-    dtype = jnp.result_type(*values)
+def array(argument: str, value: Any, required: str = "numbers", remedy: str = "") -> Any:
+    """What NumPy takes for real numbers, as an array of NumPy or JAX: lists, other byte orders, Python's own.
+
+    Refused in one line: what is no array of numbers (None, text, ragged lists, truth values alone), complex
+    numbers, masked entries.
+    """
+    if isinstance(value, bool | str | bytes) or value is None:
+        refuse(argument, required, short(value), remedy)
+    if not isinstance(value, jax.Array):
+        if np.ma.is_masked(value):
+            refuse(argument, "without masked entries", "an array with some", "fill or leave them out")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                value = _stacked(value)
+        except Exception:
+            refuse(argument, required, short(value), remedy)
+    dtype = value.dtype
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        refuse(argument, "real", f"complex numbers ({dtype})", "pass their real part")
+    if not (jnp.issubdtype(dtype, jnp.number) or dtype.kind == "b"):
+        refuse(argument, required, f"an array of {dtype}", remedy)
+    return value
+
+
+def _stacked(value: Any) -> Any:
+    """A list may hold traced numbers, which NumPy cannot."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        return jnp.asarray(value)
+    known = np.asarray(value)
+    if known.dtype.kind == "f" and known.dtype.itemsize > 8:
+        known = known.astype(np.float64)
+    return known.astype(known.dtype.newbyteorder("="), copy=False) if known.dtype.kind in "iufb" else known
+
+
+_X64 = "use float64: jax.config.update('jax_enable_x64', True)"
+
+
+def floats(**values: Any) -> tuple[jax.Array, ...]:
+    """The named values as arrays of their common floating dtype (Python numbers follow x64).
+
+    Refused: what ``array`` refuses; half precision, in which clocks, laws and margins do not hold; finite
+    numbers that are not finite at the precision in use.
+    """
+    given = {name: array(name, value) for name, value in values.items()}
+    plain = [v if isinstance(v, int | float) else given[name] for name, v in values.items()]
+    dtype = jnp.result_type(*plain)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
-    return tuple(jnp.asarray(value, dtype) for value in values)
+    for name, value in given.items():
+        own = value.dtype
+        if jnp.issubdtype(own, jnp.floating) and jnp.finfo(own).bits < 32:
+            refuse(name, "of float32 or float64", own, "half precision holds no law and no clock: cast it")
+        if concrete(value) and np.issubdtype(np.dtype(own), np.floating):
+            with np.errstate(over="ignore"):
+                lost = np.isfinite(value) & ~np.isfinite(np.asarray(value).astype(dtype))
+            if lost.any():
+                refuse(name, f"numbers that {dtype} can hold", _first(np.asarray(value), lost), _X64)
+    return tuple(jnp.asarray(value, dtype) for value in given.values())

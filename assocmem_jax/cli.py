@@ -1,6 +1,9 @@
 """The command ``assocmem``. Imports the standard library only until a command needs more."""
 
 import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,15 +59,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--list", action="store_true", help="what there is; runs nothing")
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is shown as \u03b7
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        return _COMMANDS[options.command](options)
+        code = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("assocmem: interrupted; nothing was left half written", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read has seen enough
+        _silence()
+        return 141
+    except OSError as fault:
+        if fault.filename is not None or fault.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        _silence()
+        print(f"assocmem: what was asked is done, but cannot be printed: {fault.strerror}", file=sys.stderr)
+        return 1
+
+
+def _silence() -> None:
+    """Python flushes standard output once more at its end: to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version() -> str:

@@ -1,6 +1,7 @@
 """What the commands share: how they refuse, where results go, what JAX is told before it starts."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -36,8 +37,20 @@ def place(config: str, study: Study, ending: str = "") -> Path:
     """Where a result goes unless told: results/NAME-HASH, named after the config, or, for the config.json of
     a result, after that result."""
     path = Path(config).resolve()
-    name = path.parent.name.rpartition("-")[0] or path.parent.name if path.stem == "config" else path.stem
+    name = path.stem
+    if name == "config":  # of a result, or the only one of its directory
+        of_result = re.fullmatch(r"(.+)-[0-9a-f]{8}(\.zarr)?", path.parent.name)
+        name = of_result[1] if of_result else path.parent.name or name
     return Path("results") / f"{name}-{study.hash()[:8]}{ending}"
+
+
+@contextlib.contextmanager
+def written(out: Path):
+    """What the disk refuses while a result is written is one line."""
+    try:
+        yield
+    except OSError as fault:
+        raise RecordError(f"{out}: cannot be written: {fault.strerror or fault}", code=1) from None
 
 
 def prepare(study: Study, devices: int | None = None, *, parallel: bool = False) -> None:

@@ -4,7 +4,9 @@ Written beside its place and moved there when complete, so that a directory is a
 """
 
 import datetime
+import errno
 import json
+import os
 import platform
 import shutil
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 from ..files import Fresh, versions
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
-from .common import RecordError, draw, prepare
+from .common import RecordError, draw, prepare, written
 
 
 def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
@@ -28,7 +30,10 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         return [f"{out} is already there (--force runs it again)", *found["report"], _shown(out)]
     if out.exists() and _provenance(out) is None:
         raise RecordError(f"{out} exists and is not a result: --force replaces results only")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with written(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     print(f"running {study.study} …", file=sys.stderr, flush=True)
     began = time.perf_counter()
     prepare(study)
@@ -44,7 +49,7 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     data.attrs |= {"study": study.study, "config_hash": study.hash(), "seed": study.seed,
                    "versions": json.dumps(provenance["versions"])}  # fmt: skip
     provenance["report"] = study.report(data)
-    with Fresh(out) as fresh:
+    with written(out), Fresh(out) as fresh:
         (fresh / "config.json").write_text(study.canonical() + "\n", encoding="utf-8")
         (fresh / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
         data.to_zarr(fresh / "data.zarr", mode="w", zarr_format=3, consolidated=False)

@@ -1,5 +1,6 @@
 """What a dynamics is: a strategy that owns its horizon and turns a task and a model into a trajectory."""
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, final
@@ -18,6 +19,7 @@ from ..observe.observable import labels
 from ..tasks import AbstractTask
 from .events import Until
 from .marching import Lane, march, start
+from .optimizers import RATE
 from .trajectory import Trajectory
 
 
@@ -36,7 +38,7 @@ class Request(NamedTuple):
 
     def look(self, task: AbstractTask, model: AbstractModel) -> dict[str, Any]:
         """What is observed of a model."""
-        return {name: jnp.asarray(f(task, model)) for name, f in self.observe.items()}
+        return {name: _shown(name, f(task, model)) for name, f in self.observe.items()}
 
     def waiting(self, task: AbstractTask, combine: Callable) -> tuple[Until, Callable] | None:
         """(what is waited for, its condition on the trained part), or None."""
@@ -46,6 +48,13 @@ class Request(NamedTuple):
     def labelled(self) -> tuple[tuple[str, tuple[str, ...], str], ...]:
         """(name, axes, units) of everything observed."""
         return tuple((name, *labels(name, f)) for name, f in self.observe.items())
+
+
+def _shown(name: str, value: Any) -> jax.Array:
+    if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | list | tuple):
+        with contextlib.suppress(TypeError, ValueError):
+            return jnp.asarray(value)
+    checks.refuse(f"observe[{name!r}]", "a function that returns an array", checks.short(value))
 
 
 class AbstractDynamics(eqx.Module):
@@ -72,7 +81,8 @@ class AbstractSteps(AbstractDynamics):
     """A dynamics that makes ``steps`` updates, one after another: descent, stochastic flow, your own.
 
     It says how a step is made (``prepare``); looking, waiting, stopping, statuses, progress, resuming and the
-    memory of reverse mode are done here, for all. Times are what the step says.
+    memory of reverse mode are done here, for all. Times are what the step says; an attribute ``unit``
+    names theirs where it is not learning rate × step.
     """
 
     steps: eqx.AbstractVar[int]
@@ -132,6 +142,7 @@ def _stepped(dynamics, task, trained, frozen, request, marks, state) -> Trajecto
         num_steps=lane.step,
         state=None if state is False else lane,
         labels=request.labelled(),
+        clock=getattr(dynamics, "unit", RATE),
     )
 
 

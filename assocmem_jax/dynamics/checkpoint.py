@@ -1,7 +1,7 @@
 """Runs that survive: PyTrees on disk, whole or not at all, and long runs in segments."""
 
-import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .. import checks
 from ..files import checksum, put, versions
 from .trajectory import Trajectory
 
-_FORMAT = "assocmem_jax checkpoint 1"
+_FORMAT = "assocmem_jax checkpoint 2"
 
 
 class CheckpointError(ValueError):
@@ -23,21 +23,20 @@ class CheckpointError(ValueError):
 
 
 def save(path: str | Path, tree: Any, **about: Any) -> None:
-    """Write the arrays of a PyTree: a line of JSON (paths, shapes, dtypes, checksum, versions, ``about``),
-    then its leaves. Beside its place first, then moved there: a file is whole or not there.
+    """Write the arrays of a PyTree: a checksum of all that follows, a line of JSON (paths, shapes, dtypes,
+    versions, ``about``), then the bytes of the leaves. Beside its place first, then moved there: a file is
+    whole or not there.
     """
     path = Path(path)
-    tree = _plain(tree)
-    body = io.BytesIO()
-    eqx.tree_serialise_leaves(body, tree)
-    content = body.getvalue()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(tree))]
+    content = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
     header = {
-        "format": _FORMAT, "leaves": _described(tree), "bytes": len(content),
-        "sha256": checksum(content), "about": about,
+        "format": _FORMAT, "leaves": _described(_plain(tree)), "bytes": len(content), "about": about,
         "versions": versions("jax", "equinox", "optax"),
     }  # fmt: skip
+    line = json.dumps(header).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    put(path, json.dumps(header).encode() + b"\n" + content)
+    put(path, checksum(line + b"\n" + content).encode() + b"\n" + line + b"\n" + content)
 
 
 def load(path: str | Path, like: Any) -> Any:
@@ -54,9 +53,23 @@ def load(path: str | Path, like: Any) -> Any:
     if len(header["leaves"]) != len(_described(plain)):
         found, wanted = len(header["leaves"]), len(_described(plain))
         raise CheckpointError(f"{path}: must hold {wanted} arrays, got {found}")
-    found = eqx.tree_deserialise_leaves(io.BytesIO(content), plain)
-    typed = lambda leaf, of: jax.random.wrap_key_data(leaf) if _is_key(of) else leaf  # noqa: E731
-    return jax.tree.map(typed, found, like)
+    leaves, at = [], 0
+    for leaf in jax.tree.leaves(plain):
+        dtype = np.dtype(leaf.dtype)
+        size = math.prod(leaf.shape) * dtype.itemsize
+        if at + size > len(content):
+            raise CheckpointError(f"{path}: must hold {at + size} bytes of arrays, got {len(content)}")
+        leaves.append(jnp.asarray(np.frombuffer(content[at : at + size], dtype).reshape(leaf.shape)))
+        at += size
+    found = jax.tree.unflatten(jax.tree.structure(plain), leaves)
+    return jax.tree.map(_typed, found, like)
+
+
+def _typed(leaf: Any, like: Any) -> Any:
+    """Keys of any kind as keys again."""
+    if not _is_key(like):
+        return leaf
+    return jax.random.wrap_key_data(leaf, impl=like.dtype._impl)
 
 
 def in_segments(
@@ -85,13 +98,25 @@ def in_segments(
         checks.refuse(
             "run", "a function of resumable runs", "one without state", "simulate(…, resumable=True)"
         )
+    # What the run is made of, as far as it says: the start, and the dynamics where it is not traced.
+    start = b"".join(
+        np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(_plain(eqx.filter(begun, eqx.is_array)))
+    )
+    origin = {"dynamics": begun.provenance.get("dynamics"), "start": checksum(start)}
     whole = begun
     if path is not None and Path(path).exists():
         header, _ = _opened(Path(path))
         known = header["about"]
-        if known.get("run") != said or known.get("every") != every:
+        if known.get("run") != said or known.get("every") != every or not isinstance(known.get("done"), int):
             raise CheckpointError(f"{path}: is of another run: {known}; choose another path or remove it")
-        done = int(known["done"])
+        for name, now in origin.items():
+            if now is not None and known.get(name) not in (now, None):
+                raise CheckpointError(
+                    f"{path}: is of a run of another {name}; choose another path or remove it"
+                )
+        done = known["done"]
+        if done * every > steps:
+            raise CheckpointError(f"{path}: holds {done * every} steps, more than the {steps} asked for")
         whole = load(path, _lengthened(begun, header["leaves"]))
     todo = range(done, steps // every)
     if progress:
@@ -102,7 +127,7 @@ def in_segments(
         last = run(_ended(whole), every)
         whole = _joined(whole, last)
         if path is not None:
-            save(path, whole, run=said, every=every, done=done + 1)
+            save(path, whole, run=said, every=every, done=done + 1, **origin)
     return whole
 
 
@@ -163,17 +188,25 @@ def _words(leaf) -> str:
 
 def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
-        line, _, content = path.read_bytes().partition(b"\n")
+        seal, _, rest = path.read_bytes().partition(b"\n")
     except OSError as fault:
         raise CheckpointError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    line, _, content = rest.partition(b"\n")
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version")
-    if len(content) != header["bytes"]:
-        raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {header['bytes']}")
-    if checksum(content) != header["sha256"]:
+    size = header.get("bytes")
+    if isinstance(size, int) and len(content) < size:
+        raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {size}")
+    if checksum(rest).encode() != seal:
         raise CheckpointError(f"{path}: has been altered: its checksum is wrong")
+    if (
+        size != len(content)
+        or not isinstance(header.get("leaves"), list)
+        or not isinstance(header.get("about"), dict)
+    ):
+        raise CheckpointError(f"{path}: is not a checkpoint of this version: its header lacks something")
     return header, content

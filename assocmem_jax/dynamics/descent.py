@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ from ..models import AbstractModel, AbstractReducedSystem
 from ..tasks import AbstractTask
 from ..tasks.batches import mean_loss
 from .base import AbstractSteps, needs_key
+from .optimizers import RATE, Clock, nonlinear, remembers, transformation, updated
 
 # Beyond this many plain float32 updates, rounding biases the path by more than 1e-3.
 FLOAT32_UPDATES = 100_000
@@ -43,10 +44,10 @@ class Descent(AbstractSteps):
       ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
       optimizer sees zeros there (momentum starts from rest; Adam's bias correction counts on).
 
-    The clock: for optimizers linear in the gradients, ``times`` adds up the displacement per unit gradient:
-    learning rate × step for SGD (Σ η_s for a schedule), the time of the flow; momentum β ends at the
-    flow-limit rate η/(1−β) a step. For all others (Adam, sign descent, Muon) it is Σ η_s, the rate given or
-    read off the transformation. Where none is known, steps are counted.
+    The clock: ``times`` is Σ η_s, the sum of the learning rates so far, for every optimizer: the rate given,
+    or what the transformation says of it (schedules, line searches, plateaus, hyper-parameters in its
+    state). For SGD that is the time of the flow; momentum β goes 1/(1−β) times as far. Where no rate is
+    said, steps are counted: ``trajectory.clock`` says which.
     """
 
     optimizer: optax.GradientTransformation | Callable = eqx.field(static=True)
@@ -59,6 +60,7 @@ class Descent(AbstractSteps):
     devices: int = eqx.field(static=True)
     hyper: dict[str, Float[Array, "..."]]
     settings: tuple[tuple[str, Any], ...] = eqx.field(static=True)
+    unit: str = eqx.field(static=True)
     goes_on: ClassVar[bool] = True
 
     def __init__(
@@ -74,27 +76,27 @@ class Descent(AbstractSteps):
         devices: int = 1,
         **hyper: Any,
     ):
-        transformation = isinstance(optimizer, optax.GradientTransformation)
-        if not transformation and not callable(optimizer):
+        ready = isinstance(optimizer, optax.GradientTransformation | optax.MultiSteps)
+        if not ready and not callable(optimizer):
             checks.refuse(
                 "optimizer",
                 "an optax transformation, or a function of learning_rate",
                 repr(optimizer),
                 "for example optax.sgd(0.1)",
             )
-        if transformation and learning_rate is not None:
+        if ready and learning_rate is not None:
             checks.refuse(
                 "learning_rate",
                 "None with a ready optimizer",
                 learning_rate,
                 "pass Descent(optax.sgd, steps, learning_rate=…)",
             )
-        if not transformation and learning_rate is None:
+        if not ready and learning_rate is None:
             checks.refuse("learning_rate", "given when optimizer is a function of it", None)
         if learning_rate is not None:
+            (learning_rate,) = checks.floats(learning_rate=learning_rate)
             checks.positive("learning_rate", learning_rate)
-            (learning_rate,) = checks.floats(learning_rate)
-        self.hyper, self.settings = _sorted(optimizer, transformation, learning_rate, hyper)
+        self.hyper, self.settings = _sorted(optimizer, ready, hyper)
         self.optimizer = optimizer
         self.steps = checks.count("steps", steps, 0)
         if learning_rate is not None and learning_rate.shape not in ((), (self.steps,)):
@@ -112,7 +114,8 @@ class Descent(AbstractSteps):
         if self.batch_size is not None and self.batch_size % self.devices:
             checks.refuse("batch_size", f"a multiple of devices = {devices}", batch_size)
         self.learning_rate = learning_rate
-        self.compensated = compensated
+        self.unit = RATE if learning_rate is not None else Clock(transformation(optimizer)).unit
+        self.compensated = checks.truth("compensated", compensated, (None,))
         for place, pair in enumerate(thaw):
             if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
                 checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))
@@ -121,14 +124,14 @@ class Descent(AbstractSteps):
         self.thaw = tuple((where, jnp.asarray(step, jnp.int32)) for where, step in thaw)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
-        """The optax transformation."""
+        """The optax transformation, at its rates and other numbers."""
         optimizer: Any = self.optimizer
         rates, options = self.learning_rate, self.hyper | dict(self.settings)
         if rates is not None and rates.ndim:
             optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)], **options)
         elif rates is not None:
             optimizer = optimizer(rates, **options)
-        return optax.with_extra_args_support(optimizer)
+        return transformation(optimizer)
 
     def prepare(
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
@@ -168,7 +171,7 @@ class Descent(AbstractSteps):
                     "compensated", "off for a reduced system", True, "use float64, or the weights themselves"
                 )
         kept = jax.tree.map(lambda leaf: leaf is not None, params, is_leaf=lambda leaf: leaf is None)
-        tick, clock = _clock(optimizer, self.learning_rate, dtype)
+        clock = Clock(optimizer, self.learning_rate)
         held = jax.tree.map(lambda _: 0, params)
         for where, until in self.thaw:
             held = eqx.tree_at(where, held, replace_fn=lambda _, until=until: until)
@@ -179,15 +182,14 @@ class Descent(AbstractSteps):
             return jax.tree.map(lambda leaf, until: jnp.where(step >= until, leaf, 0), tree, held)
 
         def advance(params, inner, step, time):
-            state, carry, clock = inner
+            state, carry, late = inner
             value, gradient = jax.value_and_grad(losses)(params, step)
             gradient = released(gradient, step)
             if reduced is None:
                 gradient = combine(params).tangent(task, gradient)
-            extra = {"value": value, "grad": gradient, "value_fn": lambda p: losses(p, step)}
             # Where nothing may move yet there is nothing to decay either: momentum starts from rest.
             seen = released(params, step)
-            updates, state = optimizer.update(cast(Any, gradient), state, seen, **extra)
+            updates, state = updated(optimizer, gradient, state, seen, lambda p: losses(p, step), value)
             updates = released(updates, step)
             if reduced is not None:
                 here: Any = combine(params)
@@ -196,14 +198,15 @@ class Descent(AbstractSteps):
                 params, carry = _kahan(params, updates, carry)
             else:
                 params = optax.apply_updates(params, updates)
-            elapsed, clock = tick(clock)
-            return params, (state, carry, clock), time + elapsed
+            # Compensated, so that a float32 clock does not stop at 2²⁴.
+            time, late = _kahan_add(time, clock.tick(step, state, dtype), late)
+            return params, (state, carry, late), time
 
         carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
-        return advance, params, (optimizer.init(params), carry, clock)
+        return advance, params, (optimizer.init(params), carry, jnp.zeros((), dtype))
 
 
-def _sorted(optimizer: Any, ready: bool, rate: Any, hyper: dict[str, Any]) -> tuple[dict, tuple]:
+def _sorted(optimizer: Any, ready: bool, hyper: dict[str, Any]) -> tuple[dict, tuple]:
     """(data, fixed) of the keywords of an optimizer, refused in one line where it takes no such keyword."""
     if ready and hyper:
         checks.refuse(
@@ -224,117 +227,26 @@ def _sorted(optimizer: Any, ready: bool, rate: Any, hyper: dict[str, Any]) -> tu
             checks.refuse(name, f"one of the keywords of {named} ({', '.join(known)})", "another")
         if isinstance(value, float | np.floating | np.ndarray | jax.Array):
             checks.finite(name, value)
-            (data[name],) = checks.floats(value)
+            (data[name],) = checks.floats(**{name: value})
         else:
             fixed.append((name, value))
     return data, tuple(fixed)
 
 
-def _kahan(params, updates, carry):
-    def add(p, u, c):
-        y = u.astype(p.dtype) - c
-        total = p + y
-        return total, (total - p) - y
+def _kahan_add(total, term, lost):
+    """(total + term, what rounding took from it), given what it took before."""
+    term = term.astype(total.dtype) - lost
+    grown = total + term
+    return grown, (grown - total) - term
 
-    pairs = jax.tree.map(add, params, updates, carry)
+
+def _kahan(params, updates, carry):
+    pairs = jax.tree.map(_kahan_add, params, updates, carry)
     leaf = lambda x: isinstance(x, tuple)  # noqa: E731
     return (
         jax.tree.map(lambda x: x[0], pairs, is_leaf=leaf),
         jax.tree.map(lambda x: x[1], pairs, is_leaf=leaf),
     )
-
-
-def _clock(optimizer, rates, dtype):
-    """(tick, state): what a step adds to the clock.
-
-    For optimizers linear in the gradients, minus the update of a lone parameter at 0 under a gradient of 1.
-    Others (Adam, sign descent, Muon) are scale-free, and a unit gradient would show their transients: there
-    it is the learning rate, given or read off the transformation. Where neither is known, one.
-    """
-    zero, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
-    known = _rate(optimizer) if rates is None else (lambda step: rates[step] if rates.ndim else rates)
-
-    def rate(step) -> Array:
-        return unit if known is None else jnp.asarray(known(step), dtype)
-
-    def displaced(state):
-        extra = {"value": zero, "grad": unit, "value_fn": lambda p: p}
-        update, state = optimizer.update(unit, state, zero, **extra)
-        return -update.astype(dtype), state
-
-    try:
-        state = optimizer.init(zero)
-        jax.eval_shape(displaced, state)
-        bent = _nonlinear(optimizer, dtype)
-    except Exception:  # no optimizer of a lone parameter
-        step = jnp.zeros((), jnp.int32)
-        return lambda step: (rate(step), step + 1), step
-
-    def tick(state):
-        step, inner = state
-        moved, inner = displaced(inner)
-        if known is not None:
-            moved = jnp.where(bent, rate(step), moved)
-        return moved, (step + 1, inner)
-
-    return tick, (jnp.zeros((), jnp.int32), state)
-
-
-def _rate(optimizer) -> Callable | None:
-    """The learning rate of a ready transformation as a function of the step, if it says one and only one.
-
-    Optax keeps it in the closures of ``scale`` and ``scale_by_schedule``, the last stages of its optimizers.
-    """
-    found: list[Any] = []
-    seen: list[Callable] = []
-
-    def walk(value: Any) -> None:
-        if isinstance(value, tuple | list):
-            for part in value:
-                walk(part)
-        elif isinstance(value, dict):
-            for part in value.values():
-                walk(part)
-        elif inspect.isfunction(value) and not any(value is known for known in seen):
-            seen.append(value)
-            held = inspect.getclosurevars(value).nonlocals
-            if "step_size" in held:
-                found.append(held["step_size"])
-            elif "step_size_fn" in held:
-                found.append(held["step_size_fn"])
-            else:
-                walk(held)
-
-    walk((optimizer.init, optimizer.update))
-    if not found or (any(callable(f) for f in found) and len(found) > 1):
-        return None
-    first: Any = found[0]
-    if callable(first):
-        schedule: Any = first
-        return lambda step: -schedule(step)
-    if not all(checks.concrete(f) and np.ndim(f) == 0 and float(f) == float(first) for f in found):
-        return None
-    return lambda step: -first
-
-
-def _nonlinear(optimizer, dtype):
-    """Whether the updates are no linear function of the gradients: tried on three of them."""
-    rng = np.random.default_rng(0)
-    with jax.ensure_compile_time_eval():  # inside jit, but nothing here need be traced
-        a, b = (jnp.asarray(rng.normal(size=(3, 4)), dtype) for _ in range(2))
-        together, apart = _probe(optimizer, a + 3 * b), _probe(optimizer, a) + 3 * _probe(optimizer, b)
-        tolerance = 1e3 * jnp.finfo(dtype).eps * (1e-300 + jnp.max(jnp.abs(apart)))
-        return jnp.max(jnp.abs(together - apart)) > tolerance
-
-
-def _probe(optimizer, flat):
-    """Updates of a lone vector parameter at 0 under a sequence of gradients."""
-    state, found = optimizer.init(flat[0] * 0), []
-    for g in flat:
-        extra = {"value": 0.0, "grad": g, "value_fn": lambda p: jnp.sum(p)}
-        update, state = optimizer.update(g, state, flat[0] * 0, **extra)
-        found.append(update)
-    return jnp.stack(found)
 
 
 def _refuse(params, fault, message):
@@ -347,10 +259,9 @@ def _refuse(params, fault, message):
 
 def _refuse_nonlinear(optimizer, params):
     """Scores follow W only under optimizers linear in the gradients: try it on three of them."""
-    nonlinear = _nonlinear(optimizer, jnp.result_type(*jax.tree.leaves(params)))
     return _refuse(
         params,
-        nonlinear,
+        nonlinear(optimizer, jnp.result_type(*jax.tree.leaves(params))),
         "optimizer must be linear in the gradients for a system of scores or margins (SGD, momentum, "
         "schedules, weight decay), got one that is not (Adam and sign descent act on the entries of "
         "W, which scores do not determine); use LinearMemory",
@@ -359,16 +270,9 @@ def _refuse_nonlinear(optimizer, params):
 
 def _refuse_memory(optimizer, params):
     """Scalar products of weights close under −η∇L alone: an update may not depend on earlier gradients."""
-    rng = np.random.default_rng(0)
-    dtype = jnp.result_type(*jax.tree.leaves(params))
-    with jax.ensure_compile_time_eval():
-        a, b, last = (jnp.asarray(rng.normal(size=4), dtype) for _ in range(3))
-        one, other = (_probe(optimizer, jnp.stack([first, last]))[1] for first in (a, b))
-        twice = _probe(optimizer, jnp.stack([a, 2 * last]))[1]
-        remembers = jnp.any(one != other) | (jnp.max(jnp.abs(twice - 2 * one)) > 1e-6 * jnp.max(jnp.abs(one)))
     return _refuse(
         params,
-        remembers,
+        remembers(optimizer, jnp.result_type(*jax.tree.leaves(params))),
         "optimizer must be plain gradient descent (optax.sgd of a rate or a schedule) for a reduced system, "
         "got one with a memory (scalar products of weights do not determine it); use CooccurrenceTransformer",
     )

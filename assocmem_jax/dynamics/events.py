@@ -27,6 +27,8 @@ class Until(eqx.Module):
     hold: int | None = eqx.field(static=True, default=1)
 
     def __check_init__(self):
+        if not callable(self.condition):
+            checks.refuse("condition", "a function (task, model) -> number", checks.short(self.condition))
         if self.hold is not None:
             checks.count("hold", self.hold, 1, "hold=None never stops")
 
@@ -37,6 +39,8 @@ class _MarginAbove(eqx.Module):
 
     def __call__(self, task, model):
         margins = quality.margins(task, model)
+        if self.token is not None and self.token >= margins.shape[0]:
+            checks.refuse("token", f"one of the {margins.shape[0]} tokens", self.token)
         return (jnp.min(margins) if self.token is None else margins[self.token]) - self.level
 
 
@@ -49,18 +53,26 @@ class _LossBelow(eqx.Module):
 
 def perfect_accuracy(hold: int | None = 1) -> Until:
     """All margins positive: zero error. For co-occurrence, the end of Phase 1: all training samples right."""
-    return Until(_MarginAbove(checks.floats(0.0)[0], None), hold)
+    return Until(_MarginAbove(jnp.zeros(()), None), hold)
 
 
 def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) -> Until:
     """The smallest margin (22), or that of one token, above a level."""
-    checks.finite("level", level)
+    level = _level(level)
     if token is not None:
         checks.count("token", token, 0)
-    return Until(_MarginAbove(checks.floats(level)[0], token), hold)
+    return Until(_MarginAbove(level, token), hold)
 
 
 def loss_below(level: Scalar, hold: int | None = 1) -> Until:
     """Population loss below a level, in nats."""
     checks.positive("level", level)
-    return Until(_LossBelow(checks.floats(level)[0]), hold)
+    return Until(_LossBelow(_level(level)), hold)
+
+
+def _level(level: Scalar) -> Array:
+    """One finite number."""
+    (level,) = checks.floats(level=level)
+    checks.shaped("level", level, "one number", 0)
+    checks.finite("level", level)
+    return level

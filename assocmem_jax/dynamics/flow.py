@@ -68,19 +68,22 @@ class GradientFlow(AbstractDynamics):
         max_steps: int = 65_536,
         adjoint: diffrax.AbstractAdjoint | None = None,
     ):
+        (self.t1,) = checks.floats(t1=t1)
+        checks.shaped("t1", self.t1, "one number", 0)
         checks.positive("t1", t1, "the flow starts at t = 0")
-        (self.t1,) = checks.floats(t1)
         for name, value in (("rtol", rtol), ("atol", atol), ("step", step)):
             if value is not None:
+                checks.shaped(name, jnp.asarray(checks.array(name, value)), "one number", 0)
                 checks.positive(name, value)
         if step is not None and (rtol is not None or atol is not None):
             checks.refuse("step", "None where rtol or atol is given", step, "a fixed step has no tolerance")
         if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
             checks.refuse("solver", "a diffrax solver", repr(solver), "for example diffrax.Tsit5()")
         self.rtol, self.atol = rtol, atol
-        self.step = None if step is None else checks.floats(step)[0]
+        self.step = None if step is None else checks.floats(step=step)[0]
         self.solver = diffrax.Dopri8() if solver is None else solver
-        self.log_time, self.stiff = bool(log_time), stiff
+        self.log_time = checks.truth("log_time", log_time)
+        self.stiff = checks.truth("stiff", stiff, (None,))
         self.max_steps = checks.count("max_steps", max_steps)
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
 
@@ -117,6 +120,11 @@ class GradientFlow(AbstractDynamics):
             checks.refuse("until.hold", "1 or None for a flow", request.until.hold)
         if request.resumable or request.resume is not None:
             checks.refuse("resume", "for a Descent only", "a GradientFlow")
+        # Gradients are of size 1/t: beyond, they underflow.
+        longest = 1e-8 / float(jnp.finfo(task.dtype).tiny)
+        checks.within(
+            "t1", self.t1, 0, longest, f"in {jnp.dtype(task.dtype).name} gradients underflow beyond"
+        )
         times = flow_times(self, request.at, task.dtype)
         trained, frozen = trained_part(model, request.trainable)
         asked = request._replace(at=None, trainable=None)
@@ -187,16 +195,17 @@ def integrate(
     # Rounding must not put a requested time past the horizon.
     grid = jnp.minimum(flow.clock(times), end)
 
-    def field(s, params, args):
+    def field(s, params, project):
         gradient = combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
+        gradient = gradient if project is None else project(gradient)
         speed = -(1 + flow.time(s)) if flow.log_time else -1.0
         return jax.tree.map(lambda g: speed * g, gradient)
 
     event = None
     if until is not None and until[0].hold is not None:
-        condition = until[1]
+        condition, fine = until[1], 4 * float(jnp.finfo(dtype).eps)
         event = diffrax.Event(
-            lambda t, y, args, **_: condition(y), optx.Bisection(rtol=1e-14, atol=1e-14), direction=True
+            lambda t, y, args, **_: condition(y), optx.Bisection(rtol=fine, atol=fine), direction=True
         )
     if flow.step is None:
         rtol, atol = flow.tolerances(dtype)
@@ -208,7 +217,7 @@ def integrate(
     else:
         adaptive = careful = diffrax.ConstantStepSize()
 
-    def solve(solver, controller, s0, params, grid, max_steps):
+    def solve(solver, controller, s0, params, grid, max_steps, project=None):
         save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)), diffrax.SubSaveAt(t1=True)]
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
@@ -217,6 +226,7 @@ def integrate(
             end,
             flow.step,
             params,
+            args=project,
             saveat=diffrax.SaveAt(subs=save),
             stepsize_controller=controller,
             max_steps=max_steps,
@@ -239,7 +249,8 @@ def integrate(
         s0 = jnp.where(unfinished, first.clock, end)
         late = jnp.maximum(grid, s0)
         clipped = diffrax.ClipStepSizeController(careful, step_ts=late)
-        second = solve(ExtrapolatedEuler(), clipped, s0, first.params, late, flow.max_steps - budget)
+        reach = combine(params).reachable(task)
+        second = solve(ExtrapolatedEuler(), clipped, s0, first.params, late, flow.max_steps - budget, reach)
         before = grid <= first.clock
         pick = lambda a, b: jnp.where(_rows(before | ~unfinished, a), a, b)  # noqa: E731
         choose = lambda a, b: jnp.where(unfinished, b, a)  # noqa: E731
@@ -276,7 +287,7 @@ def flow_times(flow: GradientFlow, at, dtype) -> Array:
     """Times to observe at: those given, with 0 and t1 included, or the default grid."""
     if at is None:
         return flow.default_times(dtype)
-    (at,) = checks.floats(at)
+    (at,) = checks.floats(at=at)
     if at.ndim != 1:
         checks.refuse("at", "a vector of times", f"shape {at.shape}")
     if checks.concrete(at, flow.t1):

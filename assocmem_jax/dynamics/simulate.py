@@ -2,13 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .. import checks
@@ -26,7 +27,7 @@ def simulate(
     model: AbstractModel,
     dynamics: AbstractDynamics,
     *,
-    observe: Mapping[str, Callable] | None = None,
+    observe: Mapping[str, Callable] | Iterable[Callable] | None = None,
     every: int | None = None,
     at: Any = None,
     until: Until | None = None,
@@ -40,8 +41,9 @@ def simulate(
     """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
 
     - ``dynamics``: a ``GradientFlow``, ``Descent``, ``StochasticFlow``, or an ``AbstractDynamics`` of yours.
-    - ``observe``: name → function ``(task, model) -> array``; the loss unless given, and the error where
-      answers are right or wrong. Weights are kept only if asked for: ``dict(W=am.memory.weights)``.
+    - ``observe``: name → function ``(task, model) -> array``, or a list of functions that have names; the
+      loss unless given, and the error where answers are right or wrong. Weights are kept only if asked for:
+      ``dict(W=am.memory.weights)``.
     - ``every`` (steps, for descent and stochastic flow) or ``at`` (steps; times for a flow): when to
       observe. The initial and the final state are always included. Even spacing is differentiable
       in reverse mode; uneven steps in forward mode only.
@@ -62,12 +64,16 @@ def simulate(
     (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
     """
     if not isinstance(dynamics, AbstractDynamics):
-        checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", repr(dynamics))
+        checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", checks.short(dynamics))
+    _check_kinds(task, model)
+    checks.truth("throw", throw)
     request = Request(
-        _observables(task, observe), every, at, until, key, trainable, _meter(progress), resumable, resume
-    )
+        _observables(task, observe), every, at, until, key, trainable, _meter(progress),
+        checks.truth("resumable", resumable), resume,
+    )  # fmt: skip
     _check(request)
     _check_fit(task, model)
+    _check_held(dynamics, task.dtype)
     began = time.perf_counter()
     result = dynamics.run(task, model, request)
     if not checks.concrete(result):
@@ -84,9 +90,58 @@ def simulate(
     return result
 
 
-def _observables(task: AbstractTask, observe: Mapping[str, Callable] | None) -> dict[str, Callable]:
-    if observe is not None:
+def _check_kinds(task: Any, model: Any) -> None:
+    if isinstance(task, AbstractModel) and isinstance(model, AbstractTask):
+        checks.refuse("task and model", "given in this order", "the model first", "simulate(task, model, …)")
+    if not isinstance(task, AbstractTask):
+        checks.refuse("task", "a task, such as an AssociationTask", checks.short(task))
+    if not isinstance(model, AbstractModel):
+        checks.refuse("model", "a model, such as a LinearMemory", checks.short(model))
+
+
+def _check_held(dynamics: AbstractDynamics, dtype: Any) -> None:
+    """Numbers of a dynamics are used at the precision of the task: a rate of 1e40 is infinite in float32."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(dynamics)[0]:
+        if isinstance(leaf, float | np.ndarray | jax.Array) and checks.concrete(leaf) and _is_float(leaf):
+            known = np.asarray(leaf)
+            with np.errstate(over="ignore", under="ignore"):
+                held = known.astype(dtype)
+            if (np.isfinite(known) != np.isfinite(held)).any() or (
+                known.ndim == 0 and (known != 0) & (held == 0)
+            ):
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                checks.refuse(
+                    name, f"a number that {jnp.dtype(dtype).name} can hold", known, "as the task has it"
+                )
+
+
+def _is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _observables(
+    task: AbstractTask, observe: Mapping[str, Callable] | Iterable[Callable] | None
+) -> dict[str, Callable]:
+    if callable(observe):
+        observe = [observe]
+    if isinstance(observe, Mapping):
+        for name in observe:
+            if not isinstance(name, str) or not name:
+                checks.refuse(
+                    "observe", "a mapping from names to functions", f"the name {checks.short(name)}"
+                )
         return dict(observe)
+    if observe is not None:
+        if isinstance(observe, str) or not isinstance(observe, Iterable):
+            checks.refuse("observe", "name → function, or a list of functions", checks.short(observe))
+        functions = list(observe)
+        named = {getattr(f, "__name__", ""): f for f in functions}
+        if "" in named or "<lambda>" in named or len(named) < len(functions):
+            checks.refuse(
+                "observe", "name → function where functions have no names of their own",
+                checks.short(functions), "observe={'loss': am.loss}",
+            )  # fmt: skip
+        return named
     right_or_wrong = isinstance(task, AbstractClassificationTask)
     return {"loss": quality.loss} | ({"error": quality.error} if right_or_wrong else {})
 
@@ -94,16 +149,23 @@ def _observables(task: AbstractTask, observe: Mapping[str, Callable] | None) -> 
 def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
     if isinstance(progress, bool):
         return diffrax.TqdmProgressMeter(refresh_steps=1) if progress else diffrax.NoProgressMeter()
+    if not isinstance(progress, diffrax.AbstractProgressMeter):
+        checks.refuse("progress", "True, False or a diffrax progress meter", checks.short(progress))
     return progress
 
 
 def _check(request: Request) -> None:
     for name, function in request.observe.items():
         if not callable(function):
-            checks.refuse(f"observe[{name!r}]", "a function (task, model) -> array", repr(function))
+            checks.refuse(f"observe[{name!r}]", "a function (task, model) -> array", checks.short(function))
+    if request.trainable is not None and not callable(request.trainable):
+        wanted = "a function of the model, such as lambda m: m.weight"
+        checks.refuse("trainable", wanted, checks.short(request.trainable))
+    if request.resume is not None and not isinstance(request.resume, Trajectory):
+        checks.refuse("resume", "a Trajectory", checks.short(request.resume))
     until, key = request.until, request.key
     if until is not None and not isinstance(until, Until):
-        checks.refuse("until", "an Until", repr(until), "for example am.perfect_accuracy()")
+        checks.refuse("until", "an Until", checks.short(until), "for example am.perfect_accuracy()")
     if key is not None and not (
         isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     ):

@@ -73,11 +73,16 @@ class SimulationError(RuntimeError):
         super().__init__(message)
         self.trajectory = trajectory
 
+    def __reduce__(self):
+        """As workers send it: with its trajectory."""
+        return type(self), (str(self), self.trajectory)
+
 
 class Trajectory(eqx.Module):
     """A run. Leading axis of ``times``, ``steps`` and every observable: when, initial state first.
 
-    - ``times``: the clock shared by descent (Σ learning rates; see ``Descent``) and flow.
+    - ``times``: the clock shared by descent (Σ learning rates; see ``Descent``) and flow. ``clock``: its
+      unit, "learning rate × step", or "steps" for an optimizer that says no rate.
     - ``steps``: update steps made so far (descent, stochastic flow); for a flow, −1.
     - ``observed``: name → array, as asked for.
     - ``model``: the final model.
@@ -107,6 +112,7 @@ class Trajectory(eqx.Module):
     state: Any = None
     provenance: Provenance = eqx.field(static=True, default_factory=Provenance)
     labels: tuple[tuple[str, tuple[str, ...], str], ...] = eqx.field(static=True, default=())
+    clock: str = eqx.field(static=True, default="learning rate × step")
 
     def __repr__(self):
         lines = [f"Trajectory  {self.nbytes / 1e6:.3g} MB"]
@@ -141,15 +147,22 @@ class Trajectory(eqx.Module):
                 f"a batch {self.times.shape[:-1]}",
                 "index it first: jax.tree.map(lambda a: a[i], trajectory)",
             )
-        data, known = {}, {name: (axes, units) for name, axes, units in self.labels}
+        data: dict[str, Any] = {}
+        sizes: dict[str, int] = {"time": -1, "step": -1}
+        known = {name: (axes, units) for name, axes, units in self.labels}
         for name, value in self.observed.items():
             value = np.asarray(value)
             axes, units = known.get(name, ((), "1"))
             if len(axes) != value.ndim - 1:
                 axes = tuple(f"{name}_{i}" for i in range(value.ndim - 1))
+            # Two observables may name an axis alike and differ in length: the second has its own.
+            axes = tuple(
+                axis if sizes.setdefault(axis, size) == size else f"{name}_{axis}"
+                for axis, size in zip(axes, value.shape[1:])
+            )
             data[name] = (("time", *axes), value, {"units": units})
         coords = {
-            "time": ("time", np.asarray(self.times), {"units": "learning rate × step"}),
+            "time": ("time", np.asarray(self.times), {"units": self.clock}),
             "step": ("time", np.asarray(self.steps)),
         }
         attrs = {

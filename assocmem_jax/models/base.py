@@ -1,6 +1,7 @@
 """What a dynamics needs to know of a model."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -38,6 +39,14 @@ class AbstractModel(eqx.Module):
         ``gradient`` is ∂L/∂(coordinates), shaped as the model with ``None`` on frozen leaves. For
         weights it is returned as it is; for scores it is multiplied by the tangent kernel.
         """
+
+    def reachable(self, task: Any) -> Callable[[Any], Any]:
+        """The projection of a velocity onto the directions that a gradient can have.
+
+        Rounding in the others is never undone, and in log time it grows like t: at a finite minimiser the
+        flow would stall on it. Unless a model says more, all directions.
+        """
+        return lambda velocity: velocity
 
     @abstractmethod
     def noise(self, task: Any, key: PRNGKeyArray) -> Any:

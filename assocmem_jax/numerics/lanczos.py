@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .. import checks
+from .edges import norm
 
 
 class Top(NamedTuple):
@@ -43,6 +44,7 @@ def lanczos_top(
     cannot be seen by any Krylov method.
     """
     size = checks.count("size", size)
+    given = matvec
     eps = float(jnp.finfo(dtype).eps)
     rtol = (1e-12 if eps < 1e-10 else 1e-5) if rtol is None else rtol
     m = min(size, checks.count("basis_size", basis_size, 4))
@@ -110,6 +112,10 @@ def lanczos_top(
         return jax.lax.while_loop(lambda s: unfinished(s) & (s[1] < m), step, (*state, *rest))
 
     first = jr.normal(jr.fold_in(key, 0), (size,), dtype)
+    # Squares of the operator are taken: it is brought to the size of one, whatever its scale.
+    grown = jnp.max(jnp.abs(given(first / norm(first))))
+    unit = jnp.where((grown > 0) & jnp.isfinite(grown), grown, 1)
+    matvec = lambda v: given(v) / unit  # noqa: E731
     no = jnp.asarray(False)
     state = (
         jnp.asarray(0), jnp.asarray(0), first / jnp.linalg.norm(first), jnp.zeros((m, size), dtype),
@@ -120,4 +126,4 @@ def lanczos_top(
     v = v / jnp.linalg.norm(v)
     av = matvec(v)
     value = jnp.dot(v, av)
-    return Top(value, v, jnp.linalg.norm(av - value * v), done)
+    return Top(unit * value, v, unit * jnp.linalg.norm(av - value * v), done)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import optax
 from jaxtyping import Array, Float
 
 from ..models import AbstractModel
+from ..numerics.edges import tree_norm
 from ..tasks import AbstractTask
 
 
@@ -26,4 +26,4 @@ def gradient(task: AbstractTask, model: AbstractModel) -> AbstractModel:
 
 def gradient_norm(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """‖∂L/∂(coordinates)‖ (Frobenius); for a memory, ‖∇L(W)‖."""
-    return optax.tree.norm(gradient(task, model))
+    return tree_norm(gradient(task, model))

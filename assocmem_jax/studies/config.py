@@ -27,7 +27,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read, override (``key.path=TOML value``) and validate a config. Raises ``ConfigError``."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as fault:
         raise ConfigError([f"{path}: cannot be read: {fault.strerror or fault}"]) from None
     except UnicodeDecodeError as fault:

@@ -42,11 +42,18 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
     The interval is the wider of two: errors taken as known (normal), and errors scaled by the scatter about
     the line (Student t with n − 2 degrees): points off the line by more than their errors widen it.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x, y = (np.asarray(checks.array(name, v), float) for name, v in (("x", x), ("y", y)))
+    checks.within("level", level, 0, 1, "the share of intervals that hold the slope")
+    if not 0 < level < 1:
+        checks.refuse("level", "between 0 and 1, both excluded", level)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 3:
         checks.refuse("x and y", "vectors of one length, at least 3", f"shapes {x.shape} and {y.shape}")
     if not ((x > 0).all() and (y > 0).all()):
         checks.refuse("x and y", "positive", "values that are not", "drop them: a power law has no zeros")
+    if len(np.unique(x)) < 2 + (len(x) > 3):
+        checks.refuse("x", "of at least three different values (two, of three points)", "fewer")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        checks.refuse("x and y", "finite", "values that are not")
     known = error is not None
     sigma = np.asarray(error, float) / y if known else np.ones_like(y)
     if sigma.shape != y.shape or not (np.isfinite(sigma).all() and (sigma > 0).all()):

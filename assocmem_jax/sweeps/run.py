@@ -235,6 +235,12 @@ def _work(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable |
 
 
 def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], progress: bool | None) -> None:
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        checks.refuse(
+            "executor", "a pool that starts its processes anew", "one that forks them, which hangs JAX",
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",
+        )  # fmt: skip
     payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
     left, last, idle = set(tasks), "", 0
     with _bar(plan, tasks, progress) as bar:

@@ -49,6 +49,7 @@ _OF_STATUS = {
     Status.NON_FINITE: Outcome.NON_FINITE,
 }
 # On CPU a tile's loop state should stay in the first-level cache (measured: benchmarks/bench_tiles.py).
+_RESERVED = {"time", "step", "seed", "commits", "plan", "zarr.json", "plan.json", "complete", "tries"}
 TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024
 GPU_TILE = 2**17  # a card wants at least 10⁵ lanes; not measured
@@ -157,6 +158,8 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     for constant in _constants(jaxpr):
         mixed.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
     variables = {name: found[name] for name in shapes}  # as jax sorts them
+    # Names, types and dims are part of what is computed: a program's results are found by them.
+    mixed.update(repr(sorted(variables.items())).encode())
     return Traced(jaxpr, variables, keyed, _loop_bytes(jaxpr.jaxpr), mixed.hexdigest())
 
 
@@ -188,7 +191,13 @@ def _named(result: Any) -> dict[str, Any]:
             checks.refuse(
                 "fn", "a function that returns real numbers", f"{value.dtype} in {name or 'its result'}"
             )
-        named[name.replace("/", "_") or "value"] = value
+        name = name.replace("/", "_") or "value"
+        if name in named or name in _RESERVED or not name.isprintable() or name.startswith("."):
+            checks.refuse(
+                "fn", "a function whose results have names of their own, none of the store's",
+                checks.short(name), "rename it",
+            )  # fmt: skip
+        named[name] = value
     if not named:
         checks.refuse("fn", "a function that returns at least one array", "none")
     return named
@@ -228,7 +237,8 @@ def _loop_bytes(jaxpr: Any) -> int:
         if eqn.primitive.name in ("while", "scan"):
             read = len(eqn.invars)
             if eqn.primitive.name == "scan":
-                read = eqn.params["num_consts"] + eqn.params["num_carry"]
+                # Where JAX names them differently, all that the loop reads: a smaller tile, no other result.
+                read = sum(eqn.params.get(name, read) for name in ("num_consts", "num_carry"))
             sizes = (getattr(v.aval, "size", 0) * v.aval.dtype.itemsize for v in eqn.invars[:read])
             most = max(most, sum(sizes))
         most = max([most, *map(_loop_bytes, _inner(eqn))])

@@ -36,18 +36,21 @@ def mean_loss(
     total = accumulated(part, model, jax.tree.map(cut, split), devices)
     if whole < share:
         total = total + accumulated(part, model, jax.tree.map(lambda a: a[:, None, whole:], split), devices)
-    return total / _weight(task, batch, total.dtype)
+    weight = _weight(task, batch, total.dtype)
+    # The mean over nothing is no number; it has no gradient.
+    return total / jnp.maximum(weight, 1) + jnp.where(weight > 0, 0.0, jnp.nan).astype(total.dtype)
 
 
 def _weight(task: Any, batch: Any, dtype: Any) -> Array:
     known = task.batch_weight(batch) if isinstance(task, Weighs) else jax.tree.leaves(batch)[0].shape[0]
-    return jnp.maximum(jnp.asarray(known, dtype), 1)
+    return jnp.asarray(known, dtype)
 
 
 def _weighted(task: Any, model: Any, batch: Any) -> Float[Array, ""]:
     """What a batch adds to the sum that the mean is of."""
     loss = task.sampled_loss(model, batch)
-    return loss * _weight(task, batch, loss.dtype)
+    weight = _weight(task, batch, loss.dtype)
+    return jnp.where(weight > 0, loss, 0) * weight
 
 
 @eqx.filter_custom_jvp

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..checks import Scalar
+from ..numerics.edges import gram_factor, norm, side
 
 
 def _sizes(n: int, d: int | None) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def orthonormal(key: PRNGKeyArray, n: int, d: int | None = None) -> Float[Array,
 def sphere(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
     """Rows uniform on the unit sphere of R^d."""
     rows = gaussian(key, n, d)
-    return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / norm(rows, axis=1, keepdims=True)
 
 
 def gaussian(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
@@ -49,59 +50,73 @@ def correlated_pair(alpha: Scalar) -> Float[Array, "2 2"]:
     """Two unit rows with ⟨e₁, e₂⟩ = α, GD (16), symmetric about the first axis.
 
     e₁, e₂ = (√((1+α)/2), ±√((1−α)/2)): then f₁ = e₁+e₂ and f₂ = e₁−e₂ of GD (18) lie along the
-    axes, and f₂ is the max-margin direction.
+    axes, and f₂ is the max-margin direction. What depends on ⟨e₁, e₂⟩ alone has the right one-sided
+    derivative at α = ±1 too.
     """
-    (alpha,) = checks.floats(alpha)
+    (alpha,) = checks.floats(alpha=alpha)
     checks.within("alpha", alpha, -1, 1, "alpha is the cosine of the two inputs")
-    along, across = jnp.sqrt((1 + alpha) / 2), jnp.sqrt((1 - alpha) / 2)
+    along, across = side((1 + alpha) / 2), side((1 - alpha) / 2)
     return jnp.stack([jnp.stack([along, across]), jnp.stack([along, -across])])
 
 
 def equicorrelated(n: int, alpha: Scalar, d: int | None = None) -> Float[Array, "n d"]:
     """Unit rows with every pairwise cosine α ∈ [−1/(n−1), 1] (−1/(n−1) is the simplex).
 
-    The symmetric square root of the Gram matrix (1−α)I + α11ᵀ, in closed form.
+    Cholesky's factor of the Gram matrix (1−α)I + α11ᵀ, in closed form: the identity at α = 0; e_j lies in
+    the span of the first j axes. What depends on inner products alone has the right one-sided derivative at
+    both ends.
     """
     n, d = _sizes(n, d)
-    (alpha,) = checks.floats(alpha)
+    (alpha,) = checks.floats(alpha=alpha)
     low = -1 / (n - 1) if n > 1 else -1.0
-    checks.within("alpha", alpha, low - 1e-15, 1, f"n = {n} unit vectors admit no other common cosine")
-    mean = jnp.full((n, n), 1 / n, alpha.dtype)
-    # jnp.maximum: at the simplex the second eigenvalue is zero up to rounding.
-    root = jnp.sqrt(1 - alpha) * (jnp.eye(n, dtype=alpha.dtype) - mean)
-    root = root + jnp.sqrt(jnp.maximum(1 + (n - 1) * alpha, 0)) * mean
+    slack = 2 * float(jnp.finfo(alpha.dtype).eps)  # −1/(n−1), as a float of this type, may lie below it
+    checks.within("alpha", alpha, low * (1 + slack), 1, f"n = {n} unit vectors admit no other common cosine")
+    # Pivots p_j² = (1−α)(1+jα)/(1+(j−1)α) and, below them, c_j = α(1−α)/((1+(j−1)α) p_j); j = 0 is (1, α).
+    apart, j = side(1 - alpha), jnp.arange(1, n)
+    spread = side(1 + jnp.append(0, j) * alpha)  # 0 in its last entry at the simplex
+    pivots = apart * spread[1:] / spread[:-1]
+    # Below the last pivot there is nothing.
+    below = apart * alpha / (spread[:-1] * jnp.where(j < n - 1, spread[1:], 1))
+    pivots, below = (
+        jnp.concatenate([first[None], rest]) for first, rest in ((alpha**0, pivots), (alpha, below))
+    )
+    rows = jnp.arange(n)[:, None]
+    root = jnp.where(rows > rows.T, below, jnp.where(rows == rows.T, pivots, 0))
     return jnp.pad(root, ((0, 0), (0, d - n)))
 
 
 def from_gram(gram: Float[Array | np.ndarray, "n n"], d: int | None = None) -> Float[Array, "n d"]:
-    """Rows E with E Eᵀ = gram, a symmetric positive semi-definite matrix; refuses any other."""
-    (gram,) = checks.floats(gram)
+    """Rows E with E Eᵀ = gram, a symmetric positive semi-definite matrix; refuses any other.
+
+    Cholesky's factor, largest pivot first: columns past the rank are zero. What depends on E Eᵀ alone has the
+    right one-sided derivative in ``gram``, whatever its rank, where d = n.
+    """
+    (gram,) = checks.floats(gram=gram)
     checks.shaped("gram", gram, "a square matrix", 2)
     n = gram.shape[0]
     if gram.shape != (n, n):
         checks.refuse("gram", "square", f"shape {tuple(gram.shape)}")
     checks.finite("gram", gram)
-    values, vectors = jnp.linalg.eigh((gram + gram.T) / 2)
     d = n if d is None else checks.count("d", d)
     if checks.concrete(gram):
-        slack = n * float(jnp.finfo(gram.dtype).eps) * max(float(jnp.abs(values).max()), 1e-300)
-        skew = float(jnp.abs(gram - gram.T).max())
+        known = np.asarray(gram, np.float64)
+        values = np.linalg.eigvalsh((known + known.T) / 2)
+        slack = 4 * n * float(jnp.finfo(gram.dtype).eps) * np.abs(values).max()
+        skew = np.abs(known - known.T).max()
         if skew > 4 * slack:
             checks.refuse("gram", "symmetric", f"|G − Gᵀ| up to {skew:.3g}")
-        if float(values[0]) < -4 * slack:
+        if values[0] < -slack:
             checks.refuse(
                 "gram",
                 "positive semi-definite",
-                f"eigenvalue {float(values[0]):.6g}",
+                f"eigenvalue {values[0]:.6g}",
                 "no vectors have these inner products",
             )
-        rank = int((values > 4 * slack).sum())
+        rank = int((values > slack).sum())
         if d < rank:
             checks.refuse("d", f"at least the rank {rank} of the Gram matrix", d)
-    # Largest first, so that the trailing columns are the ones that may be cut or padded.
-    # Zero eigenvalues: the double where keeps the derivative of sqrt finite.
-    kept = jnp.where(values > 0, values, 1)
-    rows = (vectors * jnp.where(values > 0, jnp.sqrt(kept), 0))[:, ::-1]
+    # The trailing columns are the ones that may be cut or padded.
+    rows = gram_factor((gram + gram.T) / 2)
     return rows[:, :d] if d <= n else jnp.pad(rows, ((0, 0), (0, d - n)))
 
 
@@ -116,6 +131,8 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     Under ``vmap`` XLA computes small products one by one on a CPU: at 4 × 4, seventy times the cost of
     the same sum written out, which is one loop over all lanes.
     """
+    if a.shape[1] != b.shape[0]:
+        checks.refuse("model", "of sizes that fit the task", f"a product of {a.shape} and {b.shape}")
     n, k, m = a.shape[0], *b.shape
     if k > 8 or n * m > 256:
         return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -55,7 +55,10 @@ def cross_entropy(
     """
     if jnp.issubdtype(targets.dtype, jnp.integer):
         return _surprisal(scores, is_label(scores, targets))
-    return jnp.sum(targets * jax.nn.softplus(_rivals(scores) - scores), axis=-1)
+    # A class that is impossible, of score −∞, has no surprisal: not 0 · ∞.
+    possible = scores > -jnp.inf
+    gap = jnp.where(possible, _rivals(scores) - jnp.where(possible, scores, 0), 0)
+    return jnp.sum(jnp.where(possible, targets * jax.nn.softplus(gap), 0), axis=-1)
 
 
 def score_gradient(

@@ -28,7 +28,7 @@ def run(dynamics=None, model=ZERO, **options):
 
 CALLS = [
     (task(p=jnp.array([0.5, jnp.nan])), "probabilities must be finite, got nan at index [1]"),
-    (task(p=jnp.array([0.5, 0.6])), "probabilities must be summing to one, got 1.1; divide by the sum"),
+    (task(p=jnp.array([0.5, 0.6])), "probabilities must be summing to one, got 1.1; divide by the sum: am.laws.normalized"),
     (task(p=jnp.array([1.5, -0.5])), "probabilities must be non-negative, got -0.5"),
     (task(p=jnp.eye(2)), "probabilities must be a vector p(x), one entry a token, got an array of shape (2, 2)"),
     (task(p=am.laws.uniform(3)), "inputs must be of 3 rows, one for each probability, got 2 rows"),
@@ -36,7 +36,7 @@ CALLS = [
     (task(y=jnp.array([-1, 0])), "targets must be labels from 0 to 1, got -1 at token 0"),
     (task(y=jnp.array([0.0, 1.0])), "targets must be whole numbers (or a matrix p(y|x)), got float64"),
     (task(y=jnp.arange(3)), "targets must be of shape (2,), or (2, 2) for p(y|x), got shape (3,)"),
-    (task(y=jnp.full((2, 2), 0.4)), "each row of targets must be summing to one, got 0.8; divide by the sum"),
+    (task(y=jnp.full((2, 2), 0.4)), "each row of targets must be summing to one, got 0.8; divide by the sum: am.laws.normalized"),
     (task(y=jnp.ones((2, 3)) / 3), "targets must be p(y|x) of shape (2, 2), got shape (2, 3)"),
     (task(e=EYE.at[0, 1].set(jnp.inf)), "inputs must be finite, got inf at index [0, 1]"),
     (task(e=jnp.ones(2)), "inputs must be a matrix, one row a token, got an array of shape (2,)"),

@@ -10,7 +10,6 @@ import pytest
 import assocmem_jax as am
 import helpers
 from assocmem_jax import theory
-from assocmem_jax.dynamics.descent import _clock
 
 CONFIGS, STEPS = 25, 1000
 WATCH = {"margins": am.margins, "loss": am.loss}
@@ -106,23 +105,6 @@ def test_descent_tends_to_the_flow_at_first_order():
     measured, fit = helpers.slope(1 / counts, errors)
     assert measured == pytest.approx(1, abs=0.05)
     assert fit > 0.999
-
-
-def test_clock():
-    """Schedules add up; momentum ends at its flow-limit rate; Adam counts its rate."""
-    task = am.two_tokens(0.5, 0.75)
-    memory = am.LinearMemory.zeros(task)
-
-    def times(optimizer, steps=60):
-        return np.asarray(am.simulate(task, memory, am.Descent(optimizer, steps), observe={}).times)
-
-    schedule = optax.linear_schedule(1.0, 0.0, 30)
-    expected = np.concatenate([[0], np.cumsum(np.maximum(0, 1 - np.arange(60) / 30))])
-    np.testing.assert_allclose(times(optax.sgd(schedule)), expected, rtol=1e-6)  # optax: float32
-    gaps = np.diff(times(optax.sgd(0.1, momentum=0.5)))
-    assert gaps[0] == pytest.approx(0.1, rel=1e-12)
-    assert gaps[-1] == pytest.approx(0.2, rel=1e-12)
-    np.testing.assert_allclose(np.diff(times(optax.adam(0.1))), 0.1, rtol=1e-6)
 
 
 def test_a_rate_for_every_step():
@@ -305,33 +287,3 @@ def test_trainable_narrows_and_freezes():
         task, am.LinearMemory.zeros(task), am.Descent(optax.sgd(1.0), 3), trainable=lambda m: m.weight
     )
     assert float(jnp.abs(run.model.weight).max()) > 0
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "options", "end"),
-    [
-        (optax.contrib.muon(0.1), {}, 6.0),
-        (optax.contrib.muon, {"learning_rate": 0.1}, 6.0),
-        (optax.nadam(0.1), {}, 6.0),
-        (optax.lion(0.1), {}, 6.0),
-        (optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1)), {}, 6.0),
-        (optax.adam(optax.linear_schedule(0.1, 0.0, 60)), {}, 0.1 * sum(1 - k / 60 for k in range(60))),
-        (optax.adam, {"learning_rate": np.linspace(0.1, 0.2, 60)}, 9.0),
-        (optax.sgd, {"learning_rate": 0.1}, 6.0),
-        # No rate of one number: steps are counted.
-        (optax.masked(optax.scale_by_adam(), {"never": True}), {}, 60.0),
-    ],
-    ids=["muon", "muon, rate given", "nadam", "lion", "clip", "schedule", "rates", "sgd", "no rate"],
-)
-def test_the_clock_of_optimizers_that_are_not_linear_is_the_sum_of_rates(optimizer, options, end):
-    """Σ η over 60 steps, whatever the transients of an optimizer; to the rounding of a float32 schedule."""
-    task = am.two_tokens(0.5, 0.7)
-    if end == 60.0:  # a label tree is of no lone parameter
-        tick, clock = _clock(optimizer, None, jnp.float64)
-        for _ in range(60):
-            elapsed, clock = tick(clock)
-            assert elapsed == 1.0
-        return
-    descent = am.Descent(optimizer, 60, **options)
-    run = am.simulate(task, am.LinearMemory.zeros(task), descent, observe={}, throw=False)
-    np.testing.assert_allclose(run.times[-1], end, rtol=60 * 2.0**-24)

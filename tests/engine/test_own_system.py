@@ -197,7 +197,7 @@ def test_an_observable_says_its_axes_units_and_whom_it_is_for():
             ValueError, match="model must be one that holds W, got ParticleSystem; use LinearMemory"
         ):
             observe(task, particles)
-    text = am.BigramTask(jnp.ones(3) / 3, jnp.ones((3, 3)) / 3, length=4, triggers=1, data=1)
+    text = am.BigramTask(jnp.ones(3) / 3, jnp.ones((3, 3)) / 3, length=8, triggers=1, data=4)
     plain = am.Transformer.initial(3, 4, jr.key(0), 4, dtype=text.dtype)
     for observe, model in ((am.induction.recall_output2, plain), (am.induction.margins_key1, plain)):
         with pytest.raises(ValueError, match="model must be a InductionTransformer"):

@@ -49,7 +49,7 @@ class CooccurrenceTransformer(AbstractWeights):
     signs: Float[Array, " m1"]
 
     def __init__(self, mlp, value, key, query, signs):
-        mlp, value, key, query, signs = checks.floats(mlp, value, key, query, signs)
+        mlp, value, key, query, signs = checks.floats(mlp=mlp, value=value, key=key, query=query, signs=signs)
         for name, part in (("mlp", mlp), ("value", value), ("key", key), ("query", query)):
             checks.shaped(name, part, "a matrix", 2)
             checks.finite(name, part)

@@ -38,7 +38,7 @@ class CooccurrenceTask(AbstractClassificationTask):
 
     def __init__(self, tokens, labels, dimension: int):
         tokens = jnp.asarray(tokens)
-        (labels,) = checks.floats(labels)
+        (labels,) = checks.floats(labels=labels)
         checks.shaped("tokens", tokens, "indices of shape (n, L)", 2)
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             checks.refuse("tokens", "whole numbers", tokens.dtype)

@@ -65,7 +65,14 @@ class InductionTransformer(AbstractSequenceModel):
         scaled: bool = True,
     ):
         (embedding, positions, unembedding, output1, value1, value2, key2, output2) = checks.floats(
-            embedding, positions, unembedding, output1, value1, value2, key2, output2
+            embedding=embedding,
+            positions=positions,
+            unembedding=unembedding,
+            output1=output1,
+            value1=value1,
+            value2=value2,
+            key2=key2,
+            output2=output2,
         )
         size, d = embedding.shape
         key1, feedforward = (None if w is None else jnp.asarray(w, key2.dtype) for w in (key1, feedforward))

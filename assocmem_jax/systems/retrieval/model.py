@@ -48,12 +48,40 @@ class AbstractEnergyMemory(AbstractWeights):
 
 
 def _weighted(patterns, weights) -> tuple[Array, Array]:
-    patterns, weights = checks.floats(patterns, weights)
+    patterns, weights = checks.floats(patterns=patterns, weights=weights)
     checks.shaped("patterns", patterns, "a matrix, one row a pattern", 2)
     if weights.shape != patterns.shape[:1]:
         checks.refuse("weights", f"of shape ({patterns.shape[0]},)", f"shape {weights.shape}")
     checks.finite("patterns", patterns)
+    checks.within("weights", weights, 0, float(jnp.finfo(weights.dtype).max))
     return patterns, weights
+
+
+def signs(
+    images: Float[Array | np.ndarray, "n *pixels"], threshold: Scalar | None = None
+) -> Float[Array, "n d"]:
+    """Images (or any numbers) as patterns of ±1, one row each: +1 above the threshold, −1 elsewhere.
+
+    ``threshold``: halfway between the smallest and the largest number unless given.
+    """
+    (known,) = checks.floats(images=images)
+    if known.ndim < 2:
+        checks.refuse("images", "an array with one image a row", f"shape {known.shape}")
+    checks.finite("images", known)
+    level = (known.min() + known.max()) / 2 if threshold is None else checks.floats(threshold=threshold)[0]
+    checks.finite("threshold", level)
+    return jnp.where(known > level, 1.0, -1.0).astype(known.dtype).reshape(known.shape[0], -1)
+
+
+def _binary(name: str, patterns: Array, stored: Array) -> None:
+    """Refuse states that are not ±1, if they are known: their energies and overlaps mean nothing."""
+    if checks.concrete(patterns, stored):
+        wrong = (np.abs(np.asarray(patterns)) != 1) & (np.asarray(stored) != 0)[:, None]
+        if wrong.any():
+            found = np.asarray(patterns)[tuple(np.argwhere(wrong)[0])]
+            checks.refuse(
+                name, "of entries ±1", f"{found:g}", "am.retrieval.signs(images, threshold) makes them"
+            )
 
 
 def _kept_sign(field: Array, states: Array) -> Array:
@@ -75,7 +103,7 @@ class HopfieldNetwork(AbstractEnergyMemory):
     asynchronous: bool = eqx.field(static=True)
 
     def __init__(self, weight, steps: int = 20, asynchronous: bool = False):
-        (weight,) = checks.floats(weight)
+        (weight,) = checks.floats(weight=weight)
         if weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
             checks.refuse("weight", "a square matrix", f"shape {weight.shape}")
         if checks.concrete(weight):
@@ -92,7 +120,9 @@ class HopfieldNetwork(AbstractEnergyMemory):
 
     @classmethod
     def hebb(cls, task: RetrievalTask, steps: int = 20, asynchronous: bool = False) -> "HopfieldNetwork":
-        """W = Σ_μ ξ_μ ξ_μᵀ/d without its diagonal, over the stored patterns."""
+        """W = Σ_μ ξ_μ ξ_μᵀ/d without its diagonal, over the stored patterns, which are ±1."""
+        _binary("patterns", task.patterns, task.stored)
+        _binary("cues", task.cues, task.stored)
         patterns = task.patterns * task.stored[:, None]
         weight = patterns.T @ patterns / patterns.shape[1]
         return cls(weight - jnp.diag(jnp.diagonal(weight)), steps, asynchronous)
@@ -126,8 +156,8 @@ class AbstractSeparation(eqx.Module):
         """F(z)."""
 
     @abstractmethod
-    def differences(self, z: Array, h: float) -> tuple[Array, Array]:
-        """F(z) − F(z − h) and F(z + h) − F(z)."""
+    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
+        """F(z) − F(z − h) and F(z + h) − F(z); with ``scale``, the largest |z|, divided by |F| there."""
 
 
 class Power(AbstractSeparation):
@@ -138,9 +168,22 @@ class Power(AbstractSeparation):
     def __call__(self, z: Array) -> Array:
         return z**self.degree
 
-    def differences(self, z: Array, h: float) -> tuple[Array, Array]:
-        here = self(z)
-        return here - self(z - h), self(z + h) - here
+    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
+        if scale is None:
+            here = self(z)
+            return here - self(z - h), self(z + h) - here
+        # As exp(k log(|z|/scale)): a quotient slightly above one overflows only where nothing else counts.
+        unit = jnp.where(scale > 0, scale, 1)
+        top = math.log(float(jnp.finfo(z.dtype).max)) / 4
+
+        def power(x):
+            size = jnp.abs(x) / unit
+            grown = jnp.exp(jnp.minimum(self.degree * jnp.log(jnp.where(size > 0, size, 1)), top))
+            sign = jnp.sign(x) if self.degree % 2 else 1
+            return jnp.where(size > 0, sign * grown, 0)
+
+        here = power(z)
+        return here - power(z - h), power(z + h) - here
 
 
 class Exponential(AbstractSeparation):
@@ -151,8 +194,11 @@ class Exponential(AbstractSeparation):
     def __call__(self, z: Array) -> Array:
         return jnp.exp(self.dimension * (z - 1))
 
-    def differences(self, z: Array, h: float) -> tuple[Array, Array]:
-        here, move = self(z), self.dimension * h
+    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
+        here, move = (
+            self(z if scale is None else 1 + z - jnp.max(z, axis=1, keepdims=True)),
+            self.dimension * h,
+        )
         return -math.expm1(-move) * here, math.expm1(move) * here
 
 
@@ -174,16 +220,19 @@ class DenseMemory(AbstractEnergyMemory):
 
     def __init__(self, patterns, weights, separation: AbstractSeparation, steps: int = 1):
         self.patterns, self.weights = _weighted(patterns, weights)
+        _binary("patterns", self.patterns, self.weights)
         self.separation, self.steps = separation, checks.count("steps", steps)
 
     @classmethod
     def polynomial(cls, task: RetrievalTask, degree: int, steps: int = 1) -> "DenseMemory":
         """F(z) = z^k, k ≥ 2."""
+        _binary("cues", task.cues, task.stored)
         return cls(task.patterns, task.stored, Power(checks.count("degree", degree, 2)), steps)
 
     @classmethod
     def exponential(cls, task: RetrievalTask, steps: int = 1) -> "DenseMemory":
         """F(z) = e^{d(z − 1)}."""
+        _binary("cues", task.cues, task.stored)
         return cls(task.patterns, task.stored, Exponential(task.patterns.shape[1]), steps)
 
     def energy(self, state: Float[Array, " d"]) -> Float[Array, ""]:
@@ -196,14 +245,24 @@ class DenseMemory(AbstractEnergyMemory):
         difference is Σ c ξ_i (F(o) − F(o−2)) over the first kind plus Σ c ξ_i (F(o+2) − F(o)) over the
         second: two products with ξ, not one for each bit.
         """
+        return self._differences(states, scaled=False)
+
+    def _differences(self, states: Array, scaled: bool) -> Float[Array, "b d"]:
+        """``field``; or, ``scaled``, each state's times a positive number that makes its largest term one."""
         d = states.shape[1]
-        overlap = states @ self.patterns.T
-        fall, rise = (self.weights * f for f in self.separation.differences(overlap / d, 2 / d))
+        overlap = states @ self.patterns.T / d
+        scale = (
+            jnp.max(jnp.where(self.weights != 0, jnp.abs(overlap), 0), axis=1, keepdims=True)
+            if scaled
+            else None
+        )
+        fall, rise = (self.weights * f for f in self.separation.differences(overlap, 2 / d, scale))
         lean = jnp.sum(fall - rise, axis=1, keepdims=True)
         return ((fall + rise) @ self.patterns + states * lean) / 2
 
     def update(self, states: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        return _kept_sign(self.field(states), states)
+        # Only signs count: relative to the largest term nothing underflows, for any d and k.
+        return _kept_sign(self._differences(states, scaled=True), states)
 
     def trainable(self):
         return (self.patterns,)
@@ -223,9 +282,10 @@ class AttentionMemory(AbstractEnergyMemory):
     steps: int = eqx.field(static=True)
 
     def __init__(self, patterns, weights, beta: Scalar, steps: int = 1):
-        checks.positive("beta", beta)
         self.patterns, self.weights = _weighted(patterns, weights)
-        self.beta, self.steps = jnp.asarray(beta, self.patterns.dtype), checks.count("steps", steps)
+        (beta,) = checks.floats(beta=beta)
+        checks.positive("beta", beta.astype(self.patterns.dtype))
+        self.beta, self.steps = beta.astype(self.patterns.dtype), checks.count("steps", steps)
 
     @classmethod
     def store(cls, task: RetrievalTask, beta: Scalar, steps: int = 1) -> "AttentionMemory":
@@ -237,7 +297,9 @@ class AttentionMemory(AbstractEnergyMemory):
         return jnp.dot(state, state) / 2 - total / self.beta
 
     def update(self, states: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        return states - jax.vmap(jax.grad(self.energy))(states)
+        # x − ∇E(x), of which the difference cancels where x is large.
+        seen = jnp.where(self.weights > 0, jnp.log(jnp.where(self.weights > 0, self.weights, 1)), -jnp.inf)
+        return jax.nn.softmax(self.beta * states @ self.patterns.T + seen, axis=1) @ self.patterns
 
     def trainable(self):
         return (self.patterns,)

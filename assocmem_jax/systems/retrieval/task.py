@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
 from ...checks import Scalar
+from ...numerics.edges import norm
 from ...tasks import AbstractClassificationTask, embeddings, laws
 
 
@@ -36,7 +37,7 @@ class RetrievalTask(AbstractClassificationTask):
 
     def __init__(self, patterns, cues=None, probabilities=None, radius: Scalar = 1.0):
         cues = patterns if cues is None else cues
-        patterns, cues = checks.floats(patterns, cues)
+        patterns, cues = checks.floats(patterns=patterns, cues=cues)
         checks.shaped("patterns", patterns, "a matrix, one row a pattern", 2)
         if cues.shape != patterns.shape:
             checks.refuse("cues", f"of the shape of patterns, {patterns.shape}", f"shape {cues.shape}")
@@ -99,7 +100,7 @@ class RetrievalTask(AbstractClassificationTask):
 
     def margins(self, model: ScoresCues) -> Float[Array, " n"]:
         """radius − ‖x_μ − ξ_μ‖."""
-        return self.radius - jnp.linalg.norm(model.scores(self) - self.patterns, axis=1)
+        return self.radius - norm(model.scores(self) - self.patterns, axis=1)
 
     def error(self, model: ScoresCues) -> Float[Array, ""]:
         """Σ_μ p(μ) 1{not recalled}."""
@@ -108,7 +109,8 @@ class RetrievalTask(AbstractClassificationTask):
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Int[Array, " b"]]:
         """A function of a key that draws indices of patterns."""
         batch_size = checks.count("batch_size", batch_size)
-        return lambda key: jr.choice(key, self.patterns.shape[0], (batch_size,), p=self.probabilities)
+        draw = laws.drawer(self.probabilities)
+        return lambda key: draw(key, batch_size)
 
     def sampled_loss(self, model: ScoresCues, batch: Int[Array, " b"]) -> Float[Array, ""]:
         return jnp.mean((model.scores(self, batch) - self.patterns[batch]) ** 2)

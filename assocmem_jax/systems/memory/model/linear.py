@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .... import checks
 from ....checks import Scalar
 from ....models import AbstractWeights
+from ....numerics.edges import norm, projector
 from ....tasks.embeddings import product
 from ..task import AssociationTask, schemes
 from . import curvature
@@ -43,7 +44,7 @@ def outer_product(
 
 
 def _weight(name: str, weight) -> Array:
-    (weight,) = checks.floats(weight)
+    (weight,) = checks.floats(**{name: weight})
     checks.shaped(name, weight, "a matrix of shape (k, d): logits are u_yᵀ W e_x", 2)
     checks.finite(name, weight)
     return weight
@@ -55,7 +56,7 @@ def _normal_weight(task: AssociationTask, key: PRNGKeyArray) -> Array:
 
 
 def _minimum_norm(task: AssociationTask, margins) -> Array:
-    (margins,) = checks.floats(margins)
+    (margins,) = checks.floats(margins=margins)
     n, m = task.num_tokens, task.num_classes
     if margins.shape == (n,) and m == 2:
         margins = jnp.where(jnp.arange(2) == task.labels[:, None], 0, margins[:, None])
@@ -127,7 +128,7 @@ class LinearMemory(AbstractWeights):
         """Two classes: W = (u₂−u₁) γᵀ/‖u₂−u₁‖², so that (u₂−u₁)ᵀ W f_i = γ_i, GD (21)."""
         if task.num_classes != 2:
             checks.refuse("task", "of two classes (GD (21))", f"{task.num_classes} classes")
-        (gamma,) = checks.floats(gamma)
+        (gamma,) = checks.floats(gamma=gamma)
         if gamma.shape != (task.inputs.shape[1],):
             checks.refuse("gamma", f"of shape ({task.inputs.shape[1]},)", f"shape {gamma.shape}")
         difference = task.outputs[1] - task.outputs[0]
@@ -142,6 +143,12 @@ class LinearMemory(AbstractWeights):
 
     def trainable(self):
         return (self.weight,)
+
+    def reachable(self, task):
+        """Uᵀ D E: columns in the span of the differences of outputs, rows in that of the inputs."""
+        left = projector(task.outputs - task.outputs.mean(axis=0))
+        right = projector(task.inputs)
+        return lambda v: eqx.tree_at(lambda m: m.weight, v, left @ v.weight @ right)
 
     def hessian_product(self, task):
         """V ↦ ∇²L(W)[V], in closed form."""
@@ -169,7 +176,7 @@ class NormalizedMemory(AbstractWeights):
             return
         dead = not np.asarray(self.weight).any()
         if task is not None and checks.concrete(task.inputs):
-            dead = bool((jnp.linalg.norm(task.inputs @ self.weight.T, axis=1) == 0).any())
+            dead = not bool((product(task.inputs, self.weight.T) != 0).any(axis=1).all())
         if dead:
             checks.refuse(
                 "weight",
@@ -187,7 +194,7 @@ class NormalizedMemory(AbstractWeights):
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
         hidden = product(rows(task, tokens), self.weight.T)
-        return task.logits(hidden / jnp.linalg.norm(hidden, axis=1, keepdims=True))
+        return task.logits(hidden / norm(hidden, axis=1, keepdims=True))
 
     def trainable(self):
         return (self.weight,)

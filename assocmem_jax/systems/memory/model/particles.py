@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .... import checks
 from ....models import AbstractModel
+from ....numerics.edges import projector
 from ....tasks.embeddings import gram, product
 from ..task import AssociationTask
 from . import curvature
@@ -53,6 +54,11 @@ class ParticleSystem(AbstractModel):
         moved = product(product(self.alpha, gradient.values), self.beta)
         return eqx.tree_at(lambda m: m.values, gradient, moved)
 
+    def reachable(self, task):
+        """α D β: columns in the span of α, rows in that of the centred β."""
+        left, right = projector(self.alpha), projector(self.beta - self.beta.mean(axis=0))
+        return lambda v: eqx.tree_at(lambda m: m.values, v, left @ v.values @ right)
+
     def noise(self, task, key):
         noise = LinearMemory.zeros(task).noise(task, key)
         return eqx.tree_at(lambda m: m.values, self, noise.scores(task.unrestricted))
@@ -88,7 +94,7 @@ class MarginSystem(AbstractModel):
         if task.num_classes != 2:
             checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")
         task.refuse_restricted("use ParticleSystem")
-        (margins,) = checks.floats(margins)
+        (margins,) = checks.floats(margins=margins)
         if margins.shape != (task.num_tokens,):
             checks.refuse("margins", f"of shape ({task.num_tokens},)", f"shape {margins.shape}")
         checks.finite("margins", margins)
@@ -113,6 +119,11 @@ class MarginSystem(AbstractModel):
     def tangent(self, task, gradient):
         moved = product(self.kernel, gradient.margins[:, None])[:, 0]
         return eqx.tree_at(lambda m: m.margins, gradient, moved)
+
+    def reachable(self, task):
+        """In the span of the kernel."""
+        span = projector(self.kernel)
+        return lambda v: eqx.tree_at(lambda m: m.margins, v, span @ v.margins)
 
     def noise(self, task, key):
         scores = LinearMemory.zeros(task).noise(task, key).scores(task)

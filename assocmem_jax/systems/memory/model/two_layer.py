@@ -22,7 +22,7 @@ from .linear import outer_product, rows
 
 
 def _pair(output, inner) -> tuple[Array, Array]:
-    output, inner = checks.floats(output, inner)
+    output, inner = checks.floats(output=output, inner=inner)
     for name, weight in (("output", output), ("input", inner)):
         checks.shaped(name, weight, "a matrix, one row for each of the m inner dimensions", 2)
         checks.finite(name, weight)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .... import checks
+from ....numerics.edges import norm
 from ....observe import margins, observable
 from ....tasks.losses import score_gradient
 from ..model import LinearMemory
@@ -33,7 +34,7 @@ def weight_gradient(task: AssociationTask, model: ScoresTokens) -> Float[Array, 
 @observable(task=AssociationTask, model=HoldsW)
 def weight_norm(task: AssociationTask, model: ScoresTokens) -> Float[Array, ""]:
     """‖W‖ (Frobenius)."""
-    return jnp.linalg.norm(weights(task, model))
+    return norm(weights(task, model))
 
 
 @observable(("token", "class"), task=AssociationTask)

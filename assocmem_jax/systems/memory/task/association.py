@@ -1,7 +1,7 @@
 """The association task of GD section 1 and Birth Lemma 1: tokens x ~ p, answers y ~ p(y|x)."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -47,12 +47,14 @@ class AssociationTask(AbstractClassificationTask):
     possible: Bool[Array, " m"] | None = None
 
     def __init__(self, probabilities, targets, inputs, outputs, possible=None):
-        targets = jnp.asarray(targets)
+        targets = jnp.asarray(_labels(targets))
         soft = targets.ndim == 2
         if soft:
-            p, inputs, outputs, targets = checks.floats(probabilities, inputs, outputs, targets)
+            p, inputs, outputs, targets = checks.floats(
+                probabilities=probabilities, inputs=inputs, outputs=outputs, targets=targets
+            )
         else:
-            p, inputs, outputs = checks.floats(probabilities, inputs, outputs)
+            p, inputs, outputs = checks.floats(probabilities=probabilities, inputs=inputs, outputs=outputs)
         checks.shaped("probabilities", p, "a vector p(x), one entry a token", 1)
         checks.shaped("inputs", inputs, "a matrix, one row a token", 2)
         checks.shaped("outputs", outputs, "a matrix, one row a class", 2)
@@ -93,6 +95,12 @@ class AssociationTask(AbstractClassificationTask):
                 checks.refuse(
                     "possible", f"{m} truth values, one a class", f"{possible.dtype}{possible.shape}"
                 )
+            if (
+                soft
+                and checks.concrete(targets, possible)
+                and (np.asarray(targets)[:, ~np.asarray(possible)] > 0).any()
+            ):
+                checks.refuse("targets", "0 where a class is not possible", "a positive probability there")
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
         self.possible = possible
 
@@ -188,31 +196,23 @@ class AssociationTask(AbstractClassificationTask):
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
         """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.
 
-        Inverse CDF. Its tables are built once, here. In float32 a uniform has only 2²³ levels and a
-        CDF near one a spacing of 6e-8; so tokens are ordered from rare to frequent and the uniform
-        is made of 32 random bits, which keeps rare tokens at their rate.
+        Inverse CDF (``laws.drawer``): nothing of probability 0 is drawn.
         """
         batch_size = checks.count("batch_size", batch_size)
-        order = jnp.argsort(self.probabilities)
-        cdf = jnp.cumsum(self.probabilities[order])
-        dtype = cdf.dtype
-        row_cdf = jnp.cumsum(self.targets, axis=1) if self.soft else None
-
-        def uniforms(key):
-            if dtype == jnp.float64:
-                return jr.uniform(key, (batch_size,), dtype)
-            bits = jr.bits(key, (batch_size,), jnp.uint32)
-            return (bits.astype(dtype) + jnp.asarray(0.5, dtype)) * jnp.asarray(2.0**-32, dtype)
+        tokens_of = laws.drawer(self.probabilities)
+        rows = jnp.cumsum(self.targets, axis=1) if self.soft else None
 
         def draw(key: PRNGKeyArray) -> Batch:
             token_key, label_key = jr.split(key)
-            place = jnp.searchsorted(cdf, uniforms(token_key) * cdf[-1], side="right")
-            tokens = order[jnp.minimum(place, cdf.shape[0] - 1)]
-            if row_cdf is None:
+            tokens = tokens_of(token_key, batch_size)
+            if rows is None:
                 return tokens, self.targets[tokens]
-            rows = row_cdf[tokens]
-            label = jnp.sum(rows <= (uniforms(label_key) * rows[:, -1])[:, None], axis=1)
-            return tokens, jnp.minimum(label, rows.shape[1] - 1)
+            level = laws.uniforms(label_key, batch_size, rows.dtype) * rows[tokens, -1]
+            # Only what is possible, whatever rounding does to the sums; past them all, the last that is.
+            possible = self.targets[tokens] > 0
+            above = possible & (rows[tokens] > level[:, None])
+            last = possible.shape[1] - 1 - jnp.argmax(possible[:, ::-1], axis=1)
+            return tokens, jnp.where(above.any(axis=1), jnp.argmax(above, axis=1), last)
 
         return draw
 
@@ -227,6 +227,16 @@ class AssociationTask(AbstractClassificationTask):
         """
         tokens, labels = batch
         return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
+
+
+def _labels(targets: Any) -> Any:
+    """Labels as JAX can hold them: those past 2³¹ would wrap."""
+    given = checks.array("targets", targets, "labels, or p(y|x)")
+    if checks.concrete(given) and np.issubdtype(given.dtype, np.integer) and np.asarray(given).size:
+        known = np.asarray(given)
+        if known.max() >= 2**31 or known.min() < -(2**31):
+            checks.refuse("targets", "labels below 2³¹", f"{known.max()}")
+    return given
 
 
 def two_tokens(alpha: Scalar, p1: Scalar) -> AssociationTask:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ....numerics.edges import root
 from ....numerics.special import growth
 
 Real = Float[Array, "..."]
@@ -124,7 +125,7 @@ def sharpness(gamma, p1, alpha, c) -> Real:
     a = p1 * jax.nn.sigmoid(m1) * jax.nn.sigmoid(-m1)
     b = (1 - p1) * jax.nn.sigmoid(m2) * jax.nn.sigmoid(-m2)
     # T² − 4ab(1−α²) = (a−b)² + 4abα², which does not cancel.
-    return c / 2 * (a + b + jnp.sqrt((a - b) ** 2 + 4 * a * b * alpha**2))
+    return c / 2 * (a + b + root((a - b) ** 2 + 4 * a * b * alpha**2))
 
 
 def first_step_margins(rate, p1, alpha, c) -> Float[Array, "2"]:
