@@ -50,7 +50,7 @@ class Descent(AbstractSteps):
     said, steps are counted: ``trajectory.clock`` says which.
     """
 
-    optimizer: optax.GradientTransformation | Callable = eqx.field(static=True)
+    optimizer: optax.GradientTransformation | optax.MultiSteps | Callable = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     batch_size: int | None = eqx.field(static=True)
     learning_rate: Float[Array, "*steps"] | None
@@ -65,7 +65,7 @@ class Descent(AbstractSteps):
 
     def __init__(
         self,
-        optimizer: optax.GradientTransformation | Callable,
+        optimizer: optax.GradientTransformation | optax.MultiSteps | Callable,
         steps: int,
         batch_size: int | None = None,
         *,

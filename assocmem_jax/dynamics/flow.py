@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
+from ..models.base import KnowsReach
 from ..tasks import AbstractTask
 from .base import AbstractDynamics, Request, trained_part
 from .events import Until
@@ -249,7 +250,8 @@ def integrate(
         s0 = jnp.where(unfinished, first.clock, end)
         late = jnp.maximum(grid, s0)
         clipped = diffrax.ClipStepSizeController(careful, step_ts=late)
-        reach = combine(params).reachable(task)
+        model = combine(params)
+        reach = model.reachable(task) if isinstance(model, KnowsReach) else None
         second = solve(ExtrapolatedEuler(), clipped, s0, first.params, late, flow.max_steps - budget, reach)
         before = grid <= first.clock
         pick = lambda a, b: jnp.where(_rows(before | ~unfinished, a), a, b)  # noqa: E731

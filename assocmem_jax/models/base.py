@@ -17,6 +17,19 @@ class HasScores(Protocol):
     def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Array: ...
 
 
+@runtime_checkable
+class KnowsReach(Protocol):
+    """A model that knows the directions that a gradient can have, for a stiff flow.
+
+    Rounding in the others is never undone, and in log time it grows like t: at a finite minimiser the flow
+    would stall on it.
+    """
+
+    def reachable(self, task: Any) -> Callable[[Any], Any]:
+        """The projection of a velocity onto them."""
+        ...
+
+
 class AbstractModel(eqx.Module):
     """A model: what is trained, and how its coordinates move when the weights W follow a gradient.
 
@@ -39,14 +52,6 @@ class AbstractModel(eqx.Module):
         ``gradient`` is ∂L/∂(coordinates), shaped as the model with ``None`` on frozen leaves. For
         weights it is returned as it is; for scores it is multiplied by the tangent kernel.
         """
-
-    def reachable(self, task: Any) -> Callable[[Any], Any]:
-        """The projection of a velocity onto the directions that a gradient can have.
-
-        Rounding in the others is never undone, and in log time it grows like t: at a finite minimiser the
-        flow would stall on it. Unless a model says more, all directions.
-        """
-        return lambda velocity: velocity
 
     @abstractmethod
     def noise(self, task: Any, key: PRNGKeyArray) -> Any:

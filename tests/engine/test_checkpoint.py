@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,42 @@ def test_round_trip(tmp_path):
     for a, b in zip(jax.tree.leaves(found)[:3], jax.tree.leaves(TREE)[:3]):
         assert a.dtype == b.dtype
         assert (a == b).all()
-    assert json.loads(path.read_bytes().partition(b"\n")[0])["about"] == {"note": "kept"}
+    assert json.loads(path.read_bytes().split(b"\n", 2)[1])["about"] == {"note": "kept"}
+
+
+def sealed(rest):
+    """A file whose checksum is right, whatever is in it."""
+    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg", "threefry2x32"])
+def test_keys_of_any_kind(tmp_path, kind):
+    tree = {"key": jr.split(jr.key(3, impl=kind), 2)}
+    am.save(tmp_path / "k", tree)
+    for like in (tree, jax.eval_shape(lambda: tree)):
+        found = am.load(tmp_path / "k", like)["key"]
+        assert found.dtype == tree["key"].dtype
+        assert jr.uniform(found[1]) == jr.uniform(tree["key"][1])
+
+
+def test_a_finished_run_is_not_cut_and_another_rate_is_not_gone_on_from(tmp_path):
+    task = am.two_tokens(0.5, 0.7)
+
+    def run(rate):
+        def segment(previous, steps):
+            descent = am.Descent(optax.sgd, steps, learning_rate=rate)
+            start = am.LinearMemory.zeros(task)
+            return am.simulate(task, start, descent, resume=previous, resumable=True)
+
+        return segment
+
+    path = tmp_path / "run.ckpt"
+    am.in_segments(run(0.1), 4, 2, path=path)
+    with pytest.raises(am.CheckpointError, match="holds 4 steps, more than the 2 asked for"):
+        am.in_segments(run(0.1), 2, 2, path=path)
+    with pytest.raises(am.CheckpointError, match="is of a run of another dynamics"):
+        am.in_segments(run(0.2), 6, 2, path=path)
+    assert am.in_segments(run(0.1), 6, 2, path=path).num_steps == 6
 
 
 def test_faulty_checkpoints(tmp_path):
@@ -124,9 +160,16 @@ def test_faulty_checkpoints(tmp_path):
         assert str(fault.value) == f"{path}: {message}"
     flipped = bytearray(content)
     flipped[-3] ^= 1
+    rest = content.split(b"\n", 1)[1]
+    size = int(re.search(rb'"bytes": (\d+)', rest)[1])
+    short = rest[:-8].replace(b'"bytes": %d' % size, b'"bytes": %d' % (size - 8))
     for damaged, message in [
         (content[:-10], "is cut short"), (content[:5], "is not a checkpoint"), (b"", "is not a checkpoint"),
         (bytes(flipped), "has been altered: its checksum is wrong"), (b"[1]\nx", "is not a checkpoint"),
+        (content.replace(b'"about": {}', b'"about":{ }'), "has been altered: its checksum is wrong"),
+        (sealed(b"[" * 10**5 + b"\nx"), "is not a checkpoint"),
+        (sealed(b'{"format": 1}\nx'), "is not a checkpoint"),
+        (sealed(short), f"must hold {size} bytes of arrays, got {size - 8}"),
     ]:  # fmt: skip
         path.write_bytes(damaged)
         with pytest.raises(am.CheckpointError, match=message) as fault:

@@ -58,7 +58,7 @@ def test_shakespeare():
     given = joint / joint.sum(1, keepdims=True).clip(1e-300)
     entropy = -np.sum(joint * np.log(np.where(joint > 0, given, 1)))
     assert abs(entropy - 2.453) < 0.005
-    task = am.BigramTask.shakespeare(length=4, data=2)
+    task = am.BigramTask.shakespeare(length=4, data=2, loss_on="all")
     np.testing.assert_allclose(task.unigram, joint.sum(1), atol=1e-15)
     seen = counts.sum(1) > 0
     np.testing.assert_allclose(np.asarray(task.bigram)[seen], given[seen], atol=1e-15)
@@ -95,7 +95,7 @@ def test_the_table_is_what_the_script_makes():
 def test_a_text_of_ones_own(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("banana b", encoding="utf-8")
-    task = am.BigramTask.from_text(path, length=3, triggers=1, data=2)
+    task = am.BigramTask.from_text(path, length=3, triggers=1, data=2, loss_on="all")
     assert task.alphabet == " abn"
     counts = np.zeros((4, 4))
     for x, y in zip("banana b", "anana b"):
@@ -103,7 +103,7 @@ def test_a_text_of_ones_own(tmp_path):
     np.testing.assert_allclose(task.unigram, counts.sum(1) / counts.sum())
     np.testing.assert_allclose(task.bigram, counts / counts.sum(1, keepdims=True))
     assert task.decode(task.encode("nab")) == "nab"
-    wide = am.BigramTask.from_text(path, alphabet=" abnz", length=3, triggers=1, data=2)
+    wide = am.BigramTask.from_text(path, alphabet=" abnz", length=3, triggers=1, data=2, loss_on="all")
     np.testing.assert_allclose(wide.bigram[4], wide.unigram)
 
 
@@ -197,7 +197,7 @@ def test_the_second_occurrence_of_the_trigger():
     from assocmem_jax.systems.induction.task import second_trigger
 
     N, T = 3, 4
-    task = am.BigramTask(np.ones(N) / N, np.ones((N, N)) / N, length=T, triggers=1, data=1)
+    task = am.BigramTask(np.ones(N) / N, np.ones((N, N)) / N, length=T, triggers=1, data=1, loss_on="all")
     batch = jax.tree.map(np.asarray, task.sample(jr.key(5), 400_000))
     kept = batch.occurrence[:, -1] == 2
     place = lambda tokens, answers: (tokens @ N ** np.arange(T)) * N + answers  # noqa: E731
@@ -376,7 +376,7 @@ BAD = {
         "task must be one with an alphabet, got none; BigramTask.from_text",
     ),
     "unknown character": (
-        lambda: am.BigramTask.shakespeare(length=2, data=1).encode("aé"),
+        lambda: am.BigramTask.shakespeare(length=2, data=1, loss_on="all").encode("aé"),
         "text must be of characters in the task's alphabet, got 'é' at 1",
     ),
 }
