@@ -286,8 +286,10 @@ def test_a_batch_of_lanes_is_each_lane_alone():
     """Under vmap the packed size is that of the fullest lane: every loss stays exact."""
     task = am.BigramTask(P, Q, length=36, triggers=2, data=1)
     table = jnp.asarray(np.random.default_rng(1).normal(size=(5, 5, 5)))
-    keys = jr.split(jr.key(0), 3)
-    one = lambda key: task.sampled_loss(Biased(table), task.sample(key, 6))  # noqa: E731
+    keys = jr.split(jr.key(0), 12)
+    one = lambda key: task.sampled_loss(Biased(table), task.sample(key, 1))  # noqa: E731
+    fullest = np.array([int(task.weights(task.sample(key, 1)).sum()) for key in keys])
+    assert fullest.min() <= 36 / 4 < 36 / 2 < fullest.max()  # lanes of which the least full would not do
     alone = jax.jit(one)
     np.testing.assert_allclose(jax.jit(jax.vmap(one))(keys), [alone(key) for key in keys], rtol=1e-13)
     assert "cond" in str(jax.make_jaxpr(jax.vmap(one))(keys))  # a switch, not all of its branches

@@ -9,6 +9,6 @@ FAULTS = {
     "only the bits that agree": ("systems/retrieval/model.py", "lean = jnp.sum(fall - rise, axis=1, keepdims=True)", "lean = 0 * jnp.sum(fall - rise, axis=1, keepdims=True)", "retrieval/test_energy.py -k compare_two"),
     "attention without its temperature": ("systems/retrieval/model.py", "return jnp.dot(state, state) / 2 - total / self.beta", "return jnp.dot(state, state) / 2 - total", "retrieval/test_energy.py -k attention_is"),
     "patterns that are not stored, stored": ("systems/retrieval/model.py", "total = jax.nn.logsumexp(self.beta * (self.patterns @ state), b=self.weights)", "total = jax.nn.logsumexp(self.beta * (self.patterns @ state))", "retrieval/test_energy.py -k 'attention_is or alone'"),
-    "recalled by the sign of one bit": ("systems/retrieval/task.py", "return self.radius - jnp.linalg.norm(model.scores(self) - self.patterns, axis=1)", "return self.radius - jnp.abs(model.scores(self) - self.patterns)[:, 0]", "retrieval/test_energy.py -k reads_off"),
+    "recalled by the sign of one bit": ("systems/retrieval/task.py", "return self.radius - norm(model.scores(self) - self.patterns, axis=1)", "return self.radius - jnp.abs(model.scores(self) - self.patterns)[:, 0]", "retrieval/test_energy.py -k reads_off"),
     "a tie counted as a wrong bit": ("systems/retrieval/theory.py", "most = jnp.ceil((trials - (d - 1)) / 2) - 1", "most = jnp.floor((trials - (d - 1)) / 2)", "retrieval/test_energy.py -k bit_error"),
 }  # fmt: skip

@@ -7,7 +7,7 @@ WING = Wing(
     place=1,
     names={
         "task": "RetrievalTask",
-        "model": "AbstractEnergyMemory AttentionMemory DenseMemory HopfieldNetwork",
+        "model": "AbstractEnergyMemory AttentionMemory DenseMemory HopfieldNetwork signs",
         "observe": "overlaps",
     },
     first="AttentionMemory DenseMemory HopfieldNetwork RetrievalTask",

@@ -4,6 +4,7 @@ from .model import AbstractEnergyMemory as AbstractEnergyMemory
 from .model import AttentionMemory as AttentionMemory
 from .model import DenseMemory as DenseMemory
 from .model import HopfieldNetwork as HopfieldNetwork
+from .model import signs as signs
 from .observe import overlaps as overlaps
 from .task import RetrievalTask as RetrievalTask
 
