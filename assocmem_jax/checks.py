@@ -1,7 +1,11 @@
 """Refusals: one line that names the argument, what it must be, what it was and what to do."""
 
 import contextlib
+import functools
+import inspect
+import os
 import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jax.core
@@ -15,7 +19,9 @@ Scalar = float | int | Float[Array, ""]
 
 def refuse(argument: str, required: str, actual: Any, remedy: str = "") -> NoReturn:
     """Raise the one-line ``ValueError`` that every refusal of this package is."""
-    raise ValueError(f"{argument} must be {required}, got {actual}" + (f"; {remedy}" if remedy else ""))
+    words = " ".join(str(actual).split())
+    words = words if len(words) <= 160 else f"{words[:159]}…"
+    raise ValueError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
 
 
 def concrete(*values: Any) -> bool:
@@ -50,6 +56,69 @@ def within(argument: str, value: Any, low: float | int, high: float | int, remed
         inside = (known >= low) & (known <= high)
         if not inside.all():
             refuse(argument, f"between {low:g} and {high:g}", _first(known, np.logical_not(inside)), remedy)
+
+
+def key(argument: str, value: Any) -> None:
+    """Refuse what is no typed key."""
+    if not (isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
+        refuse(argument, "a typed key", repr(value), "jax.random.key(0)")
+    if value.ndim:
+        refuse(argument, "one key", f"{value.shape} of them", "jax.vmap, or index them")
+
+
+def takes(**kinds: type) -> Callable[[Callable], Callable]:
+    """Decorator: the arguments named must be of these classes (``KEY``: a typed key); in one line, else."""
+
+    def mark(function: Callable) -> Callable:
+        names = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def checked(*args: Any, **options: Any) -> Any:
+            given = dict(zip(names, args)) | options
+            for name, kind in kinds.items():
+                if name not in given:
+                    continue
+                if kind is KEY:
+                    key(name, given[name])
+                elif not isinstance(given[name], kind):
+                    refuse(name, f"of the class {kind.__name__}", short(given[name]))
+            if "task" in given and "model" in given:
+                fits(given["task"], given["model"])
+            return function(*args, **options)
+
+        return checked
+
+    return mark
+
+
+def fits(task: Any, model: Any) -> None:
+    """Refuse a model of another kind of task."""
+    kind = getattr(type(model), "task_type", object)
+    if not isinstance(task, kind):
+        refuse("task", f"of the class {kind.__name__}, which {type(model).__name__} is for", short(task))
+
+
+class KEY:
+    """Stands for a typed key in ``takes``."""
+
+
+def a_path(argument: str, value: Any) -> None:
+    """Refuse what cannot name a file."""
+    if not isinstance(value, str | os.PathLike):
+        refuse(argument, "a path", short(value))
+
+
+def a_function(argument: str, value: Any, required: str) -> None:
+    if not callable(value):
+        refuse(argument, required, short(value))
+
+
+def number(argument: str, value: Any, required: str = "one number") -> jax.Array:
+    """One finite number, as JAX will use it."""
+    (held,) = floats(**{argument: value})
+    shaped(argument, held, required, 0)
+    finite(argument, held)
+    return held
 
 
 def truth(argument: str, value: Any, also: tuple[Any, ...] = ()) -> Any:

@@ -27,7 +27,9 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
     versions, ``about``), then the bytes of the leaves. Beside its place first, then moved there: a file is
     whole or not there.
     """
+    checks.a_path("path", path)
     path = Path(path)
+    tree = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else checks.array("a leaf of tree", leaf), tree)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(tree))]
     content = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
     header = {
@@ -45,13 +47,18 @@ def load(path: str | Path, like: Any) -> Any:
     Refused with ``CheckpointError``, in one line: a file that is cut short or altered, and leaves whose
     paths, shapes or dtypes are not those of ``like``.
     """
+    checks.a_path("path", path)
     header, content = _opened(Path(path))
-    plain = jax.eval_shape(_plain, like)
-    for have, want in zip(header["leaves"], _described(plain)):
+    try:
+        plain = jax.eval_shape(_plain, like)
+        wanted = _described(plain)
+    except (TypeError, OverflowError):
+        checks.refuse("like", "a tree of arrays, or of their shapes", checks.short(like))
+    for have, want in zip(header["leaves"], wanted):
         if have != want:
             raise CheckpointError(f"{path}: must hold {_words(want)}, got {_words(have)}")
-    if len(header["leaves"]) != len(_described(plain)):
-        found, wanted = len(header["leaves"]), len(_described(plain))
+    if len(header["leaves"]) != len(wanted):
+        found, wanted = len(header["leaves"]), len(wanted)
         raise CheckpointError(f"{path}: must hold {wanted} arrays, got {found}")
     leaves, at = [], 0
     for leaf in jax.tree.leaves(plain):
@@ -89,10 +96,19 @@ def in_segments(
     stopped; ``about`` (anything JSON holds: say, the config) must then be what it was. ``steps`` must be a
     multiple of ``every``. Returns the whole trajectory, as one call of ``simulate`` would.
     """
+    checks.a_function("run", run, "a function (previous, steps) -> Trajectory")
+    if path is not None:
+        checks.a_path("path", path)
+    if about is not None and not isinstance(about, Mapping):
+        checks.refuse("about", "names and what JSON can hold", checks.short(about))
+    checks.truth("progress", progress)
     every = checks.count("every", every)
     if checks.count("steps", steps) % every:
         checks.refuse("steps", f"a multiple of every = {every}", steps)
-    said = json.loads(json.dumps(dict(about or {})))
+    try:
+        said = json.loads(json.dumps(dict(about or {})))
+    except (TypeError, ValueError) as fault:
+        checks.refuse("about", "names and what JSON can hold", fault)
     begun, done = run(None, 0), 0
     if begun.state is None:
         checks.refuse(

@@ -116,6 +116,8 @@ class Descent(AbstractSteps):
         self.learning_rate = learning_rate
         self.unit = RATE if learning_rate is not None else Clock(transformation(optimizer)).unit
         self.compensated = checks.truth("compensated", compensated, (None,))
+        if not isinstance(thaw, Sequence) or isinstance(thaw, str):
+            checks.refuse("thaw", "pairs (function of the model, step)", checks.short(thaw))
         for place, pair in enumerate(thaw):
             if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
                 checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))

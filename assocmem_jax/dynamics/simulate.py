@@ -166,10 +166,8 @@ def _check(request: Request) -> None:
     until, key = request.until, request.key
     if until is not None and not isinstance(until, Until):
         checks.refuse("until", "an Until", checks.short(until), "for example am.perfect_accuracy()")
-    if key is not None and not (
-        isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    ):
-        checks.refuse("key", "a typed key", repr(key), "jax.random.key(0)")
+    if key is not None:
+        checks.key("key", key)
 
 
 def _check_fit(task: AbstractTask, model: AbstractModel) -> None:

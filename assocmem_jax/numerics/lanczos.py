@@ -45,6 +45,17 @@ def lanczos_top(
     """
     size = checks.count("size", size)
     given = matvec
+    checks.a_function("matvec", matvec, "a function v -> A v")
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError:
+        checks.refuse("dtype", "float32 or float64", checks.short(dtype))
+    if dtype not in (jnp.float32, jnp.float64):
+        checks.refuse("dtype", "float32 or float64", dtype)
+    if rtol is not None:
+        rtol = float(checks.number("rtol", rtol))
+        checks.positive("rtol", rtol)
+    max_iterations = checks.count("max_iterations", max_iterations)
     eps = float(jnp.finfo(dtype).eps)
     rtol = (1e-12 if eps < 1e-10 else 1e-5) if rtol is None else rtol
     m = min(size, checks.count("basis_size", basis_size, 4))

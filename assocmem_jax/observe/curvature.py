@@ -31,6 +31,7 @@ class KnowsCurvature(Protocol):
     def top_curvature(self, task: Any) -> Array: ...
 
 
+@checks.takes(task=AbstractTask, model=AbstractModel)
 def hessian_operator(task: AbstractTask, model: AbstractModel) -> Callable:
     """V ↦ ∇²L[V], on the trained leaves, at the cost of a few gradients.
 
@@ -44,6 +45,7 @@ def hessian_operator(task: AbstractTask, model: AbstractModel) -> Callable:
     return lambda direction: jax.jvp(slope, (trained,), (direction,))[1]
 
 
+@checks.takes(task=AbstractTask, model=AbstractModel)
 def sharpness(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """λ_max of ∇²L in W: GD section 5.1. Descent is stable iff η < 2/λ (docs/theory.md: gd.25).
 

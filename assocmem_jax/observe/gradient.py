@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from .. import checks
 from ..models import AbstractModel
 from ..numerics.edges import tree_norm
 from ..tasks import AbstractTask
@@ -18,6 +19,7 @@ def trainable_mask(model: AbstractModel, where: Callable | None = None) -> Abstr
     return eqx.tree_at(chosen, frozen, replace_fn=lambda _: True)
 
 
+@checks.takes(task=AbstractTask, model=AbstractModel)
 def gradient(task: AbstractTask, model: AbstractModel) -> AbstractModel:
     """∂L/∂(coordinates) by autodiff, shaped as the model, ``None`` on frozen leaves."""
     trained, frozen = eqx.partition(model, trainable_mask(model))

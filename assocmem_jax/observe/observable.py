@@ -19,13 +19,16 @@ def observable(
       other is refused in one line, before the function runs: what a model lacks is no ``AttributeError``.
     """
 
+    asked = {"task": task, "model": model}
+
     def mark(function: Callable) -> Callable:
         @functools.wraps(function)
-        def looked(task_: Any, model_: Any, *more: Any, **options: Any) -> Any:
-            for argument, value, kinds in (("task", task_, task), ("model", model_, model)):
-                if not isinstance(value, kinds):
-                    checks.refuse(argument, *_words(kinds, type(value).__name__, function.__name__))
-            return function(task_, model_, *more, **options)
+        def looked(task: Any, model: Any, *more: Any, **options: Any) -> Any:
+            for argument, value in (("task", task), ("model", model)):
+                if not isinstance(value, asked[argument]):
+                    checks.refuse(argument, *_words(asked[argument], type(value).__name__, function.__name__))
+            checks.fits(task, model)
+            return function(task, model, *more, **options)
 
         looked.axes, looked.units = axes, units  # pyright: ignore[reportAttributeAccessIssue]
         return looked

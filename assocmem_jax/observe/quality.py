@@ -7,13 +7,13 @@ from ..tasks import AbstractClassificationTask, AbstractTask
 from .observable import observable
 
 
-@observable(units="nats")
+@observable(units="nats", task=AbstractTask, model=AbstractModel)
 def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """The loss of the task: population cross-entropy L(W) in nats for associations, GD (2)–(3)."""
     return task.loss(model)
 
 
-@observable(("token",), task=AbstractClassificationTask)
+@observable(("token",), task=AbstractClassificationTask, model=AbstractModel)
 def margins(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array, " n"]:
     """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0. For
     co-occurrence: y_i F(X_i), one a sample.
@@ -21,7 +21,7 @@ def margins(task: AbstractClassificationTask, model: AbstractModel) -> Float[Arr
     return task.margins(model)
 
 
-@observable(task=AbstractClassificationTask)
+@observable(task=AbstractClassificationTask, model=AbstractModel)
 def error(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array, ""]:
     """0-1 loss: Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}; samples with y F ≤ 0 for
     co-occurrence.

@@ -55,7 +55,9 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         checks.refuse("x and y", "finite", "values that are not")
     known = error is not None
-    sigma = np.asarray(error, float) / y if known else np.ones_like(y)
+    sigma = np.asarray(checks.array("error", error), float) if known else np.ones_like(y)
+    if sigma.shape == y.shape and known:
+        sigma = sigma / y
     if sigma.shape != y.shape or not (np.isfinite(sigma).all() and (sigma > 0).all()):
         checks.refuse("error", "positive and finite, one for each y", repr(error))
     u, v = np.log(x), np.log(y)

@@ -97,6 +97,7 @@ def sweep(
 
 def open_store(path: str | os.PathLike):
     """The Dataset of a store, complete or not; values are read when indexed."""
+    checks.a_path("path", path)
     import xarray as xr
 
     return xr.open_zarr(path, chunks=None, consolidated=False)

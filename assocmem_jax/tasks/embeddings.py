@@ -27,6 +27,7 @@ def one_hot(n: int, d: int | None = None) -> Float[Array, "n d"]:
     return jnp.eye(*_sizes(n, d))
 
 
+@checks.takes(key=checks.KEY)
 def orthonormal(key: PRNGKeyArray, n: int, d: int | None = None) -> Float[Array, "n d"]:
     """n orthonormal rows, uniform over such families (Haar)."""
     n, d = _sizes(n, d)
@@ -34,12 +35,14 @@ def orthonormal(key: PRNGKeyArray, n: int, d: int | None = None) -> Float[Array,
     return (q * jnp.sign(jnp.diagonal(r))).T
 
 
+@checks.takes(key=checks.KEY)
 def sphere(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
     """Rows uniform on the unit sphere of R^d."""
     rows = gaussian(key, n, d)
     return rows / norm(rows, axis=1, keepdims=True)
 
 
+@checks.takes(key=checks.KEY)
 def gaussian(key: PRNGKeyArray, n: int, d: int) -> Float[Array, "n d"]:
     """Entries N(0, 1/d): rows of norm near one (Birth section 3, Slides p. 6)."""
     n, d = checks.count("n", n), checks.count("d", d)
@@ -54,6 +57,7 @@ def correlated_pair(alpha: Scalar) -> Float[Array, "2 2"]:
     derivative at α = ±1 too.
     """
     (alpha,) = checks.floats(alpha=alpha)
+    checks.shaped("alpha", alpha, "one number", 0)
     checks.within("alpha", alpha, -1, 1, "alpha is the cosine of the two inputs")
     along, across = side((1 + alpha) / 2), side((1 - alpha) / 2)
     return jnp.stack([jnp.stack([along, across]), jnp.stack([along, -across])])
@@ -68,6 +72,7 @@ def equicorrelated(n: int, alpha: Scalar, d: int | None = None) -> Float[Array, 
     """
     n, d = _sizes(n, d)
     (alpha,) = checks.floats(alpha=alpha)
+    checks.shaped("alpha", alpha, "one number", 0)
     low = -1 / (n - 1) if n > 1 else -1.0
     slack = 2 * float(jnp.finfo(alpha.dtype).eps)  # −1/(n−1), as a float of this type, may lie below it
     checks.within("alpha", alpha, low * (1 + slack), 1, f"n = {n} unit vectors admit no other common cosine")

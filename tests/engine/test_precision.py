@@ -141,9 +141,9 @@ def test_names_are_part_of_a_sweep(tmp_path):
     first = am.sweep(lambda a: {"loss": 2 * a}, a=[1.0, 2.0])
     second = am.sweep(lambda a: {"error": 2 * a}, a=[1.0, 2.0])
     assert first["loss"].values.tolist() == second["error"].values.tolist() == [2.0, 4.0]
-    am.sweep(lambda a: {"loss": 2 * a}, a=[1.0, 2.0], out=tmp_path / "s.zarr")
+    am.sweep(lambda a: {"loss": 2 * a}, a=[1.0, 2.0], store=tmp_path / "s.zarr")
     with pytest.raises(ValueError, match="store must be of this sweep"):
-        am.sweep(lambda a: {"error": 2 * a}, a=[1.0, 2.0], out=tmp_path / "s.zarr")
+        am.sweep(lambda a: {"error": 2 * a}, a=[1.0, 2.0], store=tmp_path / "s.zarr")
     for name in ("time", "step", "seed", "commits", ".hidden", "a"):
         with pytest.raises(ValueError, match="fn must be a function whose results"):
             am.sweep(lambda a, name=name: {name: 2 * a}, a=[1.0, 2.0])

@@ -95,7 +95,10 @@ class BigramTask(AbstractClassificationTask):
         alphabet: str | None = None,
     ):
         # Thresholds are made from the numbers given, not from their float32 copies.
-        given = np.asarray(unigram, float), np.asarray(bigram, float)
+        given = tuple(
+            np.asarray(checks.array(name, law), float)
+            for name, law in (("unigram", unigram), ("bigram", bigram))
+        )
         unigram, bigram = checks.floats(unigram=unigram, bigram=bigram)
         size = unigram.shape[0] if unigram.ndim == 1 else -1
         if unigram.ndim != 1 or bigram.shape != (size, size):
@@ -123,10 +126,11 @@ class BigramTask(AbstractClassificationTask):
         if loss_on not in ("in_context", "all"):
             checks.refuse("loss_on", "'in_context' or 'all'", repr(loss_on))
         self.loss_on = loss_on
-        if alphabet is not None and len(alphabet) != size:
-            checks.refuse("alphabet", f"of {size} characters", len(alphabet))
+        if alphabet is not None and (not isinstance(alphabet, str) or len(alphabet) != size):
+            checks.refuse("alphabet", f"a string of {size} characters", checks.short(alphabet))
         self.alphabet = alphabet
         key = jr.key(0) if key is None else key
+        checks.key("key", key)
         size = checks.count("data", data)
         known = self.fixed_triggers
         self.data = _sampled(key, size, self._cuts, self.unigram, self.num_triggers, known, self.length)
@@ -347,12 +351,14 @@ def _laws(unigram, bigram, outputs, output_tokens, repeat):
             checks.refuse("outputs", "'uniform', 'bigram' or a matrix", repr(outputs))
         answers = np.full((size, size), 1 / size) if outputs == "uniform" else bigram.copy()
     else:
-        answers = np.asarray(outputs, float).copy()
+        answers = np.asarray(
+            checks.array("outputs", outputs, "'uniform', 'bigram' or a matrix"), float
+        ).copy()
         if answers.shape != (size, size) or not (answers >= 0).all():
             checks.refuse("outputs", f"a non-negative matrix of shape ({size}, {size})", answers.shape)
     allowed = np.ones((size, size), bool)
     if output_tokens is not None:
-        kept = np.asarray(output_tokens)
+        kept = np.asarray(checks.array("output_tokens", output_tokens, "tokens"))
         if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
             checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
         allowed &= np.isin(np.arange(size), kept)

@@ -119,6 +119,7 @@ class HopfieldNetwork(AbstractEnergyMemory):
         self.steps, self.asynchronous = checks.count("steps", steps), asynchronous
 
     @classmethod
+    @checks.takes(task=RetrievalTask)
     def hebb(cls, task: RetrievalTask, steps: int = 20, asynchronous: bool = False) -> "HopfieldNetwork":
         """W = Σ_μ ξ_μ ξ_μᵀ/d without its diagonal, over the stored patterns, which are ±1."""
         _binary("patterns", task.patterns, task.stored)
@@ -224,12 +225,14 @@ class DenseMemory(AbstractEnergyMemory):
         self.separation, self.steps = separation, checks.count("steps", steps)
 
     @classmethod
+    @checks.takes(task=RetrievalTask)
     def polynomial(cls, task: RetrievalTask, degree: int, steps: int = 1) -> "DenseMemory":
         """F(z) = z^k, k ≥ 2."""
         _binary("cues", task.cues, task.stored)
         return cls(task.patterns, task.stored, Power(checks.count("degree", degree, 2)), steps)
 
     @classmethod
+    @checks.takes(task=RetrievalTask)
     def exponential(cls, task: RetrievalTask, steps: int = 1) -> "DenseMemory":
         """F(z) = e^{d(z − 1)}."""
         _binary("cues", task.cues, task.stored)
@@ -288,6 +291,7 @@ class AttentionMemory(AbstractEnergyMemory):
         self.beta, self.steps = beta.astype(self.patterns.dtype), checks.count("steps", steps)
 
     @classmethod
+    @checks.takes(task=RetrievalTask)
     def store(cls, task: RetrievalTask, beta: Scalar, steps: int = 1) -> "AttentionMemory":
         """The patterns of a task, at inverse temperature β."""
         return cls(task.patterns, task.stored, beta, steps)

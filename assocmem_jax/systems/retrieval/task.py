@@ -43,29 +43,36 @@ class RetrievalTask(AbstractClassificationTask):
             checks.refuse("cues", f"of the shape of patterns, {patterns.shape}", f"shape {cues.shape}")
         checks.finite("patterns", patterns)
         checks.finite("cues", cues)
-        checks.positive("radius", radius)
+        radius = checks.number("radius", radius)
+        checks.positive("radius", radius.astype(patterns.dtype))
         n = patterns.shape[0]
         probabilities = laws.uniform(n) if probabilities is None else probabilities
-        self.probabilities = jnp.asarray(probabilities, patterns.dtype)
+        (probabilities,) = checks.floats(probabilities=probabilities)
+        self.probabilities = probabilities.astype(patterns.dtype)
         if self.probabilities.shape != (n,):
             checks.refuse("probabilities", f"of shape ({n},)", f"shape {self.probabilities.shape}")
         laws.check("probabilities", self.probabilities)
         self.patterns, self.cues, self.radius = patterns, cues, jnp.asarray(radius, patterns.dtype)
 
     @classmethod
+    @checks.takes(key=checks.KEY)
     def binary(cls, key: PRNGKeyArray, n: int, d: int, flips: Scalar = 0.0) -> "RetrievalTask":
         """n patterns of d fair signs; each bit of a cue is flipped with probability ``flips``."""
         n, d = checks.count("n", n), checks.count("d", d)
+        flips = checks.number("flips", flips)
         checks.within("flips", flips, 0, 1)
         keys = jr.split(key)
         patterns = jr.rademacher(keys[0], (n, d), float)
         return cls(patterns, jnp.where(jr.bernoulli(keys[1], flips, (n, d)), -patterns, patterns))
 
     @classmethod
+    @checks.takes(key=checks.KEY)
     def spherical(
         cls, key: PRNGKeyArray, n: int, d: int, noise: Scalar = 0.0, radius: Scalar = 0.5
     ) -> "RetrievalTask":
         """n patterns uniform on the unit sphere of R^d; cues with N(0, noise²) added to every entry."""
+        noise = checks.number("noise", noise)
+        checks.within("noise", noise, 0, float(jnp.finfo(noise.dtype).max))
         keys = jr.split(key)
         patterns = embeddings.sphere(keys[0], n, d)
         return cls(patterns, patterns + noise * jr.normal(keys[1], (n, d)), radius=radius)

@@ -31,7 +31,7 @@ def outer_product(
 ) -> Float[Array, "k m"]:
     """Σ_x q(x) u_{f(x)} φ_xᵀ, with φ = e unless ``features`` and q = 1{p > 0} unless ``scheme`` is given."""
     features = task.inputs if features is None else features
-    scheme = schemes.equal(task) if scheme is None else scheme
+    scheme = schemes.equal(task) if scheme is None else checks.floats(scheme=scheme)[0]
     if scheme.shape != (task.num_tokens,):
         checks.refuse("scheme", f"q(x) of shape ({task.num_tokens},)", f"shape {scheme.shape}")
     # First the sum for each class: M rows to multiply with, not N.
@@ -91,20 +91,24 @@ class LinearMemory(AbstractWeights):
         self.weight = _weight("weight", weight)
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def zeros(cls, task: AssociationTask) -> "LinearMemory":
         """W = 0."""
         return cls(jnp.zeros((task.outputs.shape[1], task.inputs.shape[1]), task.inputs.dtype))
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def gaussian(
         cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None
     ) -> "LinearMemory":
         """Entries N(0, scale²); the scale is 1/√d unless given."""
         spread = 1 / math.sqrt(task.inputs.shape[1]) if scale is None else scale
+        spread = checks.number("scale", spread)
         checks.positive("scale", spread)
-        return cls(spread * _normal_weight(task, key))
+        return cls(spread.astype(task.inputs.dtype) * _normal_weight(task, key))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def outer_product(cls, task: AssociationTask, scheme: Float[Array, " n"] | None = None) -> "LinearMemory":
         """W = Σ_x q(x) u_{f(x)} e_xᵀ, a memory that is written: Slides p. 6 (q = 1) and p. 32 (any q).
 
@@ -115,6 +119,7 @@ class LinearMemory(AbstractWeights):
         return cls(outer_product(task, scheme))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, "..."]) -> "LinearMemory":
         """The W of least norm with the margins of GD (13), m_i(x) = (u_{f*(x)} − u_i)ᵀ W e_x.
 
@@ -124,6 +129,7 @@ class LinearMemory(AbstractWeights):
         return cls(_minimum_norm(task, margins))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def from_plane(cls, task: AssociationTask, gamma: Float[Array | np.ndarray, " d"]) -> "LinearMemory":
         """Two classes: W = (u₂−u₁) γᵀ/‖u₂−u₁‖², so that (u₂−u₁)ᵀ W f_i = γ_i, GD (21)."""
         if task.num_classes != 2:
@@ -174,6 +180,8 @@ class NormalizedMemory(AbstractWeights):
         self.weight = _weight("weight", weight)
         if not checks.concrete(self.weight):
             return
+        if task is not None and not isinstance(task, AssociationTask):
+            checks.refuse("task", "an AssociationTask", checks.short(task))
         dead = not np.asarray(self.weight).any()
         if task is not None and checks.concrete(task.inputs):
             dead = not bool((product(task.inputs, self.weight.T) != 0).any(axis=1).all())
@@ -186,6 +194,7 @@ class NormalizedMemory(AbstractWeights):
             )
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def gaussian(
         cls, task: AssociationTask, key: PRNGKeyArray, scale: Scalar | None = None
     ) -> "NormalizedMemory":

@@ -34,12 +34,14 @@ class ParticleSystem(AbstractModel):
     beta: Float[Array, "m m"]
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def zeros(cls, task: AssociationTask) -> "ParticleSystem":
         """All scores zero: W = 0."""
         shape = (task.num_tokens, task.num_classes)
         return cls(jnp.zeros(shape, task.inputs.dtype), gram(task.inputs), gram(task.outputs))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
         """The particles of a memory."""
         return cls(memory.scores(task.unrestricted), gram(task.inputs), gram(task.outputs))
@@ -84,11 +86,13 @@ class MarginSystem(AbstractModel):
     kernel: Float[Array, "n n"]
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def zeros(cls, task: AssociationTask) -> "MarginSystem":
         """All margins zero: W = 0."""
         return cls.from_margins(task, jnp.zeros(task.num_tokens, task.inputs.dtype))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def from_margins(cls, task: AssociationTask, margins: Float[Array | np.ndarray, " n"]) -> "MarginSystem":
         """The margins given."""
         if task.num_classes != 2:
@@ -103,6 +107,7 @@ class MarginSystem(AbstractModel):
         return cls(margins, jnp.dot(difference, difference) * gram(signed))
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "MarginSystem":
         """The margins of a memory."""
         scores = memory.scores(task)

@@ -45,6 +45,7 @@ class LowRankMemory(AbstractWeights):
         self.output, self.input = _pair(output, input)
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def gaussian(cls, task: AssociationTask, key: PRNGKeyArray, rank: int) -> "LowRankMemory":
         """Entries N(0, 1/m) and N(0, 1/d)."""
         rank = checks.count("rank", rank)
@@ -56,6 +57,7 @@ class LowRankMemory(AbstractWeights):
         )
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def one_step(
         cls, task: AssociationTask, key: PRNGKeyArray, rank: int, scheme: Float[Array, " n"] | None = None
     ) -> "LowRankMemory":
@@ -67,6 +69,7 @@ class LowRankMemory(AbstractWeights):
         return cls(output, output @ outer_product(task, scheme))
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def factorised(cls, task: AssociationTask, key: PRNGKeyArray, rank: int) -> "LowRankMemory":
         """Birth appendix D: W = (d/2d')UV, U = U₀ + Σ u(V₀e)ᵀ, V = V₀ + Σ (U₀ᵀu)eᵀ, with N(0, 1/d) start.
 
@@ -132,6 +135,7 @@ class MLPMemory(AbstractWeights):
         self.activation = activation
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def gaussian(
         cls, task: AssociationTask, key: PRNGKeyArray, width: int, activation: Callable = jax.nn.relu
     ) -> "MLPMemory":
@@ -140,6 +144,7 @@ class MLPMemory(AbstractWeights):
         return cls(start.output, start.input, None, activation)
 
     @classmethod
+    @checks.takes(task=AssociationTask, key=checks.KEY)
     def one_step(
         cls,
         task: AssociationTask,
@@ -158,6 +163,7 @@ class MLPMemory(AbstractWeights):
         return cls(outer_product(task, scheme, features).T / width, inner, None, activation)
 
     @classmethod
+    @checks.takes(task=AssociationTask)
     def thresholded(
         cls, task: AssociationTask, threshold: Scalar = 0.5, activation: Callable = jax.nn.relu
     ) -> "MLPMemory":

@@ -37,26 +37,26 @@ def weight_norm(task: AssociationTask, model: ScoresTokens) -> Float[Array, ""]:
     return norm(weights(task, model))
 
 
-@observable(("token", "class"), task=AssociationTask)
+@observable(("token", "class"), task=AssociationTask, model=ScoresTokens)
 def particles(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """Scores w_xj = u_jᵀ W e_x, GD (10)."""
     return model.scores(task)
 
 
-@observable(("token", "class"), task=AssociationTask)
+@observable(("token", "class"), task=AssociationTask, model=ScoresTokens)
 def probabilities(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """p_W(y|x) = softmax of the scores, GD (8)."""
     return jax.nn.softmax(model.scores(task), axis=-1)
 
 
-@observable(("token", "class"), task=AssociationTask)
+@observable(("token", "class"), task=AssociationTask, model=ScoresTokens)
 def pairwise_margins(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
     """m_i(x) = w_{x f*(x)} − w_{x i}, GD (13); column f*(x) is 0. Soft labels: f* = argmax p(y|x)."""
     scores = model.scores(task)
     return jnp.take_along_axis(scores, task.labels[:, None], axis=1) - scores
 
 
-@observable(("gamma",), task=AssociationTask)
+@observable(("gamma",), task=AssociationTask, model=ScoresTokens)
 def gammas(task: AssociationTask, model: ScoresTokens) -> Float[Array, "2"]:
     """(γ₁, γ₂) = ½(u₁−u₂)ᵀ W (e₁±e₂), GD (18), for two tokens with f*(x) = x.
 

@@ -37,6 +37,7 @@ class MaxMargin:
     residual: float
 
 
+@checks.takes(task=AssociationTask)
 def max_margin(task: AssociationTask) -> MaxMargin:
     """The direction in which W grows when the data are separable (GD Theorem 3, section 4.2).
 
@@ -113,6 +114,7 @@ def _components(task: AssociationTask, model: AbstractModel, *, direction: Array
     return jnp.stack([along, length(weight - along * direction)])
 
 
+@checks.takes(task=AssociationTask)
 def least_error(task: AssociationTask) -> float:
     """min_W L₀₁(W) for two classes in the plane (d = 2), exactly: GD section 5.1.
 

@@ -19,7 +19,7 @@ Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
 
 @runtime_checkable
 class ScoresTokens(Protocol):
-    """What a task asks of a model: a score for every class, for all tokens or for those named."""
+    """one with scores(task, tokens=None); a score for every class, for all tokens or for those named"""
 
     def scores(self, task: "AssociationTask", tokens: Int[Array, " b"] | None = None) -> Array: ...
 
@@ -90,7 +90,7 @@ class AssociationTask(AbstractClassificationTask):
                     bad = int(np.argmax((known < 0) | (known >= m)))
                     checks.refuse("targets", f"labels from 0 to {m - 1}", f"{known[bad]} at token {bad}")
         if possible is not None:
-            possible = jnp.asarray(possible)
+            possible = jnp.asarray(checks.array("possible", possible, f"{m} truth values, one a class"))
             if possible.shape != (m,) or possible.dtype != bool:
                 checks.refuse(
                     "possible", f"{m} truth values, one a class", f"{possible.dtype}{possible.shape}"
