@@ -58,8 +58,7 @@ def load(path: str | Path, like: Any) -> Any:
         if have != want:
             raise CheckpointError(f"{path}: must hold {_words(want)}, got {_words(have)}")
     if len(header["leaves"]) != len(wanted):
-        found, wanted = len(header["leaves"]), len(wanted)
-        raise CheckpointError(f"{path}: must hold {wanted} arrays, got {found}")
+        raise CheckpointError(f"{path}: must hold {len(wanted)} arrays, got {len(header['leaves'])}")
     leaves, at = [], 0
     for leaf in jax.tree.leaves(plain):
         dtype = np.dtype(leaf.dtype)

@@ -108,7 +108,7 @@ class StochasticFlow(AbstractSteps):
             h = dt / self.refine
 
             def piece(total, j):
-                w_key, h_key = jr.split(jr.fold_in(key, step * self.refine + j))
+                w_key, h_key = jr.split(jr.fold_in(key, step * self.refine + j.astype(step.dtype)))
                 w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))
                 levy = jax.tree.map(lambda n: jnp.sqrt(h / 12) * n, noise(h_key)) if area else None
                 return _join(total, (j * h, w, levy), h), None

@@ -141,9 +141,9 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     n, k, m = a.shape[0], *b.shape
     if k > 8 or n * m > 256:
         return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-    total = a[:, 0, None] * b[0]
+    total = a[:, 0, None] * b[None, 0]
     for i in range(1, k):
-        total = total + a[:, i, None] * b[i]
+        total = total + a[:, i, None] * b[None, i]
     return total
 
 

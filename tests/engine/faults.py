@@ -81,7 +81,7 @@ FAULTS = {
     "the rest of a batch dropped": ("tasks/batches.py", "    if whole < share:", "    if whole > share:", "engine/test_own_system.py -k microbatches"),
     "no derivative in what the loss holds": ("tasks/batches.py", "return value, sum(jax.tree.leaves(products))", "return value, sum(jax.tree.leaves(products[1]))", "engine/test_own_system.py -k microbatches"),
     "axes by the name of what is observed": ("observe/observable.py", "if function is None or not hasattr(function, \"axes\"):", "if True:", "engine/test_own_system.py -k axes"),
-    "an observable for any model": ("observe/observable.py", "if not isinstance(value, kinds):", "if False:", "engine/test_own_system.py -k 'axes or margins'"),
+    "an observable for any model": ("observe/observable.py", "if not isinstance(value, asked[argument]):", "if False:", "engine/test_own_system.py -k 'axes or margins'"),
     "a fault of the user's taken for another task": ("dynamics/simulate.py", "        shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape\n", "        try:\n            shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape\n        except Exception:\n            shape = None\n", "engine/test_own_system.py -k reaches"),
     "a taken id replaced": ("statements/registry.py", "if id in _REGISTRY:", "if False:", "engine/test_statements.py -k ten_lines"),
     "roots: no implicit derivative": ("numerics/roots.py", "return root - moved", "return root", "engine/test_numerics.py -k root"),
