@@ -5,7 +5,7 @@ import functools
 import inspect
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jax.core
@@ -84,7 +84,8 @@ def takes(**kinds: type) -> Callable[[Callable], Callable]:
                     refuse(name, f"of the class {kind.__name__}", short(given[name]))
             if "task" in given and "model" in given:
                 fits(given["task"], given["model"])
-            return function(*args, **options)
+            with standard():
+                return function(*args, **options)
 
         return checked
 
@@ -96,6 +97,13 @@ def fits(task: Any, model: Any) -> None:
     kind = getattr(type(model), "task_type", object)
     if not isinstance(task, kind):
         refuse("task", f"of the class {kind.__name__}, which {type(model).__name__} is for", short(task))
+
+
+@contextlib.contextmanager
+def standard() -> Iterator[None]:
+    """JAX's own rules of promotion, whatever the caller has set: what is inside is written for them."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 class KEY:

@@ -75,7 +75,8 @@ def simulate(
     _check_fit(task, model)
     _check_held(dynamics, task.dtype)
     began = time.perf_counter()
-    result = dynamics.run(task, model, request)
+    with checks.standard():
+        result = dynamics.run(task, model, request)
     if not checks.concrete(result):
         return result
     status = Status(int(result.status))  # waits for the device
@@ -180,7 +181,8 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
     if isinstance(task, AbstractClassificationTask):
         if not isinstance(model, HasScores):
             checks.refuse("model", "one with scores(task, tokens=None)", f"a {type(model).__name__}")
-        shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape
+        with checks.standard():
+            shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape
         if shape != task.score_shape:
             checks.refuse(
                 "model",

@@ -28,7 +28,8 @@ def observable(
                 if not isinstance(value, asked[argument]):
                     checks.refuse(argument, *_words(asked[argument], type(value).__name__, function.__name__))
             checks.fits(task, model)
-            return function(task, model, *more, **options)
+            with checks.standard():
+                return function(task, model, *more, **options)
 
         looked.axes, looked.units = axes, units  # pyright: ignore[reportAttributeAccessIssue]
         return looked

@@ -145,7 +145,8 @@ def trace(fn: Callable, grid: Grid) -> Traced:
         return leaves
 
     try:
-        jaxpr, shapes = jax.make_jaxpr(lane, return_shape=True)(*specs)
+        with checks.standard():
+            jaxpr, shapes = jax.make_jaxpr(lane, return_shape=True)(*specs)
     except TypeError as fault:
         if "racer" not in str(fault):
             raise

@@ -380,7 +380,7 @@ def _sampled(key, n, cuts, unigram, k, fixed, length) -> Sequences:
     bits = jr.bits(token_key, (n, k + length + 1), jnp.uint32) >> 1
     if fixed is None:
         # The largest of log π + Gumbel noise, K times without replacement.
-        race = jnp.log(unigram) + jr.gumbel(trigger_key, (n, unigram.shape[0]), mode="high")
+        race = jnp.log(unigram)[None] + jr.gumbel(trigger_key, (n, unigram.shape[0]), mode="high")
         triggers = jax.lax.top_k(race, k)[1]
     else:
         triggers = jnp.broadcast_to(fixed, (n, k))

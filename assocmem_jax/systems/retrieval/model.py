@@ -259,7 +259,7 @@ class DenseMemory(AbstractEnergyMemory):
             if scaled
             else None
         )
-        fall, rise = (self.weights * f for f in self.separation.differences(overlap, 2 / d, scale))
+        fall, rise = (self.weights[None] * f for f in self.separation.differences(overlap, 2 / d, scale))
         lean = jnp.sum(fall - rise, axis=1, keepdims=True)
         return ((fall + rise) @ self.patterns + states * lean) / 2
 
@@ -303,7 +303,7 @@ class AttentionMemory(AbstractEnergyMemory):
     def update(self, states: Float[Array, "b d"]) -> Float[Array, "b d"]:
         # x − ∇E(x), of which the difference cancels where x is large.
         seen = jnp.where(self.weights > 0, jnp.log(jnp.where(self.weights > 0, self.weights, 1)), -jnp.inf)
-        return jax.nn.softmax(self.beta * states @ self.patterns.T + seen, axis=1) @ self.patterns
+        return jax.nn.softmax(self.beta * states @ self.patterns.T + seen[None], axis=1) @ self.patterns
 
     def trainable(self):
         return (self.patterns,)
