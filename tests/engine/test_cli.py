@@ -240,3 +240,38 @@ def test_default_place_names_config_and_hash(tmp_path, monkeypatch, capsys):
     assert run("run", CONFIGS / "gd_fig2.toml", *options("gd_fig2")) == 0
     (made,) = os.listdir("results")
     assert made.startswith("gd_fig2-")
+
+
+COMMAND = Path(sys.executable).with_name("assocmem")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+def test_any_terminal(encoding):
+    """What it cannot show is shown as an escape; nothing ends in a traceback."""
+    env = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([COMMAND, "list"], capture_output=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done.stdout.decode(encoding)
+
+
+def test_readers_that_leave_and_devices_that_are_full():
+    done = subprocess.run(f"{COMMAND} list | head -c 1", shell=True, capture_output=True, check=False)
+    assert done.stderr == b""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "assocmem: what was asked is done, but cannot be printed: No space left on device\n"
+
+
+def test_a_byte_order_mark_and_the_name_of_a_result(tmp_path):
+    from assocmem_jax.commands.common import place
+    from assocmem_jax.studies.config import load
+
+    text = (CONFIGS / "gd_fig2.toml").read_text(encoding="utf-8")
+    (tmp_path / "my-study").mkdir()
+    path = tmp_path / "my-study" / "config.toml"
+    path.write_text(text, encoding="utf-8-sig")
+    study = load(path)
+    assert place(path, study).name == f"my-study-{study.hash()[:8]}"
+    result = tmp_path / f"my-study-{study.hash()[:8]}"
+    assert place(result / "config.json", study).name == result.name

@@ -286,3 +286,38 @@ def test_one_sided_derivatives_at_the_ends():
     task = am.two_tokens(0.5, 0.7)
     still = jax.grad(lambda W: am.memory.weight_norm(task, am.LinearMemory(W)))(jnp.zeros((2, 2)))
     np.testing.assert_array_equal(still, 0)
+
+
+@pytest.mark.parametrize(
+    "setting", ["jax_numpy_rank_promotion='raise'", "jax_numpy_dtype_promotion='strict'"]
+)
+def test_whatever_rules_of_promotion_the_caller_has_set(setting):
+    name, _, value = setting.partition("=")
+    helpers.run_python(f"""
+import jax, numpy as np, optax
+jax.config.update("{name}", {value})
+import assocmem_jax as am
+for targets in ([0, 1], [[.3, .7], [.6, .4]]):
+    task = am.AssociationTask([.5, .5], targets, np.eye(2), np.eye(2))
+    start = am.LinearMemory.gaussian(task, jax.random.key(0))
+    for dynamics in (am.Descent(optax.adam, 3, 2, learning_rate=.1), am.StochasticFlow(.1, 1., 3)):
+        run = am.simulate(task, start, dynamics, observe=[am.loss, am.error, am.sharpness], key=jax.random.key(0))
+        assert run.status == am.Status.OK
+cues = am.RetrievalTask.binary(jax.random.key(0), 3, 8, .1)
+am.loss(cues, am.DenseMemory.exponential(cues)), am.error(cues, am.AttentionMemory.store(cues, 1.))
+am.BigramTask.shakespeare(length=16, data=2, loss_on="all")
+""")
+
+
+def test_what_stopped_a_run_crosses_processes():
+    import pickle
+
+    decay = optax.chain(optax.add_decayed_weights(3.0), optax.sgd(1.0))
+    task = am.two_tokens(0.5, 0.75)
+    with pytest.raises(am.SimulationError) as caught:
+        am.simulate(
+            task, am.LinearMemory(np.ones((2, 2))), am.Descent(decay, 1000), observe=[am.loss], at=[1000]
+        )
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert int(again.trajectory.status) == am.Status.DIVERGED
