@@ -552,3 +552,15 @@ def test_a_dataset_opens_without_this_package(tmp_path):
     assert plain.first_step.sel(alpha=0.75).dims == ("learning_rate",)
     assert float(plain.p1) == 0.8
     assert plain.attrs["function"] == "swept.steps"
+
+
+def test_a_pool_that_forks_is_refused(tmp_path):
+    """JAX's threads do not survive a fork: the pool would hang."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool,
+        pytest.raises(ValueError, match="executor must be a pool that starts its processes anew"),
+    ):
+        am.sweep(lambda a: {"twice": 2 * a}, a=[1.0, 2.0], store=tmp_path / "s.zarr", executor=pool)

@@ -321,6 +321,7 @@ def _(axis_size, batched, count):
 
 def _inverse(cuts: UInt[Array, "... m"], drawn: UInt[Array, "..."]) -> Int[Array, "..."]:
     """How many of the cumulative thresholds lie at or below the number drawn."""
+    cuts = cuts.reshape((1,) * (drawn.ndim + 1 - cuts.ndim) + cuts.shape)
     return jnp.sum(drawn[..., None] >= cuts, axis=-1, dtype=jnp.int32)
 
 
