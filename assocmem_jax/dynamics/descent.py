@@ -29,8 +29,9 @@ class Descent(AbstractSteps):
 
     - ``optimizer``: any optax transformation, or, with ``learning_rate``, a function of the rate
       such as ``optax.sgd``. In the second form the rate is data: it may be traced, batched and
-      differentiated, and a new value does not recompile. A vector of ``steps`` rates is a schedule:
-      the optimizer is given the function of the step that reads it.
+      differentiated, and a new value does not recompile. A vector of ``steps`` rates is a schedule (it may
+      start at 0): the optimizer is given the function of the step that reads it. So is a function of the
+      step, such as ``optax.cosine_decay_schedule(…)``, which is code, as the rule is.
     - any other keyword is given to that function too, ``Descent(optax.adam, 100, learning_rate=η, b1=β)``:
       floats and arrays are data, as the rate is; whole numbers, truth values and functions are fixed.
     - ``steps``: updates to make.
@@ -58,6 +59,7 @@ class Descent(AbstractSteps):
     thaw: tuple[tuple[Callable, Int[Array, ""]], ...]
     microbatch: int | None = eqx.field(static=True)
     devices: int = eqx.field(static=True)
+    schedule: Callable | None = eqx.field(static=True)
     hyper: dict[str, Float[Array, "..."]]
     settings: tuple[tuple[str, Any], ...] = eqx.field(static=True)
     unit: str = eqx.field(static=True)
@@ -69,7 +71,7 @@ class Descent(AbstractSteps):
         steps: int,
         batch_size: int | None = None,
         *,
-        learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | None = None,
+        learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | Callable | None = None,
         compensated: bool | None = None,
         thaw: Sequence[tuple[Callable, int | Int[Array, ""]]] = (),
         microbatch: int | None = None,
@@ -91,11 +93,17 @@ class Descent(AbstractSteps):
                 learning_rate,
                 "pass Descent(optax.sgd, steps, learning_rate=…)",
             )
-        if not ready and learning_rate is None:
+        # A schedule is code, as the rule is; a vector of rates is data.
+        self.schedule = learning_rate if callable(learning_rate) else None
+        learning_rate = None if callable(learning_rate) else learning_rate
+        if not ready and learning_rate is None and self.schedule is None:
             checks.refuse("learning_rate", "given when optimizer is a function of it", None)
         if learning_rate is not None:
             (learning_rate,) = checks.floats(learning_rate=learning_rate)
-            checks.positive("learning_rate", learning_rate)
+            if learning_rate.ndim:  # a schedule may start at 0
+                checks.within("learning_rate", learning_rate, 0, float(jnp.finfo(learning_rate.dtype).max))
+            else:
+                checks.positive("learning_rate", learning_rate)
         self.hyper, self.settings = _sorted(optimizer, ready, hyper)
         self.optimizer = optimizer
         self.steps = checks.count("steps", steps, 0)
@@ -114,7 +122,7 @@ class Descent(AbstractSteps):
         if self.batch_size is not None and self.batch_size % self.devices:
             checks.refuse("batch_size", f"a multiple of devices = {devices}", batch_size)
         self.learning_rate = learning_rate
-        self.unit = RATE if learning_rate is not None else Clock(transformation(optimizer)).unit
+        self.unit = RATE if learning_rate is not None else Clock(self.transformation()).unit
         self.compensated = checks.truth("compensated", compensated, (None,))
         if not isinstance(thaw, Sequence) or isinstance(thaw, str):
             checks.refuse("thaw", "pairs (function of the model, step)", checks.short(thaw))
@@ -131,8 +139,8 @@ class Descent(AbstractSteps):
         rates, options = self.learning_rate, self.hyper | dict(self.settings)
         if rates is not None and rates.ndim:
             optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)], **options)
-        elif rates is not None:
-            optimizer = optimizer(rates, **options)
+        elif rates is not None or self.schedule is not None:
+            optimizer = optimizer(rates if self.schedule is None else self.schedule, **options)
         return transformation(optimizer)
 
     def prepare(

@@ -131,7 +131,7 @@ def _observables(
                 checks.refuse(
                     "observe", "a mapping from names to functions", f"the name {checks.short(name)}"
                 )
-        return dict(observe)
+        return {str(name): function for name, function in observe.items()}
     if observe is not None:
         if isinstance(observe, str) or not isinstance(observe, Iterable):
             checks.refuse("observe", "name → function, or a list of functions", checks.short(observe))

@@ -62,6 +62,7 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
             # that rounding is relative to the move.
             return jax.lax.fori_loop(0, n, step, jnp.zeros_like(start))
 
+        settled, rest = None, start
         if args is not None:
             reach = jax.vmap(lambda flat: ravel_pytree(args(unravel(flat)))[0])(identity)
             settled, rest = _stationary(lambda flat: field(t1, flat), start, jacobian, reach)
@@ -72,7 +73,7 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
             last = row[-1]
             row = [b + (b - a) * (i + 1) / order for i, (a, b) in enumerate(itertools.pairwise(row))]
         end, error = start + row[0], jnp.abs(row[0] - last)
-        if args is not None:
+        if settled is not None:
             end, error = jnp.where(settled, rest, end), jnp.where(settled, 0, error)
         y1, error = unravel(end), unravel(error)
         dense = dict(y0=y0, y1=y1)

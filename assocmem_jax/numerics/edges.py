@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import eval_jaxpr
 from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
@@ -154,6 +155,6 @@ def _evaluated(closed: Any, args: list) -> list:
         else:
             needed = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, Literal)))
             alone = closed.jaxpr.replace(constvars=[], invars=needed, outvars=eqn.outvars, eqns=[eqn])
-            out = jax.core.eval_jaxpr(alone, (), *(known[v] for v in needed))
+            out = eval_jaxpr(alone, (), *(known[v] for v in needed))
         known |= zip(eqn.outvars, out)
     return [read(v) for v in closed.jaxpr.outvars]

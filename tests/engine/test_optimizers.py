@@ -146,6 +146,12 @@ CLOCKS = {
         {},
         0.1 * sum(1 - k / 60 for k in range(60)),
     ),
+    "function": (
+        optax.sgd,
+        {"learning_rate": optax.linear_schedule(0.0, 0.2, 60)},
+        0.2 * sum(k / 60 for k in range(60)),
+    ),
+    "from zero": (optax.adam, {"learning_rate": np.linspace(0.0, 0.2, 60)}, 6.0),
     "rates": (optax.adam, {"learning_rate": np.linspace(0.1, 0.2, 60)}, 9.0),
     "muon": (optax.contrib.muon(0.1), {}, 6.0),
     "clip by norm": (optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1)), {}, 6.0),
