@@ -95,9 +95,9 @@ class BigramTask(AbstractClassificationTask):
         alphabet: str | None = None,
     ):
         # Thresholds are made from the numbers given, not from their float32 copies.
-        given = tuple(
-            np.asarray(checks.array(name, law), float)
-            for name, law in (("unigram", unigram), ("bigram", bigram))
+        given = (
+            np.asarray(checks.array("unigram", unigram), float),
+            np.asarray(checks.array("bigram", bigram), float),
         )
         unigram, bigram = checks.floats(unigram=unigram, bigram=bigram)
         size = unigram.shape[0] if unigram.ndim == 1 else -1
