@@ -289,7 +289,7 @@ def test_a_batch_of_lanes_is_each_lane_alone():
     keys = jr.split(jr.key(0), 12)
     one = lambda key: task.sampled_loss(Biased(table), task.sample(key, 1))  # noqa: E731
     fullest = np.array([int(task.weights(task.sample(key, 1)).sum()) for key in keys])
-    assert fullest.min() <= 36 / 4 < 36 / 2 < fullest.max()  # lanes of which the least full would not do
+    assert fullest.min() <= 36 / 2 < fullest.max()  # lanes of which the least full would not do
     alone = jax.jit(one)
     np.testing.assert_allclose(jax.jit(jax.vmap(one))(keys), [alone(key) for key in keys], rtol=1e-13)
     assert "cond" in str(jax.make_jaxpr(jax.vmap(one))(keys))  # a switch, not all of its branches
