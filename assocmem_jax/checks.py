@@ -121,10 +121,16 @@ def a_function(argument: str, value: Any, required: str) -> None:
         refuse(argument, required, short(value))
 
 
-def number(argument: str, value: Any, required: str = "one number") -> jax.Array:
-    """One finite number, as JAX will use it."""
+def scalar(argument: str, value: Any) -> jax.Array:
+    """One number, as JAX will use it."""
     (held,) = floats(**{argument: value})
-    shaped(argument, held, required, 0)
+    shaped(argument, held, "one number", 0)
+    return held
+
+
+def number(argument: str, value: Any) -> jax.Array:
+    """One finite number, as JAX will use it."""
+    held = scalar(argument, value)
     finite(argument, held)
     return held
 
@@ -163,12 +169,17 @@ def _known(argument: str, value: Any, required: str, remedy: str = "") -> tuple[
     given = np.asarray(given)
     if not np.issubdtype(given.dtype, np.floating):
         return (given,)
-    with np.errstate(over="ignore", under="ignore"):
-        held = given.astype(jax.dtypes.canonicalize_dtype(given.dtype))
-    where = (np.isfinite(given) & ~np.isfinite(held)) | ((given != 0) & (held == 0) & (given.ndim == 0))
-    if where.any():
-        refuse(argument, f"a number that {held.dtype} can hold", _first(given, where), _X64)
+    dtype = jax.dtypes.canonicalize_dtype(given.dtype)
+    if (where := lost(given, dtype)).any():
+        refuse(argument, f"a number that {dtype} can hold", _first(given, where), _X64)
     return (given,)
+
+
+def lost(known: np.ndarray, dtype: Any) -> Any:
+    """Which numbers a dtype cannot hold: finite ones that become infinite, and a lone one that becomes 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        held = known.astype(dtype)
+    return (np.isfinite(known) & ~np.isfinite(held)) | ((known.ndim == 0) & (known != 0) & (held == 0))
 
 
 def count(argument: str, value: Any, least: int = 1, remedy: str = "") -> int:
@@ -247,8 +258,7 @@ def floats(**values: Any) -> tuple[jax.Array, ...]:
         if jnp.issubdtype(own, jnp.floating) and jnp.finfo(own).bits < 32:
             refuse(name, "of float32 or float64", own, "half precision holds no law and no clock: cast it")
         if concrete(value) and np.issubdtype(np.dtype(own), np.floating):
-            with np.errstate(over="ignore"):
-                lost = np.isfinite(value) & ~np.isfinite(np.asarray(value).astype(dtype))
-            if lost.any():
-                refuse(name, f"numbers that {dtype} can hold", _first(np.asarray(value), lost), _X64)
+            known = np.asarray(value)
+            if (where := lost(known, dtype) & (np.abs(known) > 1)).any():  # what is tiny may well be 0
+                refuse(name, f"numbers that {dtype} can hold", _first(known, where), _X64)
     return tuple(jnp.asarray(value, dtype) for value in given.values())

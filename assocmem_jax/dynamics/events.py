@@ -58,7 +58,7 @@ def perfect_accuracy(hold: int | None = 1) -> Until:
 
 def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) -> Until:
     """The smallest margin (22), or that of one token, above a level."""
-    level = _level(level)
+    level = checks.number("level", level)
     if token is not None:
         checks.count("token", token, 0)
     return Until(_MarginAbove(level, token), hold)
@@ -67,12 +67,4 @@ def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) 
 def loss_below(level: Scalar, hold: int | None = 1) -> Until:
     """Population loss below a level, in nats."""
     checks.positive("level", level)
-    return Until(_LossBelow(_level(level)), hold)
-
-
-def _level(level: Scalar) -> Array:
-    """One finite number."""
-    (level,) = checks.floats(level=level)
-    checks.shaped("level", level, "one number", 0)
-    checks.finite("level", level)
-    return level
+    return Until(_LossBelow(checks.number("level", level)), hold)

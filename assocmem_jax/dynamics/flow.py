@@ -29,8 +29,8 @@ class GradientFlow(AbstractDynamics):
     """dW = −∇L(W) dt, GD (4), to time ``t1``.
 
     - ``t1``: horizon, in the time of the flow (one unit is the learning rate of that many descent
-      steps). ``times`` of the trajectory: as asked by ``simulate(at=…)``, else 0 and 200 more, even
-      in log(1 + t).
+      steps); at most 4.5e299, or 8.5e29 in float32: beyond, gradients of size 1/t underflow. ``times`` of
+      the trajectory: as asked by ``simulate(at=…)``, else 0 and 200 more, even in log(1 + t).
     - ``log_time``: integrate in s = log(1 + t), where margins that grow like log t are straight
       lines; t = 1e12 takes about as many steps as t = 1e2 twice.
     - ``rtol``, ``atol``: local error per step. Unless given, 1e-10 and 1e-13 in float64, 1e-5 and
@@ -69,8 +69,7 @@ class GradientFlow(AbstractDynamics):
         max_steps: int = 65_536,
         adjoint: diffrax.AbstractAdjoint | None = None,
     ):
-        (self.t1,) = checks.floats(t1=t1)
-        checks.shaped("t1", self.t1, "one number", 0)
+        self.t1 = checks.scalar("t1", t1)
         checks.positive("t1", t1, "the flow starts at t = 0")
         for name, value in (("rtol", rtol), ("atol", atol), ("step", step)):
             if value is not None:

@@ -105,11 +105,7 @@ def _check_held(dynamics: AbstractDynamics, dtype: Any) -> None:
     for path, leaf in jax.tree_util.tree_flatten_with_path(dynamics)[0]:
         if isinstance(leaf, float | np.ndarray | jax.Array) and checks.concrete(leaf) and _is_float(leaf):
             known = np.asarray(leaf)
-            with np.errstate(over="ignore", under="ignore"):
-                held = known.astype(dtype)
-            if (np.isfinite(known) != np.isfinite(held)).any() or (
-                known.ndim == 0 and (known != 0) & (held == 0)
-            ):
+            if checks.lost(known, dtype).any():
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 checks.refuse(
                     name, f"a number that {jnp.dtype(dtype).name} can hold", known, "as the task has it"

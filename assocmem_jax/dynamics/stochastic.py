@@ -78,9 +78,9 @@ class StochasticFlow(AbstractSteps):
         if not callable(sigma):
             checks.finite("sigma", sigma)
             checks.within("sigma", sigma, 0, np.inf, "it is a standard deviation")
-            (sigma,) = checks.floats(sigma=sigma)
+            sigma = checks.scalar("sigma", sigma)
         checks.positive("t1", t1)
-        (self.t1,) = checks.floats(t1=t1)
+        self.t1 = checks.scalar("t1", t1)
         self.sigma = sigma
         self.steps = checks.count("steps", steps)
         self.refine = checks.count("refine", refine)

@@ -6,8 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import eval_jaxpr
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 from jaxtyping import Array, Float
 
 Real = Float[Array, "..."]
@@ -155,6 +154,6 @@ def _evaluated(closed: Any, args: list) -> list:
         else:
             needed = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, Literal)))
             alone = closed.jaxpr.replace(constvars=[], invars=needed, outvars=eqn.outvars, eqns=[eqn])
-            out = eval_jaxpr(alone, (), *(known[v] for v in needed))
+            out = jaxpr_as_fun(ClosedJaxpr(alone, []))(*(known[v] for v in needed))
         known |= zip(eqn.outvars, out)
     return [read(v) for v in closed.jaxpr.outvars]

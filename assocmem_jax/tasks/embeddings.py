@@ -56,8 +56,7 @@ def correlated_pair(alpha: Scalar) -> Float[Array, "2 2"]:
     axes, and f₂ is the max-margin direction. What depends on ⟨e₁, e₂⟩ alone has the right one-sided
     derivative at α = ±1 too.
     """
-    (alpha,) = checks.floats(alpha=alpha)
-    checks.shaped("alpha", alpha, "one number", 0)
+    alpha = checks.scalar("alpha", alpha)
     checks.within("alpha", alpha, -1, 1, "alpha is the cosine of the two inputs")
     along, across = side((1 + alpha) / 2), side((1 - alpha) / 2)
     return jnp.stack([jnp.stack([along, across]), jnp.stack([along, -across])])
@@ -71,8 +70,7 @@ def equicorrelated(n: int, alpha: Scalar, d: int | None = None) -> Float[Array, 
     both ends.
     """
     n, d = _sizes(n, d)
-    (alpha,) = checks.floats(alpha=alpha)
-    checks.shaped("alpha", alpha, "one number", 0)
+    alpha = checks.scalar("alpha", alpha)
     low = -1 / (n - 1) if n > 1 else -1.0
     slack = 2 * float(jnp.finfo(alpha.dtype).eps)  # −1/(n−1), as a float of this type, may lie below it
     checks.within("alpha", alpha, low * (1 + slack), 1, f"n = {n} unit vectors admit no other common cosine")

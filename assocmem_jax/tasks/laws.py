@@ -24,9 +24,7 @@ def zipf(n: int, exponent: Scalar = 1.0) -> Float[Array, " n"]:
     ``exponent`` is the α of the scaling-law papers; here α is a correlation, so it has a name.
     """
     n = checks.count("n", n)
-    (exponent,) = checks.floats(exponent=exponent)
-    checks.shaped("exponent", exponent, "one number", 0)
-    checks.finite("exponent", exponent)
+    exponent = checks.number("exponent", exponent)
     # exp(−a log x), scaled by the largest term: no overflow for any exponent, and differentiable.
     logits = -exponent * jnp.log(jnp.arange(1, n + 1, dtype=exponent.dtype))
     weights = jnp.exp(logits - logits.max())
@@ -35,8 +33,7 @@ def zipf(n: int, exponent: Scalar = 1.0) -> Float[Array, " n"]:
 
 def imbalance(p1: Scalar) -> Float[Array, "2"]:
     """Two tokens: (p₁, 1 − p₁). GD (16) ff.; log(p₁/p₂) is their imbalance."""
-    (p1,) = checks.floats(p1=p1)
-    checks.shaped("p1", p1, "one number", 0)
+    p1 = checks.scalar("p1", p1)
     checks.within("p1", p1, 0, 1)
     return jnp.stack([p1, 1 - p1])
 

@@ -4,6 +4,7 @@ Run: python tests/engine/malformed.py. Prints what is neither refused in one lin
 runs it in a process without the type hook, as users are.
 """
 
+import os
 import sys
 import tempfile
 import warnings
@@ -93,6 +94,7 @@ WRONG = {
 
 def main() -> int:
     warnings.simplefilter("ignore")
+    os.chdir(PLACE)  # "x" is a path, too
     faults = count = 0
     for name, (function, arguments) in CALLS.items():
         am.save(f"{PLACE}/a", {"a": np.ones(2)})

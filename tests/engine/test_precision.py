@@ -135,6 +135,8 @@ def test_a_flow_stays_at_a_finite_minimiser(model, outputs):
     assert run.num_steps <= 300
     found = am.memory.pairwise_margins(task, run.model)[0]
     np.testing.assert_allclose(found, [0, np.log(5 / 3), np.log(5 / 2)], atol=1e-9)
+    if model is am.LinearMemory and outputs[0, 0] == 1:  # at 200 times: as many steps as where nothing stalls
+        assert am.simulate(task, model.zeros(task), am.GradientFlow(1e12)).num_steps <= 1200
 
 
 def test_names_are_part_of_a_sweep(tmp_path):
@@ -149,7 +151,7 @@ def test_names_are_part_of_a_sweep(tmp_path):
             am.sweep(lambda a, name=name: {name: 2 * a}, a=[1.0, 2.0])
 
 
-def test_a_law_sums_to_one_and_what_has_probability_zero_is_never_drawn():
+def test_a_law_sums_to_one_and_what_has_probability_zero_is_never_drawn(monkeypatch):
     words = np.random.default_rng(0).zipf(1.3, 50_257).astype(float)
     p = am.laws.normalized(words.astype(np.float32))
     assert p.dtype == jnp.float32
@@ -171,6 +173,12 @@ def test_a_law_sums_to_one_and_what_has_probability_zero_is_never_drawn():
         counts = np.bincount(labels, minlength=5)
         assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
         assert abs(counts[1] / 10**6 - 0.5) < 5 * 0.5e-3  # five standard errors
+        for end, label in ((0.0, 1), (1.0, 3)):  # the ends of what a uniform can round to
+            with monkeypatch.context() as patch:
+                patch.setattr(am.laws, "uniforms", lambda key, n, dtype, end=end: jnp.full(n, end, dtype))
+                tokens, labels = task.sample(jax.random.key(0), 2)
+            assert tokens.tolist() == [0, 0]
+            assert labels.tolist() == [label, label]
 
 
 def test_soft_targets_with_impossible_classes():
@@ -244,6 +252,18 @@ def test_dense_memories_do_not_underflow(d, degree):
                 lean += force(rest + pattern[i]) - force(rest - pattern[i])
             assert (lean > 0) == (end[i] > 0)
     assert float(task.error(memory)) == 0
+
+
+@pytest.mark.parametrize("degree", [None, 300])
+def test_patterns_that_are_not_stored_set_no_scale(degree):
+    """A cue beside one that is not stored, d = 2,000: as in the memory of those that are."""
+    task = am.RetrievalTask.binary(jax.random.key(3), 5, 2000)
+    made = (
+        am.DenseMemory.exponential if degree is None else lambda task: am.DenseMemory.polynomial(task, degree)
+    )
+    known = am.RetrievalTask(task.patterns[:2])
+    np.testing.assert_array_equal(made(task.first(2)).update(task.cues), made(known).update(task.cues))
+    assert (made(known).update(task.cues)[2:] != task.cues[2:]).any()
 
 
 def test_patterns_are_signs_and_attention_does_not_cancel():

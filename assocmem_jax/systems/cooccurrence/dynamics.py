@@ -26,4 +26,4 @@ def scores_moved(model: Any, level: Scalar, hold: int | None = 1) -> Until:
     not happened by then.
     """
     checks.positive("level", level)
-    return Until(_ScoresMoved(model.table, checks.floats(level=level)[0]), hold)
+    return Until(_ScoresMoved(model.table, checks.scalar("level", level)), hold)

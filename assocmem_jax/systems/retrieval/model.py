@@ -68,7 +68,7 @@ def signs(
     if known.ndim < 2:
         checks.refuse("images", "an array with one image a row", f"shape {known.shape}")
     checks.finite("images", known)
-    level = (known.min() + known.max()) / 2 if threshold is None else checks.floats(threshold=threshold)[0]
+    level = (known.min() + known.max()) / 2 if threshold is None else checks.scalar("threshold", threshold)
     checks.finite("threshold", level)
     return jnp.where(known > level, 1.0, -1.0).astype(known.dtype).reshape(known.shape[0], -1)
 
@@ -157,8 +157,9 @@ class AbstractSeparation(eqx.Module):
         """F(z)."""
 
     @abstractmethod
-    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
-        """F(z) − F(z − h) and F(z + h) − F(z); with ``scale``, the largest |z|, divided by |F| there."""
+    def differences(self, z: Array, h: float, stored: Array | None = None) -> tuple[Array, Array]:
+        """F(z) − F(z − h) and F(z + h) − F(z); with ``stored``, which patterns are, each row divided by the
+        largest |F(z)| of those."""
 
 
 class Power(AbstractSeparation):
@@ -169,11 +170,12 @@ class Power(AbstractSeparation):
     def __call__(self, z: Array) -> Array:
         return z**self.degree
 
-    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
-        if scale is None:
+    def differences(self, z: Array, h: float, stored: Array | None = None) -> tuple[Array, Array]:
+        if stored is None:
             here = self(z)
             return here - self(z - h), self(z + h) - here
         # As exp(k log(|z|/scale)): a quotient slightly above one overflows only where nothing else counts.
+        scale = jnp.max(jnp.abs(z), axis=1, keepdims=True, where=stored, initial=0)
         unit = jnp.where(scale > 0, scale, 1)
         top = math.log(float(jnp.finfo(z.dtype).max)) / 4
 
@@ -195,11 +197,11 @@ class Exponential(AbstractSeparation):
     def __call__(self, z: Array) -> Array:
         return jnp.exp(self.dimension * (z - 1))
 
-    def differences(self, z: Array, h: float, scale: Array | None = None) -> tuple[Array, Array]:
-        here, move = (
-            self(z if scale is None else 1 + z - jnp.max(z, axis=1, keepdims=True)),
-            self.dimension * h,
-        )
+    def differences(self, z: Array, h: float, stored: Array | None = None) -> tuple[Array, Array]:
+        if stored is not None:
+            largest = jnp.max(z, axis=1, keepdims=True, where=stored, initial=-1)
+            z = 1 + jnp.where(stored, z - largest, -jnp.inf)
+        here, move = self(z), self.dimension * h
         return -math.expm1(-move) * here, math.expm1(move) * here
 
 
@@ -254,12 +256,8 @@ class DenseMemory(AbstractEnergyMemory):
         """``field``; or, ``scaled``, each state's times a positive number that makes its largest term one."""
         d = states.shape[1]
         overlap = states @ self.patterns.T / d
-        scale = (
-            jnp.max(jnp.where(self.weights != 0, jnp.abs(overlap), 0), axis=1, keepdims=True)
-            if scaled
-            else None
-        )
-        fall, rise = (self.weights[None] * f for f in self.separation.differences(overlap, 2 / d, scale))
+        stored = self.weights[None] != 0 if scaled else None
+        fall, rise = (self.weights[None] * f for f in self.separation.differences(overlap, 2 / d, stored))
         lean = jnp.sum(fall - rise, axis=1, keepdims=True)
         return ((fall + rise) @ self.patterns + states * lean) / 2
 
@@ -286,7 +284,7 @@ class AttentionMemory(AbstractEnergyMemory):
 
     def __init__(self, patterns, weights, beta: Scalar, steps: int = 1):
         self.patterns, self.weights = _weighted(patterns, weights)
-        (beta,) = checks.floats(beta=beta)
+        beta = checks.scalar("beta", beta)
         checks.positive("beta", beta.astype(self.patterns.dtype))
         self.beta, self.steps = beta.astype(self.patterns.dtype), checks.count("steps", steps)
 
