@@ -11,7 +11,7 @@ import assocmem_jax as am
 
 from .... import plot
 from .schemas import FullBatch
-from .text import alphabet, bigram_task, letter, mathematics
+from .text import alphabet, bigram_task, characters, letter, mathematics
 
 
 def run(study: FullBatch, scratch: Path | None):
@@ -39,7 +39,7 @@ def run(study: FullBatch, scratch: Path | None):
             found[f"{name}{number}"] = (axes, value)
         found[f"status{number}"] = ((f"rate{number}",), status)
     # Tokens drawn as triggers are, with numpy's seed 42.
-    often = np.asarray(bigram_task(study.data, 2, data=1).unigram, float)
+    often = np.asarray(characters().unigram, float)
     draws = np.random.RandomState(42)
     chosen = np.sort(draws.choice(len(often), study.shown_tokens, replace=False, p=often / often.sum()))
     found["shown"] = (("shown",), chosen)

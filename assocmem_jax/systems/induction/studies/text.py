@@ -10,14 +10,18 @@ from .schemas import Data
 def bigram_task(law: Data, length: int, **options: Any):
     triggers: Any = law.triggers
     if law.fixed:
-        every = am.BigramTask.shakespeare(length=2, triggers=1, data=1)
-        triggers = every.most_frequent(law.triggers, law.skip)
+        triggers = characters().most_frequent(law.triggers, law.skip)
     options |= {"triggers": triggers, "outputs": law.outputs, "repeat": law.repeat}
     return am.BigramTask.shakespeare(length=length, **options)
 
 
 def alphabet() -> str:
-    return am.BigramTask.shakespeare(length=2, triggers=1, data=1).alphabet or ""
+    return characters().alphabet or ""
+
+
+def characters():
+    """The task for the sake of its characters and their law; its sequences are never looked at."""
+    return am.BigramTask.shakespeare(length=2, triggers=1, data=1, loss_on="all")
 
 
 def mathematics(text: str) -> str:
