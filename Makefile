@@ -28,7 +28,7 @@ $(VENV)/all: $(VENV)/base
 	@touch $@
 
 demo: $(VENV)/base
-	$(BIN)/assocmem run configs/gd_fig2.toml
+	$(BIN)/assocmem run gd_fig2
 
 test: $(VENV)/all
 	$(BIN)/pytest -n 2 --dist worksteal
@@ -62,12 +62,12 @@ check: $(VENV)/base
 # docs/theory.md and its figures, from the registry and the studies
 theory: $(VENV)/base
 	for study in theory_refuted bifurcation schedule; do \
-	  $(BIN)/assocmem run configs/$$study.toml --out results/theory/$$study || exit 1; \
+	  $(BIN)/assocmem run $$study --out results/theory/$$study || exit 1; \
 	  cp results/theory/$$study/figure.png docs/figures/$$study.png; done
 	$(BIN)/python -m assocmem_jax.statements.page > docs/theory.md
 
 figures: $(VENV)/base
-	for config in configs/gd_fig*.toml; do $(BIN)/assocmem run $$config || exit 1; done
+	for config in gd_fig1 gd_fig2 gd_fig3 gd_fig4 gd_fig5 gd_fig6; do $(BIN)/assocmem run $$config || exit 1; done
 
 # Benchmarks time compilation too.
 bench: export JAX_ENABLE_COMPILATION_CACHE = false

@@ -15,13 +15,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="studies that a config can name")
+    commands.add_parser("list", help="configs that come with the package, and studies for your own")
+    show = commands.add_parser("show", help="a config with each key explained")
+    show.add_argument("config", help="a name of `assocmem list`, or a TOML file")
+    copy = commands.add_parser("copy", help="copy a config that comes with the package, to change it")
+    copy.add_argument("name", help="of `assocmem list`")
+    copy.add_argument("place", nargs="?", type=Path, help="a file or a directory (NAME.toml here)")
+    schema = commands.add_parser(
+        "schema", help="print the JSON schema of configs, for editors",
+        description="With `assocmem schema > assocmem.schema.json` and, on top of a config, `#:schema "
+        "./assocmem.schema.json`, an editor completes and checks keys; `assocmem copy` does both.",
+    )  # fmt: skip
+    schema.add_argument("study", nargs="?", help="of one study only")
+    shell = commands.add_parser(
+        "completion", help="print what makes a shell complete commands, configs and keys",
+        description="bash: eval \"$(assocmem completion bash)\" in ~/.bashrc; zsh: the same in ~/.zshrc; "
+        "fish: assocmem completion fish | source in config.fish.",
+    )  # fmt: skip
+    shell.add_argument("shell", choices=("bash", "zsh", "fish"))
+    words = commands.add_parser("complete")  # for those scripts: not listed
+    words.add_argument("words", nargs=argparse.REMAINDER)
+    words.set_defaults(parser=parser)
     run = commands.add_parser(
         "run", help="run a study and draw its figure", description="Leaves config.json, provenance.json, "
         "data.zarr (xarray.open_zarr), figure.png and figure.pdf. What is already there is not run again.",
     )  # fmt: skip
-    run.add_argument("config", help="a TOML file (see configs/), or the config.json of a run; its study may "
-                     "be your own: study = 'path/to/file.py:Name'")  # fmt: skip
+    run.add_argument("config", help="a name of `assocmem list`, a TOML file, or the config.json of a run; "
+                     "its study may be your own: study = 'path/to/file.py:Name'")  # fmt: skip
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                      help="override a key, as TOML: --set descent.steps=50")  # fmt: skip
     run.add_argument("--out", type=Path, help="directory of the result (results/NAME-HASH)")
@@ -33,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Writes STORE (xarray.open_zarr) task by task; run again, it goes on where it was. When "
         "complete, draws STORE's figure beside it. verify reads every byte back: exit 3 if any is wrong.",
     )  # fmt: skip
-    sweep.add_argument("what", nargs="+", help="a TOML file; or status STORE; or verify STORE")
+    sweep.add_argument("what", nargs="+", help="a config, as of run; or status STORE; or verify STORE")
     sweep.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                        help="override a key, as TOML: --set alpha.linear='[0.5, 1, 200]'")  # fmt: skip
     sweep.add_argument("--out", type=Path, help="the store (results/NAME-HASH.zarr)")
@@ -96,38 +116,58 @@ def _version() -> str:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from .studies.registry import entries
+    from .commands import common, configs
 
-    known = entries()
-    width = max(map(len, known))
-    for name, entry in known.items():
-        print(f"{name:<{width}}  {entry.about}")
+    return common.reported(configs.listed)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from .commands import common, configs
+    from .studies.config import load
+
+    return common.reported(lambda: configs.shown(load(options.config)))
+
+
+def _copy(options: argparse.Namespace) -> int:
+    from .commands import common, configs
+
+    return common.reported(lambda: configs.copied(options.name, options.place))
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from .commands import common, configs
+
+    return common.reported(lambda: [configs.json_schema(options.study)])
+
+
+def _complete(options: argparse.Namespace) -> int:
+    from .commands import common, complete
+
+    return common.reported(lambda: complete.offered(options.parser, options.words))
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from .commands import complete
+
+    print(complete.SCRIPTS[options.shell])
     return 0
 
 
-def _loaded(config: str, overrides: Sequence[str]):
-    """The study of a config, or None after its faults were printed."""
-    from .studies.config import ConfigError, load
-
-    try:
-        return load(config, overrides)
-    except ConfigError as fault:
-        print(*fault.lines, sep="\n", file=sys.stderr)
-        return None
-
-
 def _run(options: argparse.Namespace) -> int:
-    study = _loaded(options.config, options.overrides)
-    if study is None:
-        return 2
     from .commands import common, run
+    from .studies.config import load
 
-    out = options.out or common.place(options.config, study)
-    return common.reported(lambda: run.run(study, out, force=options.force))
+    def work():
+        study = load(options.config, options.overrides)
+        out = options.out or common.place(options.config, study)
+        return run.run(study, out, force=options.force)
+
+    return common.reported(work)
 
 
 def _sweep(options: argparse.Namespace) -> int:
     from .commands import common, sweep
+    from .studies.config import load
 
     if options.what[0] in ("status", "verify"):
         if len(options.what) != 2:
@@ -140,12 +180,13 @@ def _sweep(options: argparse.Namespace) -> int:
     if len(options.what) > 1:
         print("assocmem: sweep takes one config (or: status STORE, verify STORE)", file=sys.stderr)
         return 2
-    study = _loaded(options.what[0], options.overrides)
-    if study is None:
-        return 2
-    out = options.out or common.place(options.what[0], study, ".zarr")
-    shard, force, devices = options.shard, options.force, options.devices
-    return common.reported(lambda: sweep.run(study, out, shard=shard, force=force, devices=devices))
+
+    def work():
+        study = load(options.what[0], options.overrides)
+        out = options.out or common.place(options.what[0], study, ".zarr")
+        return sweep.run(study, out, shard=options.shard, force=options.force, devices=options.devices)
+
+    return common.reported(work)
 
 
 def _figure(options: argparse.Namespace) -> int:
@@ -162,7 +203,11 @@ def _check(options: argparse.Namespace) -> int:
     return check.run(options.what, options.samples, options.seed, options.json, options.places)
 
 
-_COMMANDS = {"list": _list, "run": _run, "sweep": _sweep, "check": _check, "figure": _figure}
+_COMMANDS = {
+    "list": _list, "show": _show, "copy": _copy, "schema": _schema, "completion": _completion,
+    "complete": _complete,
+    "run": _run, "sweep": _sweep, "check": _check, "figure": _figure,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def numpy_diagram(edges, q=0.3):
 
 def main():
     sizes = [f"rates={RATES}", f"transient={TRANSIENT}", f"kept={KEPT}"]
-    study = load("configs/bifurcation.toml", sizes)
+    study = load("bifurcation", sizes)
     task = study.systems[1].task()
     began = time.perf_counter()
     first = study.diagram(task)

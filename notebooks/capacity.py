@@ -163,5 +163,5 @@ for name, descent in runs.items():
         assert jnp.allclose(q, task.probabilities, rtol=1e-9)
 
 # %% [markdown]
-# The studies behind these: `assocmem list`, then for instance `assocmem run configs/slides_sizes_linear.toml`.
+# The studies behind these: `assocmem list`, then for instance `assocmem run slides_sizes_linear`.
 # `docs/results.md` has their numbers beside the slides' claims.

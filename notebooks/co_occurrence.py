@@ -106,4 +106,4 @@ assert 0.8 < balance.min() and balance.max() < 1.25
 
 # %% [markdown]
 # The theorems of the paper are statements here: `assocmem check cooc`. The paper's own sizes take seconds:
-# `assocmem run configs/cooc_fig1.toml`.
+# `assocmem run cooc_fig1`.

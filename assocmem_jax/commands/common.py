@@ -1,14 +1,19 @@
 """What the commands share: how they refuse, where results go, what JAX is told before it starts."""
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..named import NamedError
+from ..studies.config import ConfigError
 from ..studies.study import Study
+
+T = TypeVar("T")
 
 
 class RecordError(Exception):
@@ -27,6 +32,9 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
     except RecordError as fault:
         print(*fault.args, sep="\n", file=sys.stderr)
         return fault.code
+    except ConfigError as fault:
+        print(*fault.lines, sep="\n", file=sys.stderr)
+        return 2
     except NamedError as fault:  # what a config names is not there
         print(f"assocmem: {fault}", file=sys.stderr)
         return 2
@@ -42,6 +50,17 @@ def place(config: str, study: Study, ending: str = "") -> Path:
         of_result = re.fullmatch(r"(.+)-[0-9a-f]{8}(\.zarr)?", path.parent.name)
         name = of_result[1] if of_result else path.parent.name or name
     return Path("results") / f"{name}-{study.hash()[:8]}{ending}"
+
+
+def interruptible(work: Callable[[], T], kept: Callable[[], str]) -> T:
+    """Run in a thread of its own: Ctrl-C is then heard at once, whatever XLA computes. What is on disk is
+    whole at any time, so the process ends there and then; ``kept`` says what a second run goes on from."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(work).result()
+    except KeyboardInterrupt:
+        print(f"\nassocmem: interrupted; {kept()}", file=sys.stderr, flush=True)
+        os._exit(130)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..files import Fresh, versions
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
-from .common import RecordError, draw, prepare, written
+from .common import RecordError, draw, interruptible, prepare, written
 
 
 def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
@@ -41,7 +41,7 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     from ..dynamics import CheckpointError
 
     try:
-        data = study.run(scratch)
+        data = interruptible(lambda: study.run(scratch), lambda: _kept(scratch))
     except CheckpointError as fault:
         raise RecordError(f"{fault}; remove {scratch} to begin again") from None
     seconds = time.perf_counter() - began
@@ -56,6 +56,13 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         draw(study, data, fresh / "figure")
     shutil.rmtree(scratch, ignore_errors=True)
     return [f"{study.study}: {seconds:.1f} s", *provenance["report"], _shown(out)]
+
+
+def _kept(scratch: Path) -> str:
+    files = [path for path in scratch.glob("*") if not path.name.startswith(".")] if scratch.is_dir() else []
+    if not files:
+        return "nothing was kept: no part of it was done"
+    return f"what is done is kept ({len(files)} files in {scratch}); the same command goes on from there"
 
 
 def redraw(out: Path) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..studies.config import ConfigError, load_text
 from ..studies.study import Study, SweepStudy
-from .common import RecordError, draw, prepare
+from .common import RecordError, draw, interruptible, prepare
 
 
 def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int | None) -> list[str]:
@@ -16,8 +16,19 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
 
     kwargs = {"store": out, "shard": _shard(shard), "overwrite": force, "config": study.canonical()}
     with _refusals():
-        data = sweeps.sweep(**options, **kwargs)
+        data = interruptible(lambda: sweeps.sweep(**options, **kwargs, progress=True), lambda: _kept(out))
     return [*_state(out), *_finish(study, data, out)]
+
+
+def _kept(out: Path) -> str:
+    from ..sweeps.store import Store, StoreError
+
+    try:
+        store = Store(out)
+        done = f"{sum(1 for _ in store.records())} of {len(store.blocks)} tasks are kept in {out}"
+    except StoreError:
+        return "nothing was kept: no task was done"
+    return f"{done}; the same command goes on from there"
 
 
 def status(out: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from .. import checks
 from ..files import checksum, put, versions
+from ..progress import bar
 from .trajectory import Trajectory
 
 _FORMAT = "assocmem_jax checkpoint 2"
@@ -94,6 +96,7 @@ def in_segments(
     ``steps`` is 0). If ``path`` is there the run goes on from it, to the same bits as a run that was never
     stopped; ``about`` (anything JSON holds: say, the config) must then be what it was. ``steps`` must be a
     multiple of ``every``. Returns the whole trajectory, as one call of ``simulate`` would.
+    ``progress``: a bar on standard error (a line a minute where that is a log).
     """
     checks.a_function("run", run, "a function (previous, steps) -> Trajectory")
     if path is not None:
@@ -133,16 +136,15 @@ def in_segments(
         if done * every > steps:
             raise CheckpointError(f"{path}: holds {done * every} steps, more than the {steps} asked for")
         whole = load(path, _lengthened(begun, header["leaves"]))
-    todo = range(done, steps // every)
-    if progress:
-        from tqdm.auto import tqdm
-
-        todo = tqdm(todo, initial=done, total=steps // every, unit=f"{every} steps", dynamic_ncols=True)
-    for done in todo:
-        last = run(_ended(whole), every)
-        whole = _joined(whole, last)
-        if path is not None:
-            save(path, whole, run=said, every=every, done=done + 1, **origin)
+    if progress and done:
+        print(f"going on from step {done * every} of {steps}", file=sys.stderr)
+    with bar(steps, unit=" steps", initial=done * every, quiet=not progress) as shown:
+        for k in range(done, steps // every):
+            last = run(_ended(whole), every)
+            whole = _joined(whole, last)
+            if path is not None:
+                save(path, whole, run=said, every=every, done=k + 1, **origin)
+            shown.update(every)
     return whole
 
 

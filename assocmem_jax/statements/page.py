@@ -68,7 +68,7 @@ def _section(s: Statement) -> list[str]:
         at = ", ".join(f"{name} = {value:g}" for name, value in s.counterexample.items())
         lines.append(f"- The printed form fails at {at}.")
     if s.figure:
-        lines += ["", f"![{s.says}](figures/{s.figure}.png)", "", f"`assocmem run configs/{s.figure}.toml`"]
+        lines += ["", f"![{s.says}](figures/{s.figure}.png)", "", f"`assocmem run {s.figure}`"]
     return lines
 
 

@@ -4,13 +4,15 @@ import difflib
 import json
 import re
 import tomllib
+import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
 
 from ..named import NamedError
+from ..systems import configs
 from .registry import entries, schema
 from .study import Section, Study
 
@@ -23,15 +25,10 @@ class ConfigError(Exception):
         self.lines = list(lines)
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """Read, override (``key.path=TOML value``) and validate a config. Raises ``ConfigError``."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as fault:
-        raise ConfigError([f"{path}: cannot be read: {fault.strerror or fault}"]) from None
-    except UnicodeDecodeError as fault:
-        raise ConfigError([f"{path}: is not UTF-8 text (byte {fault.start})"]) from None
+def load(config: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read, override (``key.path=TOML value``) and validate a config: a file, or the name of one that comes
+    with the package. Raises ``ConfigError``."""
+    path, text = source(config)
     try:
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except json.JSONDecodeError as fault:
@@ -44,10 +41,27 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}:1: must be a table of keys, got {type(raw).__name__}"])
     lines = _line_numbers(text) if path.suffix != ".json" else {}
-    where = _Locator(str(path), lines)
+    where = _Locator(str(config), path.parent, lines)
     for item in overrides:
         _override(raw, item, where)
     return _validate(raw, where)
+
+
+def source(config: str | Path) -> tuple[Path, str]:
+    """(file, text) of a config: a file, else one that comes with the package, by its name."""
+    path = Path(config)
+    if not path.is_file():
+        path = configs().get(str(config), path)
+    try:
+        return path, path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise ConfigError([f"{path}: is not UTF-8 text (byte {fault.start})"]) from None
+    except OSError as fault:
+        hint = ""
+        if isinstance(fault, FileNotFoundError):
+            close = nearest(path.stem, configs()) or "; `assocmem list` has the names"
+            hint = f", and no config of that name comes with the package{close}"
+        raise ConfigError([f"{path}: cannot be read: {fault.strerror or fault}{hint}"]) from None
 
 
 def load_text(text: str, name: str) -> Study:
@@ -56,15 +70,14 @@ def load_text(text: str, name: str) -> Study:
         raw = json.loads(text)
     except ValueError as fault:
         raise ConfigError([f"{name}: is not JSON: {fault}"]) from None
-    return _validate(raw, _Locator(name, {}))
+    return _validate(raw, _Locator(name, Path(name).parent, {}))
 
 
 class _Locator:
     """Where a key was set: file:line, or the --set that set it."""
 
-    def __init__(self, path: str, lines: dict[tuple, int]):
-        self.path, self.lines = path, lines
-        self.folder = Path(path).parent
+    def __init__(self, path: str, folder: Path, lines: dict[tuple, int]):
+        self.path, self.folder, self.lines = path, folder, lines
         self.set: dict[tuple, str] = {}
 
     def __call__(self, key: tuple) -> str:
@@ -111,7 +124,7 @@ def _validate(raw: dict, where: _Locator) -> Study:
         known = schema(name if isinstance(name, str) else "", where.folder)
     except KeyError:
         shown = "missing" if name is None else f"{name!r} is not a study"
-        hint = _nearest(str(name), entries()) if name is not None else ""
+        hint = nearest(str(name), entries()) if name is not None else ""
         every = ", ".join(entries())
         own = "or your own, path/to/file.py:Name"
         raise ConfigError([f"{where(('study',))}: study: {shown}{hint}; one of: {every}; {own}"]) from None
@@ -141,19 +154,19 @@ def _line(fault: Any, schema: type, where: _Locator) -> str:
     at = where(key)
     if kind == "missing":
         field = _field(schema, key)
-        expected = f"; {_describe(field)}" if field is not None else ""
+        expected = f"; {in_words(field)}" if field is not None else ""
         expected = "; the list is too short" if isinstance(key[-1], int) else expected
         return f"{at}: {name}: missing{expected}"
     if kind == "extra_forbidden":
         allowed = _allowed(schema, key[:-1])
-        return f"{at}: {name}: unknown key{_nearest(str(key[-1]), allowed)}; allowed: {', '.join(allowed)}"
+        return f"{at}: {name}: unknown key{nearest(str(key[-1]), allowed)}; allowed: {', '.join(allowed)}"
     value = fault["input"]
     shown = "a table" if isinstance(value, dict) else _brief(value)
     if kind == "value_error":
         return f"{at}: {name}: {context['error']}"
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"])
-        return f"{at}: {name} = {shown}: must be {context['expected']}{_nearest(str(value), options)}"
+        return f"{at}: {name} = {shown}: must be {context['expected']}{nearest(str(value), options)}"
     message = fault["msg"].replace("Input should", "must").replace("a valid ", "a ")
     message = message.replace("a integer", "a whole number").replace("a array", "a list")
     message = re.sub(
@@ -167,7 +180,8 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _nearest(word: str, options) -> str:
+def nearest(word: str, options) -> str:
+    """“; did you mean …?”, if one of the options is near."""
     close = difflib.get_close_matches(word, list(options), 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -202,15 +216,28 @@ def _field(schema: type, key: tuple) -> Any:
     return getattr(section, "model_fields", {}).get(key[-1])
 
 
-def _describe(field: Any) -> str:
-    limits = []
-    for item in field.metadata:
-        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
-            if getattr(item, name, None) is not None:
-                limits.append(f"{sign} {getattr(item, name)}")
-    kind = {float: "a number", int: "a whole number", str: "a string"}.get(field.annotation)
-    kind = kind or ("a table" if _models(field.annotation) else "a list")
-    return " ".join([kind, " and ".join(limits)]).strip()
+def in_words(field: Any) -> str:
+    """What a value of a key (pydantic's ``FieldInfo``) must be, in words: a number > 0."""
+    return _kind(field.annotation, field.metadata)
+
+
+def _kind(annotation: Any, limits: Sequence[Any] = ()) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(parts[0], [rule for part in parts[1:] for rule in getattr(part, "metadata", [part])])
+    if origin is Literal:
+        return " or ".join(json.dumps(part) for part in parts)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_kind(part, limits) for part in parts if part is not type(None)))
+    if origin is tuple:
+        if Ellipsis not in parts:
+            return f"a list of {len(parts)}, each {' or '.join(dict.fromkeys(map(_kind, parts)))}"
+        return "tables" if _models(annotation) else f"a list, each {_kind(parts[0])}"
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    bounds = [f"{sign} {getattr(rule, name)}" for rule in limits for name, sign in signs.items()
+              if getattr(rule, name, None) is not None]  # fmt: skip
+    words = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}
+    return " ".join([words.get(annotation, "a table"), " and ".join(bounds)]).strip()
 
 
 def _line_numbers(text: str) -> dict[tuple, int]:

@@ -1,11 +1,83 @@
-"""What studies of many systems do with their numbers."""
+"""What studies of many systems do with their work and with their numbers."""
+
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ..dynamics import CheckpointError
+from ..files import put
+from ..progress import bar
 from ..sweeps import power_law
+
+
+class Parts:
+    """The parts of a long study: each is kept in ``scratch`` once it is done, and a bar counts them.
+
+    ``with Parts(scratch, n) as part: part("name", make)`` gives the named arrays that ``make()`` returns, as
+    NumPy's (or its Dataset, without attributes); if a run that was stopped has kept them, from there.
+    """
+
+    def __init__(self, scratch: Path | None, total: int):
+        self.scratch, self.total = scratch, total
+        self.done = self.made = 0
+
+    def __enter__(self) -> "Parts":
+        self.bar = bar(self.total, unit=" parts")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.close()
+
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
+        path = None if self.scratch is None else self.scratch / f"{name}.npz"
+        if path is not None and path.exists():
+            found = _read(path)
+        else:
+            if self.done and not self.made:
+                print(f"going on from part {self.done + 1} of {self.total}", file=sys.stderr)
+            self.made += 1
+            found = _arrays(make())
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content = io.BytesIO()
+                np.savez(content, **found)
+                put(path, content.getvalue())
+        self.done += 1
+        self.bar.update()
+        return _dataset(found) if _DIMS in found else found
+
+
+_DIMS = "dims of a Dataset"
+
+
+def _arrays(made: Mapping[str, Any] | xr.Dataset) -> dict[str, np.ndarray]:
+    if not isinstance(made, xr.Dataset):
+        return {name: np.asarray(value) for name, value in made.items()}
+    found = {str(name): variable.values for name, variable in made.variables.items()}
+    dims = {name: [*made[name].dims] for name in found}
+    return found | {_DIMS: np.array(json.dumps([dims, [*map(str, made.coords)]]))}
+
+
+def _dataset(found: dict[str, np.ndarray]) -> xr.Dataset:
+    dims, coordinates = json.loads(str(found[_DIMS]))
+    return xr.Dataset({name: (dims[name], found[name]) for name in dims}).set_coords(coordinates)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+            return dict(kept)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise CheckpointError(f"{path}: is cut short or altered") from None
 
 
 def interval(values, axis: int = -1):

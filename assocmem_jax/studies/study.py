@@ -20,6 +20,11 @@ Size = Annotated[int, Field(ge=2)]
 Seeds = Annotated[int, Field(ge=2)]
 
 
+def about(text: str, default: Any = ...) -> Any:
+    """A key of a config: what it is, as ``assocmem show`` prints it, and its default if it has one."""
+    return Field(default, description=text)
+
+
 class Section(pydantic.BaseModel):
     """A table of a config: strict types, no unknown keys, no NaN."""
 
@@ -35,9 +40,9 @@ class Study(Section):
 
     title: ClassVar[str]
     parallel: ClassVar[bool] = False  # whether it splits its work over devices: every core is one
-    study: str
-    precision: Literal["float64", "float32"] = "float64"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    study: str = about("which study: a name of `assocmem list`, or your own as path/to/file.py:Name")
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float64")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = about("of all that is drawn", 0)
 
     @abstractmethod
     def run(self, scratch: Path | None) -> Any:
@@ -63,8 +68,12 @@ class Study(Section):
 class SweepStudy(Study):
     """A study that is a sweep: ``assocmem run`` keeps it in memory, ``assocmem sweep`` in a store."""
 
-    chunk: Count | None = None
-    tile: Count | None = None
+    chunk: Count | None = about(
+        "most configurations in a task, which is stored, committed or lost at once", None
+    )
+    tile: Count | None = about(
+        "configurations computed side by side; such that they stay in cache unless given", None
+    )
 
     @abstractmethod
     def sweep(self) -> tuple[Any, dict[str, Any]]:
@@ -77,7 +86,7 @@ class SweepStudy(Study):
     def run(self, scratch: Path | None) -> Any:
         from ..sweeps import sweep
 
-        return sweep(**self.options())
+        return sweep(**self.options(), progress=True)
 
 
 class Schema(Study):
@@ -119,9 +128,11 @@ def _beside(study: Any) -> Any:
 class Range(Section):
     """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``."""
 
-    values: Annotated[tuple[float | int, ...], Field(min_length=1)] | None = None
-    linear: tuple[Real, Real, Count] | None = None
-    log: tuple[Positive, Positive, Count] | None = None
+    values: Annotated[tuple[float | int, ...], Field(min_length=1)] | None = about(
+        "the points themselves", None
+    )
+    linear: tuple[Real, Real, Count] | None = about("[low, high, n]: n points with equal differences", None)
+    log: tuple[Positive, Positive, Count] | None = about("[low, high, n]: n points with equal ratios", None)
 
     @pydantic.model_validator(mode="after")
     def _one(self):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from .. import named
-from .study import Count, Positive, Range, Real, Section, SweepStudy
+from .study import Count, Positive, Range, Real, Section, SweepStudy, about
 
 Named = Annotated[str, Field(pattern=named.PATTERN)]
 Statistic = str | Real
@@ -14,8 +14,10 @@ Statistic = str | Real
 class Law(Section):
     """A law to sample from: ``uniform = [low, high]`` or ``log_uniform = [low, high]``."""
 
-    uniform: tuple[Real, Real] | None = None
-    log_uniform: tuple[Positive, Positive] | None = None
+    uniform: tuple[Real, Real] | None = about("[low, high]: uniform between them", None)
+    log_uniform: tuple[Positive, Positive] | None = about(
+        "[low, high]: its logarithm is uniform between theirs", None
+    )
 
     @model_validator(mode="after")
     def _one(self):
@@ -30,24 +32,32 @@ class Law(Section):
 class Sampled(Section):
     """Points of one dimension, drawn from a law for each parameter."""
 
-    n: Count
-    laws: Annotated[dict[str, Law], Field(min_length=1)]
-    method: Annotated[str, Field(pattern="^(sobol|random)$")] = "sobol"
-    seed: Annotated[int, Field(ge=0)] = 0
+    n: Count = about("number of points")
+    laws: Annotated[dict[str, Law], Field(min_length=1)] = about("parameter → the law it is drawn from")
+    method: Annotated[str, Field(pattern="^(sobol|random)$")] = about(
+        "sobol (a low-discrepancy sequence) or random (independent)", "sobol"
+    )
+    seed: Annotated[int, Field(ge=0)] = about("of the points", 0)
 
 
 class UserSweep(SweepStudy):
     """``function = "module:name"`` or ``"path/to/file.py:name"`` (``assocmem_jax/named.py``)."""
 
     title: ClassVar[str] = "Sweep"
-    function: Named
-    axes: Annotated[dict[str, Range], Field(default_factory=dict)]
-    sampled: Annotated[dict[str, Sampled], Field(default_factory=dict)]
-    fixed: Annotated[dict[str, float | int], Field(default_factory=dict)]
-    seeds: Count | None = None
-    reduce: tuple[Statistic, ...] = ()
-    predict: Named | None = None
-    units: Annotated[dict[str, str], Field(default_factory=dict)]
+    function: Named = about("module:name or path/to/file.py:name of a function of named numbers")
+    axes: dict[str, Range] = about("parameter → the points of its axis", {})
+    sampled: dict[str, Sampled] = about("dimension → parameters drawn together along it", {})
+    fixed: dict[str, float | int] = about("parameter → its one value", {})
+    seeds: Count | None = about(
+        "runs of each configuration, with keys of their own; the function then takes key", None
+    )
+    reduce: tuple[Statistic, ...] = about(
+        "what is kept of the seeds: mean, sd, levels of quantiles; every one unless given", ()
+    )
+    predict: Named | None = about(
+        "module:name of a function of all parameters that says how long each takes", None
+    )
+    units: dict[str, str] = about("result or parameter → its unit", {})
 
     def sweep(self) -> tuple[Any, dict[str, Any]]:
         from .. import sweeps

@@ -13,9 +13,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PRNGKeyArray
 from scipy import stats
-from tqdm import tqdm
 
 from .. import checks
+from ..progress import bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def capacity(
     arrays, rest = eqx.partition(_tasks(make_task, largest, keys[:, 0]), eqx.is_array)
 
     tried: dict[int, np.ndarray] = {}
-    bar = tqdm(disable=not progress, unit=" N", desc="capacity")
+    shown = bar(None, unit=" N", desc="capacity", quiet=not progress)
 
     def look(n: int) -> np.ndarray:
         if n not in tried:
@@ -117,8 +117,8 @@ def capacity(
             if not np.isfinite(tried[n]).all():
                 bad = int(np.argmin(np.isfinite(tried[n])))
                 checks.refuse("measure", "finite", f"{tried[n][bad]} at N = {n}, seed {bad}")
-            bar.update()
-            bar.set_postfix_str(f"N = {n}: {tried[n].mean():.4f}")
+            shown.update()
+            shown.set_postfix_str(f"N = {n}: {tried[n].mean():.4f}")
         return tried[n]
 
     quantile = float(stats.t.ppf((1 + level) / 2, seeds - 1))
@@ -153,7 +153,7 @@ def capacity(
             float(narrow(lambda n: band(n, 1), bracket[1], most)[1]) if band(most, 1) < 0 else math.inf,
         )
     finally:
-        bar.close()
+        shown.close()
     sizes = np.array(sorted(tried))
     return Capacity(
         float(target),

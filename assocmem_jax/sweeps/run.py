@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import checks
 from .. import machine as memory
+from .. import progress as shown
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
 from .store import Store, StoreError, create
@@ -131,11 +132,9 @@ def locally(
 
 
 def _bar(plan: Plan, tasks: Sequence[int], progress: bool | None):
-    from tqdm import tqdm
-
     quiet = not (sys.stderr.isatty() and not os.environ.get("CI")) if progress is None else not progress
-    return tqdm(
-        total=len(tasks), unit="task", desc=f"{plan.grid.size * plan.grid.replicas:,} lanes", disable=quiet
+    return shown.bar(
+        len(tasks), unit="task", desc=f"{plan.grid.size * plan.grid.replicas:,} lanes", quiet=quiet
     )
 
 

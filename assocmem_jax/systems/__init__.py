@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -90,6 +91,17 @@ def wings() -> dict[str, Wing]:
     folders = [found.name for found in pkgutil.iter_modules(__path__) if found.ispkg]
     every = [importlib.import_module(f".{folder}", __name__).WING for folder in folders]
     return {wing.name: wing for wing in sorted(every, key=lambda wing: wing.place)}
+
+
+@functools.cache
+def configs() -> dict[str, Path]:
+    """Name → file of every config that comes with the package: those in ``configs/`` of each wing."""
+    return {
+        name: Path(*importlib.import_module(wing.package).__path__) / "configs" / f"{name}.toml"
+        for wing in wings().values()
+        for entry in wing.studies.values()
+        for name in entry.small
+    }
 
 
 @functools.cache

@@ -89,4 +89,9 @@ FAULTS = {
     "roots: one sign of the bracket": ("numerics/roots.py", "before = residual(middle) <= 0", "before = (residual(middle) <= 0) == (start < end)", "engine/test_numerics.py -k root"),
     "minimiser: steps of any length": ("numerics/minimise.py", "return x - moved / jnp.maximum(1.0, jnp.linalg.norm(moved))", "return x - moved", "engine/test_numerics.py -k minimum"),
     "a file run once for every name": ("named.py", "    if known in sys.modules:", "    if False:", "engine/test_own_system.py -k one_module"),
+    "a kept part is made again": ("studies/kit.py", "if path is not None and path.exists():", "if False:", "engine/test_long_work.py -k goes_on"),
+    "a part is not kept": ("studies/kit.py", "put(path, content.getvalue())", "pass", "engine/test_long_work.py -k goes_on"),
+    "Ctrl-C waits for the work": ("commands/common.py", "        os._exit(130)", "        pool.shutdown(wait=True)\n        os._exit(130)", "engine/test_long_work.py -k ctrl_c"),
+    "a key shown without its table": ("commands/configs.py", 'yield from _table(part, f"{here}.", explained)', "pass", "engine/test_config.py -k shown_as"),
+    "a schema that takes any key": ("commands/configs.py", '"then": refs[model, "validation"]', '"then": {}', "engine/test_configs.py -k schema_takes"),
 }  # fmt: skip

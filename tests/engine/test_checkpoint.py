@@ -226,11 +226,10 @@ def test_a_killed_study_goes_on_to_the_same_result(tmp_path):
     import subprocess
     import sys
     import time
-    from pathlib import Path
 
     import xarray as xr
 
-    config = Path(__file__).parents[2] / "configs" / "birth_layers.toml"
+    config = "birth_layers"
     few = ("steps=120", "checkpoint_every=20", "length=16", "batch=16", "width=16", "every=10", "seeds=2")
     command = [sys.executable, "-m", "assocmem_jax.cli", "run", str(config)]
     command += [word for item in few for word in ("--set", item)]

@@ -14,8 +14,8 @@ from matplotlib.image import imread
 
 from assocmem_jax import cli
 from assocmem_jax.studies.registry import entries
+from assocmem_jax.systems import configs
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 FEW = {config: words for entry in entries().values() for config, words in entry.small.items()}
 
 
@@ -27,11 +27,19 @@ def options(name):
     return [word for item in FEW[name] for word in ("--set", item)]
 
 
-@pytest.mark.examples
-@pytest.mark.parametrize("name", FEW)
+def _small():
+    """One config of every study among the examples (two more where it draws something else); the others
+    of a study in soak."""
+    for entry in entries().values():
+        for k, name in enumerate(entry.small):
+            few = k == 0 or name in ("birth_fig4_probes", "birth_layers")
+            yield pytest.param(name, marks=pytest.mark.examples if few else pytest.mark.soak)
+
+
+@pytest.mark.parametrize("name", _small())
 def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     out = tmp_path / "result"
-    assert run("run", CONFIGS / f"{name}.toml", "--out", out, *options(name)) == 0
+    assert run("run", name, "--out", out, *options(name)) == 0
     printed = capsys.readouterr().out
     assert str(out / "figure.png") in printed
     assert {p.name for p in out.iterdir()} == {
@@ -80,19 +88,19 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
 def test_numbers_beyond_print(tmp_path, capsys):
     """The doubling is at 2/H*; the loss bound is crossed at ct = 4.889; a schedule takes 2 steps, not 10."""
     small = ["--set", "rates=12", "--set", "kept=16", "--set", "transient=1000"]
-    assert run("run", CONFIGS / "bifurcation.toml", "--out", tmp_path / "b", *small) == 0
+    assert run("run", "bifurcation", "--out", tmp_path / "b", *small) == 0
     printed = capsys.readouterr().out
     thresholds = [float(part.split()[0]) for part in printed.split("period doubles at η = ")[1:]]
     assert len(thresholds) == 3
     assert abs(np.array(thresholds) - 1).max() < 1e-3
     sharp = [float(part.split(";")[0]) for part in printed.split("H* = ")[1:]]
     np.testing.assert_allclose(sharp[:2], [2 * 0.25, 2 * 0.21], rtol=1e-6)  # cqr
-    assert run("run", CONFIGS / "theory_refuted.toml", "--out", tmp_path / "r") == 0
+    assert run("run", "theory_refuted", "--out", tmp_path / "r") == 0
     printed = capsys.readouterr().out
     assert abs(float(printed.split("at ct = ")[1].split(";")[0]) - 4.889) < 0.005
     assert "γ₁(1) = 4.8750, printed γ_max = 2.7993" in printed
     few = ["--set", "constants=300", "--set", "longest=2", "--set", "iterations=200", "--set", "starts=8"]
-    assert run("run", CONFIGS / "schedule.toml", "--out", tmp_path / "s", *few) == 0
+    assert run("run", "schedule", "--out", tmp_path / "s", *few) == 0
     first = capsys.readouterr().out.split("p₁ = 0.95: ")[1].splitlines()[0]
     assert first.startswith("best constant rate 10 steps")  # the least that beyond.1 allows
     assert first.endswith("learned 2 steps")
@@ -108,7 +116,7 @@ def test_exponents_beyond_the_edge():
     from assocmem_jax.systems.memory.studies import bifurcation
 
     small = ["rates=16", "kept=64", "transient=1000", "largest=3.0"]
-    study = load(CONFIGS / "bifurcation.toml", small)
+    study = load("bifurcation", small)
     data = bifurcation.diagram(study, bifurcation.system_task(study.systems[0]))
     edge, found = data.edge.values, data.lyapunov.values
     m = theory.soft_labels.balanced_cycle(jnp.asarray(8 * edge / 2), 2.0)
@@ -126,7 +134,7 @@ def test_exponents_beyond_the_edge():
 def test_figure_2_numbers(tmp_path, capsys):
     """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
     out = tmp_path / "r"
-    assert run("run", CONFIGS / "gd_fig2.toml", "--out", out, "--set", "resolution=4") == 0
+    assert run("run", "gd_fig2", "--out", out, "--set", "resolution=4") == 0
     data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None).load()
     p, alpha = np.array([0.75, 0.25]), 0.95
     for k, eta in enumerate((10.0, 1.0)):
@@ -149,7 +157,7 @@ def test_figure_2_numbers(tmp_path, capsys):
 @pytest.mark.examples
 def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
     """A run goes on from checkpoints beside its place; one that is cut short is named, with what to do."""
-    config, few = CONFIGS / "birth_layers.toml", options("birth_layers")
+    config, few = "birth_layers", options("birth_layers")
     from assocmem_jax.systems.induction.studies import formation
 
     monkeypatch.setattr(formation, "report", lambda study, data: 1 / 0)  # after the run, before its result
@@ -167,7 +175,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_rerun_skips_force_runs_and_other_configs_refuse(tmp_path, capsys):
-    config, out = CONFIGS / "gd_fig2.toml", tmp_path / "r"
+    config, out = "gd_fig2", tmp_path / "r"
     few = options("gd_fig2")
     assert run("run", config, "--out", out, *few) == 0
     stamp = (out / "provenance.json").stat().st_mtime_ns
@@ -195,7 +203,7 @@ def test_a_directory_that_is_no_result_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
     for force in ([], ["--force"]):
-        assert run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "mine", *force) == 2
+        assert run("run", "gd_fig2", "--out", tmp_path / "mine", *force) == 2
         assert "is not a result" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years"
     assert run("figure", tmp_path / "mine") == 2
@@ -208,7 +216,7 @@ def test_a_failing_run_leaves_nothing_half_written(tmp_path, monkeypatch, capsys
         raise OSError("disk full")
 
     monkeypatch.setattr(record, "draw", fail)
-    assert run("run", CONFIGS / "gd_fig2.toml", "--out", tmp_path / "r", *options("gd_fig2")) == 1
+    assert run("run", "gd_fig2", "--out", tmp_path / "r", *options("gd_fig2")) == 1
     assert capsys.readouterr().err.endswith(f"assocmem: {tmp_path / 'r'}: cannot be written: disk full\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -237,7 +245,7 @@ def test_help_is_quick():
 
 def test_default_place_names_config_and_hash(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run("run", CONFIGS / "gd_fig2.toml", *options("gd_fig2")) == 0
+    assert run("run", "gd_fig2", *options("gd_fig2")) == 0
     (made,) = os.listdir("results")
     assert made.startswith("gd_fig2-")
 
@@ -267,7 +275,7 @@ def test_a_byte_order_mark_and_the_name_of_a_result(tmp_path):
     from assocmem_jax.commands.common import place
     from assocmem_jax.studies.config import load
 
-    text = (CONFIGS / "gd_fig2.toml").read_text(encoding="utf-8")
+    text = configs()["gd_fig2"].read_text(encoding="utf-8")
     (tmp_path / "my-study").mkdir()
     path = tmp_path / "my-study" / "config.toml"
     path.write_text(text, encoding="utf-8-sig")

@@ -20,17 +20,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room of the engine may import, besides itself. "systems" is the reader of manifests, no wing.
 NOTHING: set[str] = set()
-GROUND = {"checks", "files", "machine", "named"}
+GROUND = {"checks", "files", "machine", "named", "progress"}
 TRUNK = ["numerics", "tasks", "models", "observe", "dynamics", "sweeps", "statements"]
 ALLOWED = {
     "checks": NOTHING, "files": NOTHING, "machine": NOTHING, "named": NOTHING, "systems": NOTHING,
+    "progress": NOTHING,
     **{room: {*GROUND, *TRUNK[:place]} for place, room in enumerate(TRUNK)},
     "observe": {*GROUND, "numerics", "tasks", "models", "systems"},
     "statements": {*GROUND, *TRUNK, "systems"},
     "theory": {"systems"},
     "plot": {"checks", "files", "dynamics"},
-    "studies": {*GROUND, "sweeps", "plot", "systems"},
-    "commands": {*GROUND, *TRUNK, "studies", "plot"},
+    "studies": {*GROUND, "dynamics", "sweeps", "plot", "systems"},
+    "commands": {*GROUND, *TRUNK, "studies", "plot", "systems"},
     "cli": {"commands", "studies", ""},
     "": {"systems"},
 }  # fmt: skip
@@ -105,7 +106,7 @@ def test_no_file_is_long_and_no_wing_has_other_rooms():
     assert not long
     for wing in wings():
         rooms = {p.stem for p in (PACKAGE / "systems" / wing).iterdir() if p.is_dir() or p.suffix == ".py"}
-        assert rooms - {"__init__", "__pycache__"} <= set(INSIDE)
+        assert rooms - {"__init__", "__pycache__", "configs"} <= set(INSIDE)
 
 
 def test_manifests_say_what_is_there():
@@ -117,10 +118,11 @@ def test_manifests_say_what_is_there():
         for name in wing.theory:
             assert getattr(am.theory, name).__doc__
     configs = {
-        path.stem: tomllib.loads(path.read_text("utf-8")) for path in (ROOT / "configs").glob("*.toml")
+        path.stem: tomllib.loads(path.read_text("utf-8"))
+        for path in (ROOT / "assocmem_jax" / "systems").glob("*/configs/*.toml")
     }
     named = {config: study for study, entry in entries().items() for config in entry.small}
-    assert named == {config: table["study"] for config, table in configs.items() if table["study"] != "sweep"}
+    assert named == {config: table["study"] for config, table in configs.items()}
     for name in entries():
         assert schema(name).title
     assert {s.source for s in am.statements.statements()} >= set(sources())
@@ -141,7 +143,7 @@ def loaded_by(code):
 def test_nothing_heavy_is_imported_early():
     assert loaded_by("import assocmem_jax, assocmem_jax.theory; assocmem_jax.memory.__all__") == []
     assert "jax" not in loaded_by("import assocmem_jax.cli; assocmem_jax.cli.main(['list'])")
-    assert "jax" not in loaded_by("import assocmem_jax.studies.config as c; c.load('configs/gd_fig2.toml')")
+    assert "jax" not in loaded_by("import assocmem_jax.studies.config as c; c.load('gd_fig2')")
 
 
 def test_importing_leaves_x64_alone():

@@ -22,7 +22,7 @@ from assocmem_jax.sweeps.store import Store
 from swept import deadly, logged, slow, trained
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("uncached")]
-CONFIG = Path(__file__).parents[2] / "configs" / "gd_fig3.toml"
+CONFIG = "gd_fig3"
 BIN = Path(sys.executable).parent
 
 

@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_exist():
         assert f"\n{line}:" in makefile
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         text = page.read_text(encoding="utf-8")
-        for path in re.findall(r"`((?:docs|notebooks|configs|tests|examples)/[\w./]+)`", text):
+        for path in re.findall(r"`((?:docs|notebooks|tests|examples)/[\w./]+)`", text):
             assert (ROOT / path).exists(), (page, path)
         for path in re.findall(r"\]\(([\w./]+)\)", text):
             assert (page.parent / path).exists(), (page, path)

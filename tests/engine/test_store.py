@@ -19,7 +19,7 @@ from assocmem_jax.sweeps import plan, run
 from assocmem_jax.sweeps.store import Store
 from swept import reversed_cost, steps, trained
 
-CONFIG = Path(__file__).parents[2] / "configs" / "gd_fig3.toml"
+CONFIG = "gd_fig3"
 AXES = dict(learning_rate=np.geomspace(0.1, 10, 6), alpha=np.linspace(0.5, 1, 5))
 go = functools.partial(am.sweep, trained, **AXES, tile=8, chunk=5)
 
@@ -349,7 +349,7 @@ def test_any_function_can_be_swept_from_a_config(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((CONFIG.parent / "gd_fig1.toml",), "gd.landscape is not a sweep; assocmem run runs it"),
+        (("gd_fig1",), "gd.landscape is not a sweep; assocmem run runs it"),
         ((CONFIG, "--shard", "2/2"), "--shard must be I/N with 0 ≤ I < N, got '2/2'"),
         ((CONFIG, "--shard", "one"), "--shard must be I/N"),
         (("status", "nowhere"), "nowhere: no such store"),

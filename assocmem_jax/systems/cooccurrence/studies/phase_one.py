@@ -10,15 +10,18 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import Parts
 from .schemas import PhaseOne, Shape
 from .two_phases import scaled
 
 
 def run(study: PhaseOne, scratch: Path | None):
-    parts = [times(study, shape).drop_vars("status") for shape in study.shapes]
-    found = xr.concat(parts, dim="shape")
-    found.attrs.clear()
-    return found
+    with Parts(scratch, len(study.shapes)) as part:
+        found = [
+            part(f"{k}", lambda shape=shape: times(study, shape).drop_vars("status"))
+            for k, shape in enumerate(study.shapes)
+        ]
+    return xr.concat(found, dim="shape")
 
 
 def times(study: PhaseOne, shape: Shape):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section
+from ....studies.study import Count, Positive, Schema, Section, about
 
 Counts = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=4, max_length=4)
@@ -14,10 +14,12 @@ Counts = Annotated[
 class Start(Section):
     """How weights begin: Kaiming (standard deviation gain/√fan_in), or σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁."""
 
-    law: Literal["uniform", "normal", "sigma"]
-    gain: Positive = 2**0.5
-    c0: Positive = 0.3
-    c1: Positive = 0.3
+    law: Literal["uniform", "normal", "sigma"] = about(
+        "uniform or normal with standard deviation gain/√fan_in, or sigma: σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁"
+    )
+    gain: Positive = about("of the first two laws", 2**0.5)
+    c0: Positive = about("c₀ of sigma", 0.3)
+    c1: Positive = about("c₁ of sigma", 0.3)
 
 
 class TwoPhases(Schema):
@@ -25,18 +27,20 @@ class TwoPhases(Schema):
 
     title: ClassVar[str] = "Cooc Figure 1"
     work: ClassVar[str] = "two_phases"
-    counts: Counts = (30, 10, 10, 10)
-    length: Annotated[int, Field(ge=3)] = 5
-    dimension: Annotated[int, Field(ge=4)] = 64
-    distinct: bool = False
-    width: Count = 128
-    neurons: Count = 256
-    start: Start
-    learning_rate: Positive = 0.01
-    steps: Annotated[int, Field(ge=100)] = 30_000
-    observations: Annotated[int, Field(ge=20)] = 300
-    test_samples: Count = 2000
-    system: Literal["reduced", "weights"] = "reduced"
+    counts: Counts = about("samples with both signals, only μ₁, only μ₂, neither", (30, 10, 10, 10))
+    length: Annotated[int, Field(ge=3)] = about("L, words a sample", 5)
+    dimension: Annotated[int, Field(ge=4)] = about("d of the words", 64)
+    distinct: bool = about("whether no word is in two samples", False)
+    width: Count = about("m", 128)
+    neurons: Count = about("m₁", 256)
+    start: Start = about("how weights begin")
+    learning_rate: Positive = about("η", 0.01)
+    steps: Annotated[int, Field(ge=100)] = about("of descent", 30_000)
+    observations: Annotated[int, Field(ge=20)] = about("number of looks", 300)
+    test_samples: Count = about("that the loss is also measured on", 2000)
+    system: Literal["reduced", "weights"] = about(
+        "descend the closed system of scores, or the weights: the same numbers", "reduced"
+    )
 
     @model_validator(mode="after")
     def _room(self):
@@ -47,9 +51,9 @@ class TwoPhases(Schema):
 
 
 class Shape(Section):
-    counts: Counts
-    length: Annotated[int, Field(ge=3)]
-    width: Count
+    counts: Counts = about("samples with both signals, only μ₁, only μ₂, neither")
+    length: Annotated[int, Field(ge=3)] = about("L, words a sample")
+    width: Count = about("m")
 
 
 class PhaseOne(Schema):
@@ -57,11 +61,11 @@ class PhaseOne(Schema):
 
     title: ClassVar[str] = "Cooc: the time of Phase 1"
     work: ClassVar[str] = "phase_one"
-    shapes: Annotated[tuple[Shape, ...], Field(min_length=1)]
-    c0: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    c1: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    seeds: Count = 8
-    dimension: Annotated[int, Field(ge=4)] = 64
-    neurons: Count = 256
-    learning_rate: Positive = 2e-3
-    steps: Count = 3000
+    shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = about("sizes that are tried")
+    c0: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("c₀: σ₀ = c₀/√(Lm)")
+    c1: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("c₁: σ₁ = c₁/√m₁")
+    seeds: Count = about("independent runs of each", 8)
+    dimension: Annotated[int, Field(ge=4)] = about("d of the words", 64)
+    neurons: Count = about("m₁", 256)
+    learning_rate: Positive = about("η", 2e-3)
+    steps: Count = about("after which a run is given up", 3000)

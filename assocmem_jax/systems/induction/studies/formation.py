@@ -1,5 +1,6 @@
 """Birth Figures 2–4, 10, 11: descent on fresh batches, case by case."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,11 @@ def train(study: Induction, case: Case, path: Path | None):
         every = min(study.every, max(1, steps))
         return _trained(task, others, descent, keys[2:], previous, every, make, watch)
 
-    length = study.checkpoint_every or study.steps
+    length = study.checkpoint_every or math.gcd(study.steps, 4 * study.every)
     said = {"config": study.hash(), "case": case.label}
-    shown = length < study.steps and sys.stderr.isatty()
-    return task, am.in_segments(segment, study.steps, length, path=path, about=said, progress=shown)
+    return task, am.in_segments(
+        segment, study.steps, length, path=path, about=said, progress=path is not None
+    )
 
 
 def final(study: Induction, task, model, number: int) -> dict[str, Any]:

@@ -10,40 +10,48 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import Parts
 from .schemas import FullBatch
 from .text import alphabet, bigram_task, characters, letter, mathematics
 
 
 def run(study: FullBatch, scratch: Path | None):
     found = {}
-    for number, group in enumerate(study.groups):
-        keys = jax.random.split(jax.random.key(study.seed), 2)
-        task = bigram_task(study.data, group.length, data=group.sequences, key=keys[0])
-        model = am.InductionTransformer.published(task, keys[1], group.width)
-        trainable = (lambda m: m.output2) if group.trained == "output2" else None
-        watch = {
-            "loss": am.loss, "output2": am.induction.margins_output2, "key2": am.induction.margins_key2,
-            "recall_output2": am.induction.recall_output2, "recall_key2": am.induction.recall_key2,
-        }  # fmt: skip
-
-        def descend(rate, task, model, group=group, trainable=trainable, watch=watch):
-            descent = am.Descent(optax.sgd, group.steps, learning_rate=rate)
-            run = am.simulate(task, model, descent, observe=watch, trainable=trainable, throw=False)
-            return run.observed, run.status
-
-        rates = np.array(group.rates, np.float32 if study.precision == "float32" else float)
-        over = jax.jit(jax.vmap(descend, in_axes=(0, None, None)))
-        observed, status = jax.tree.map(np.asarray, over(rates, task, model))
-        for name, value in observed.items():
-            axes = (f"rate{number}", f"step{number}", "token")[: value.ndim]
-            found[f"{name}{number}"] = (axes, value)
-        found[f"status{number}"] = ((f"rate{number}",), status)
+    with Parts(scratch, len(study.groups)) as part:
+        for number, group in enumerate(study.groups):
+            for name, value in part(f"{number}", lambda group=group: trained(study, group)).items():
+                axes = (f"rate{number}", f"step{number}", "token")[: value.ndim]
+                found[f"{name}{number}"] = (axes, value)
     # Tokens drawn as triggers are, with numpy's seed 42.
     often = np.asarray(characters().unigram, float)
     draws = np.random.RandomState(42)
     chosen = np.sort(draws.choice(len(often), study.shown_tokens, replace=False, p=often / often.sum()))
     found["shown"] = (("shown",), chosen)
     return xr.Dataset(found)
+
+
+def trained(study: FullBatch, group):
+    """What is observed along the descents of one group of curves, and their statuses."""
+    keys = jax.random.split(jax.random.key(study.seed), 2)
+    task = bigram_task(study.data, group.length, data=group.sequences, key=keys[0])
+    model = am.InductionTransformer.published(task, keys[1], group.width)
+    trainable = (lambda m: m.output2) if group.trained == "output2" else None
+    watch = {
+        "loss": am.loss, "output2": am.induction.margins_output2, "key2": am.induction.margins_key2,
+        "recall_output2": am.induction.recall_output2, "recall_key2": am.induction.recall_key2,
+    }  # fmt: skip
+
+    @jax.jit
+    def descend(rates, task, model):
+        def one(rate):
+            descent = am.Descent(optax.sgd, group.steps, learning_rate=rate)
+            run = am.simulate(task, model, descent, observe=watch, trainable=trainable, throw=False)
+            return {**run.observed, "status": run.status}
+
+        return jax.vmap(one)(rates)
+
+    rates = np.array(group.rates, np.float32 if study.precision == "float32" else float)
+    return descend(rates, task, model)
 
 
 def report(study: FullBatch, data):

@@ -11,6 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import Parts
 from .schemas import OneStep
 from .text import bigram_task
 
@@ -26,7 +27,9 @@ def run(study: OneStep, scratch: Path | None):
         models = [am.InductionTransformer.gaussian(task, start, d) for d in study.widths]
         return jax.numpy.stack([am.induction.one_step_recall(task, model, batch) for model in models])
 
-    values = np.array([[np.asarray(row(key, number)) for key in keys] for number in study.batches])
+    with Parts(scratch, len(study.batches)) as part:
+        every = [part(f"{n}", lambda n=n: {"recall": [row(key, n) for key in keys]}) for n in study.batches]
+    values = np.array([one["recall"] for one in every])
     data: Any = {"recall": (("batches", "seed", "width"), values)}
     return xr.Dataset(data, coords={"batches": list(study.batches), "width": list(study.widths)})
 

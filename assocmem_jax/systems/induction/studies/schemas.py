@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section
+from ....studies.study import Count, Positive, Schema, Section, about
 
 Length = Annotated[int, Field(ge=2)]
 
@@ -31,24 +31,30 @@ NAMES = {
 class Data(Section):
     """A law of sequences: K triggers, drawn or fixed (from rank ``skip`` on), and the law of outputs."""
 
-    triggers: Count = 5
-    fixed: bool = False
-    skip: Annotated[int, Field(ge=0)] = 0
-    outputs: Literal["uniform", "bigram"] = "uniform"
-    repeat: bool = True  # whether an output can be its own trigger
+    triggers: Count = about("K", 5)
+    fixed: bool = about("the K most frequent tokens; else drawn for each sequence", False)
+    skip: Annotated[int, Field(ge=0)] = about("rank from which fixed triggers are taken", 0)
+    outputs: Literal["uniform", "bigram"] = about(
+        "law of what follows a trigger: uniform, or the bigram law of the trigger", "uniform"
+    )
+    repeat: bool = about("whether an output can be its own trigger", True)
 
 
 class Case(Data):
     """One curve: data, model, what is frozen until when, and outputs it is also tested on."""
 
-    label: str
-    model: Literal["simplified", "transformer"] = "simplified"
-    layers: Annotated[int, Field(ge=1, le=8)] = 2
-    heads: Count = 1
-    feedforward: Literal["none", "linear", "relu"] = "none"
-    norm: bool = False
-    frozen: tuple[Matrix, ...] = ()
-    tested_on: Literal["uniform", "bigram"] | None = None
+    label: str = about("in the legend")
+    model: Literal["simplified", "transformer"] = about(
+        "the simplified model of the paper, or a plain transformer", "simplified"
+    )
+    layers: Annotated[int, Field(ge=1, le=8)] = about("number of layers", 2)
+    heads: Count = about("heads a layer", 1)
+    feedforward: Literal["none", "linear", "relu"] = about("what follows attention", "none")
+    norm: bool = about("layer norm before each part", False)
+    frozen: tuple[Matrix, ...] = about("matrices that do not move before step frozen_until", ())
+    tested_on: Literal["uniform", "bigram"] | None = about(
+        "law of outputs that accuracy is measured on too", None
+    )
 
     @model_validator(mode="after")
     def _fits(self):
@@ -66,25 +72,33 @@ class Induction(Schema):
 
     title: ClassVar[str] = "Birth: an induction head forms"
     work: ClassVar[str] = "formation"
-    precision: Literal["float64", "float32"] = "float32"
-    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
-    length: Length = 64
-    batch: Count = 128
-    width: Count = 128
-    learning_rate: Positive = 0.2
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    loss_on: Literal["in_context", "all"] = "in_context"
-    frozen_until: Count = 300
-    steps: Count = 600
-    every: Count = 25
-    seeds: Count = 1
-    held_out: Count = 128
-    report_at: tuple[Count, ...] = (100, 300, 600)
-    panels: Literal["cases", "quantities"] = "quantities"
-    show: tuple[str, ...] = ("in_context_accuracy", *PROBES)
-    maps: Literal["none", "attention", "memories"] = "none"
-    checkpoint_every: Count | None = None
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    cases: Annotated[tuple[Case, ...], Field(min_length=1)] = about("curves")
+    length: Length = about("T, tokens a sequence", 64)
+    batch: Count = about("sequences drawn a step", 128)
+    width: Count = about("d", 128)
+    learning_rate: Positive = about("η", 0.2)
+    momentum: Annotated[float, Field(ge=0, lt=1)] = about("β of SGD", 0.9)
+    weight_decay: Annotated[float, Field(ge=0)] = about("λ: λW is added to the gradient", 1e-4)
+    loss_on: Literal["in_context", "all"] = about(
+        "positions in the loss: outputs of a trigger seen before, or all", "in_context"
+    )
+    frozen_until: Count = about("step at which what is frozen thaws", 300)
+    steps: Count = about("of descent", 600)
+    every: Count = about("steps between two looks", 25)
+    seeds: Count = about("independent runs", 1)
+    held_out: Count = about("sequences that are looked at and not trained on", 128)
+    report_at: tuple[Count, ...] = about("steps whose numbers are printed", (100, 300, 600))
+    panels: Literal["cases", "quantities"] = about(
+        "a panel for each case, or for each quantity", "quantities"
+    )
+    show: tuple[str, ...] = about("quantities that are drawn", ("in_context_accuracy", *PROBES))
+    maps: Literal["none", "attention", "memories"] = about(
+        "what is drawn below: attention of a sequence, or the memories", "none"
+    )
+    checkpoint_every: Count | None = about(
+        "steps between two checkpoints, a divisor of steps; none unless given", None
+    )
 
     @model_validator(mode="after")
     def _known(self):
@@ -109,15 +123,17 @@ class ThreeSteps(Schema):
 
     title: ClassVar[str] = "Birth Theorem 3: three gradient steps"
     work: ClassVar[str] = "three_steps"
-    precision: Literal["float64", "float32"] = "float32"
-    tokens: Annotated[int, Field(ge=4)] = 64
-    length: Annotated[int, Field(ge=4)] = 16
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (256,)
-    samples: Count = 65_536
-    chunk: Count = 4096
-    saturation: Positive = 100.0
-    positions: bool = False  # whether x⁰ carries p_t too (B.3.2; B.3.3 leaves it out)
-    seeds: Count = 5
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    tokens: Annotated[int, Field(ge=4)] = about("N", 64)
+    length: Annotated[int, Field(ge=4)] = about("T, tokens a sequence", 16)
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+        "d, a group each", (256,)
+    )
+    samples: Count = about("sequences a step is an average over", 65_536)
+    chunk: Count = about("sequences computed at once, a divisor of samples", 4096)
+    saturation: Positive = about("factor on a matrix after its step, where accuracies are read", 100.0)
+    positions: bool = about("whether x⁰ carries p_t too (B.3.2; B.3.3 leaves it out)", False)
+    seeds: Count = about("independent embeddings and sequences", 5)
 
     @model_validator(mode="after")
     def _whole(self):
@@ -131,13 +147,17 @@ class Constructed(Schema):
 
     title: ClassVar[str] = "Birth Figure 1: a constructed induction head"
     work: ClassVar[str] = "constructed"
-    precision: Literal["float64", "float32"] = "float32"
-    data: Data = Data()
-    length: Length = 64
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (64, 128, 256, 512)
-    boosts: Annotated[tuple[Positive, ...], Field(min_length=1)] = (10.0,)
-    held_out: Count = 128
-    seeds: Count = 5
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    data: Data = about("law of sequences", Data())
+    length: Length = about("T, tokens a sequence", 64)
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+        "d, a point each", (64, 128, 256, 512)
+    )
+    boosts: Annotated[tuple[Positive, ...], Field(min_length=1)] = about(
+        "factor on the constructed weights, a curve each", (10.0,)
+    )
+    held_out: Count = about("sequences that accuracy is measured on", 128)
+    seeds: Count = about("independent embeddings and sequences", 5)
 
 
 class Dimension(Schema):
@@ -145,16 +165,20 @@ class Dimension(Schema):
 
     title: ClassVar[str] = "Birth Figure 8: the width"
     work: ClassVar[str] = "width"
-    precision: Literal["float64", "float32"] = "float32"
-    data: Data = Data()
-    length: Length = 64
-    batch: Count = 128
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
-    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.05, 0.2, 0.8, 3.2)
-    fixed_rate: Positive = 0.2
-    steps: Count = 100
-    every: Count = 5
-    seeds: Count = 2
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    data: Data = about("law of sequences", Data())
+    length: Length = about("T, tokens a sequence", 64)
+    batch: Count = about("sequences drawn a step", 128)
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+        "d, a curve each", (16, 32, 64, 128, 256)
+    )
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = about(
+        "η that the best is chosen among", (0.05, 0.2, 0.8, 3.2)
+    )
+    fixed_rate: Positive = about("η of the first panel, one of rates", 0.2)
+    steps: Count = about("of descent", 100)
+    every: Count = about("steps between two looks", 5)
+    seeds: Count = about("independent runs", 2)
 
     @model_validator(mode="after")
     def _among(self):
@@ -168,24 +192,28 @@ class OneStep(Schema):
 
     title: ClassVar[str] = "Birth Figure 9: one step"
     work: ClassVar[str] = "one_step"
-    precision: Literal["float64", "float32"] = "float32"
-    data: Data = Data()
-    length: Length = 256
-    batch: Count = 32
-    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8, 16, 32, 64)
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (16, 32, 64, 128, 256)
-    seeds: Count = 5
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    data: Data = about("law of sequences", Data())
+    length: Length = about("T, tokens a sequence", 256)
+    batch: Count = about("sequences a batch", 32)
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = about(
+        "number of batches the step is an average over, a curve each", (1, 2, 4, 8, 16, 32, 64)
+    )
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+        "d, a point each", (16, 32, 64, 128, 256)
+    )
+    seeds: Count = about("independent embeddings and batches", 5)
 
 
 class _FullBatch(Section):
     """One group of curves of GD Figure 7."""
 
-    trained: Literal["output2", "all"]
-    width: Count
-    rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    sequences: Count
-    length: Length
-    steps: Count
+    trained: Literal["output2", "all"] = about("W_O² alone, or all three matrices")
+    width: Count = about("d")
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("η, a curve each")
+    sequences: Count = about("of the one batch")
+    length: Length = about("T, tokens a sequence")
+    steps: Count = about("of descent")
 
 
 class FullBatch(Schema):
@@ -193,7 +221,7 @@ class FullBatch(Schema):
 
     title: ClassVar[str] = "GD Figure 7: full-batch training of an induction head"
     work: ClassVar[str] = "full_batch"
-    precision: Literal["float64", "float32"] = "float32"
-    data: Data = Data()
-    groups: Annotated[tuple[_FullBatch, ...], Field(min_length=1)]
-    shown_tokens: Count = 5
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    data: Data = about("law of sequences", Data())
+    groups: Annotated[tuple[_FullBatch, ...], Field(min_length=1)] = about("of curves")
+    shown_tokens: Count = about("tokens whose margins are drawn", 5)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .... import plot
+from ....studies.kit import Parts
 from ..task import second_trigger
 from .schemas import ThreeSteps
 from .text import mathematics
@@ -18,11 +19,11 @@ from .text import mathematics
 def run(study: ThreeSteps, scratch: Path | None):
     keys = jax.random.split(jax.random.key(study.seed), study.seeds)
     found = []
-    for d in study.widths:
-        run = jax.jit(functools.partial(steps, study, d=d))
-        found.append(
-            jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(np.asarray, run(key)) for key in keys])
-        )
+    with Parts(scratch, len(study.widths) * len(keys)) as part:
+        for d in study.widths:
+            run = jax.jit(functools.partial(steps, study, d=d))
+            made = [part(f"{d}-{k}", functools.partial(run, key)) for k, key in enumerate(keys)]
+            found.append(jax.tree.map(lambda *a: np.stack(a), *made))
     stacked = jax.tree.map(lambda *a: np.stack(a), *found)
     axes = {"accuracy": ("width", "seed", "after"), "recall": ("width", "seed", "after", "matrix")}
     data = {name: (axes[name], stacked[name]) for name in axes}

@@ -11,6 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import Parts
 from .formation import optimizer
 from .schemas import Dimension
 from .text import bigram_task, mathematics
@@ -34,10 +35,19 @@ def run(study: Dimension, scratch: Path | None):
     # Rates share all that is frozen: one pass for them together.
     over = jax.vmap(recall, in_axes=(None, 0, None))
     rates = np.array(study.rates, np.float32 if study.precision == "float32" else float)
-    found = [[over(key, rates, d) for key in keys] for d in study.widths]
-    values = np.array([[np.asarray(one[0]) for one in row] for row in found])
+
+    def path(d, key):
+        found, steps = over(key, rates, d)
+        return {"recall": found, "step": steps[0]}
+
+    with Parts(scratch, len(study.widths) * len(keys)) as part:
+        found = [
+            [part(f"{d}-{k}", lambda d=d, key=key: path(d, key)) for k, key in enumerate(keys)]
+            for d in study.widths
+        ]
+    values = np.array([[one["recall"] for one in row] for row in found])
     data: Any = {"recall": (("width", "seed", "rate", "step"), values)}
-    coords = {"width": list(study.widths), "rate": list(study.rates), "step": np.asarray(found[0][0][1][0])}
+    coords = {"width": list(study.widths), "rate": list(study.rates), "step": found[0][0]["step"]}
     return xr.Dataset(data, coords=coords)
 
 

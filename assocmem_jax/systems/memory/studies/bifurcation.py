@@ -12,6 +12,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....numerics.minimise import minimum
+from ....studies.kit import Parts
 from .schemas import Bifurcation, System
 
 
@@ -22,7 +23,12 @@ def system_task(system: System):
 
 
 def run(study: Bifurcation, scratch: Path | None):
-    return xr.concat([diagram(study, system_task(system)) for system in study.systems], dim="system")
+    with Parts(scratch, len(study.systems)) as part:
+        diagrams = [
+            part(f"{k}", lambda system=system: diagram(study, system_task(system)))
+            for k, system in enumerate(study.systems)
+        ]
+    return xr.concat(diagrams, dim="system")
 
 
 def diagram(study: Bifurcation, task):

@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import interval
+from ....studies.kit import Parts, interval
 from ....sweeps import power_law
 from ..task import schemes
 from ..theory import scaling
@@ -46,11 +46,13 @@ def run(study: ErrorLaw, scratch: Path | None):
         return jax.lax.map(lambda kn: errors(*kn), (jnp.arange(len(study.samples)), jnp.array(study.samples)))
 
     keys = jax.random.split(jax.random.key(study.seed), study.trials)
-    found = []
-    for d in study.dimensions:
-        one = lambda key, d=d: trial(key, d)  # noqa: E731
-        many = jax.jit(lambda keys, one=one: jax.lax.map(one, keys, batch_size=study.together))
-        found.append(np.asarray(many(keys)))
+
+    def of_dimension(d):
+        many = jax.jit(lambda keys: jax.lax.map(lambda key: trial(key, d), keys, batch_size=study.together))
+        return {"error": many(keys)}
+
+    with Parts(scratch, len(study.dimensions)) as part:
+        found = [part(f"{d}", lambda d=d: of_dimension(d))["error"] for d in study.dimensions]
     error = np.stack(found).transpose(3, 0, 2, 1)  # scheme, d, n, trial
     data: dict[str, Any] = {"error": (("scheme", "dimension", "samples", "trial"), error)}
     if 0 in study.samples:

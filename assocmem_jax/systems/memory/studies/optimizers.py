@@ -13,7 +13,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import interval
+from ....studies.kit import Parts, interval
 from .schemas import Optimizers, titled
 
 
@@ -34,7 +34,6 @@ def run(study: Optimizers, scratch: Path | None):
     p = am.laws.zipf(study.tokens, study.zipf_exponent)
     keys = jax.random.split(jax.random.key(study.seed), study.trials)
     chosen = study.at or max(study.dimensions)
-    final, traces, schemes, shares, statuses = [], [], [], [], []
 
     @functools.cache
     def program(optimizer, norm, batch, d):
@@ -63,31 +62,33 @@ def run(study: Optimizers, scratch: Path | None):
 
         return looks, jax.jit(jax.vmap(trial, (0, None)))
 
-    for case in study.all():
+    def trained(case):
         found, looks = {}, np.ones(1, int)
         for d in study.dimensions:
             looks, many = program(case.optimizer, case.norm, case.batch, d)
             rate = case.learning_rate / (d if case.scale_by_dimension else 1)
             found[d] = many(keys, jnp.asarray(rate, p.dtype))
-        final.append([np.asarray(found[d][0][:, -1]) for d in study.dimensions])
         spare = study.looks - len(looks)  # few steps: the last look again
-        seen = np.concatenate([looks, np.full(spare, looks[-1])]) * (case.batch or 1)
-        path = np.asarray(found[chosen][0])
-        traces.append((seen, np.concatenate([path, np.repeat(path[:, -1:], spare, 1)], 1)))
-        schemes.append(np.asarray(found[chosen][1]))
-        shares.append(np.asarray(found[chosen][2]))
-        statuses.append([np.asarray(found[d][3]) for d in study.dimensions])
-    return xr.Dataset(
-        {
-            "error": (("case", "dimension", "trial"), np.array(final)),
-            "status": (("case", "dimension", "trial"), np.array(statuses)),
-            "seen": (("case", "look"), np.stack([seen for seen, _ in traces])),
-            "trace": (("case", "trial", "look"), np.stack([path for _, path in traces])),
-            "scheme": (("case", "trial", "token"), np.stack(schemes)),
-            "share": (("case", "trial"), np.stack(shares)), "probability": ("token", np.asarray(p)),
-        },
-        coords={"dimension": list(study.dimensions)},
-    )  # fmt: skip
+        path, scheme, share, _ = found[chosen]
+        return {
+            "error": jnp.stack([found[d][0][:, -1] for d in study.dimensions]),
+            "status": jnp.stack([found[d][3] for d in study.dimensions]),
+            "seen": np.concatenate([looks, np.full(spare, looks[-1])]) * (case.batch or 1),
+            "trace": jnp.concatenate([path, jnp.repeat(path[:, -1:], spare, 1)], 1),
+            "scheme": scheme,
+            "share": share,
+        }
+
+    cases = study.all()
+    with Parts(scratch, len(cases)) as part:
+        found = [part(f"{k}", lambda case=case: trained(case)) for k, case in enumerate(cases)]
+    axes = {"error": ("dimension", "trial"), "status": ("dimension", "trial"), "seen": ("look",),
+            "trace": ("trial", "look"), "scheme": ("trial", "token"), "share": ("trial",)}  # fmt: skip
+    data: dict[str, Any] = {
+        name: (("case", *dims), np.stack([one[name] for one in found])) for name, dims in axes.items()
+    }
+    data["probability"] = ("token", np.asarray(p))
+    return xr.Dataset(data, coords={"dimension": list(study.dimensions)})
 
 
 def flatness(study: Optimizers, data, k: int):

@@ -11,6 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import Parts
 from .schemas import Schedule, Tokens
 
 
@@ -22,40 +23,45 @@ def tokens_task(tokens: Tokens):
 
 
 def run(study: Schedule, scratch: Path | None):
-    parts = []
+    with Parts(scratch, len(study.systems)) as part:
+        found = [
+            part(f"{k}", lambda system=system: compared(study, system))
+            for k, system in enumerate(study.systems)
+        ]
+    return xr.concat(found, dim="system")
+
+
+def compared(study: Schedule, system: Tokens):
+    """Constant rates and learned schedules on one set of tokens."""
+    task = tokens_task(system)
     constants = np.geomspace(study.smallest, study.largest, study.constants)
-    for system in study.systems:
-        task = tokens_task(system)
-        steps = am.sweep(
-            lambda rate, task=task: am.time_to_perfect(task, rate, study.horizon, stable=False),
-            rate=constants, progress=False,
-        ).first_step.values  # fmt: skip
-        known = np.where(steps > 0, steps, np.iinfo(steps.dtype).max)
-        best = int(known.min())
-        # Of the rates that take the fewest steps, the middle one.
-        rate = constants[np.flatnonzero(known == best)[(known == best).sum() // 2]]
-        rates = np.full((study.longest, study.longest), np.nan)
-        margin = np.full(study.longest, np.nan)
-        for length in range(1, study.longest + 1):
-            rates[length - 1, :length], margin[length - 1] = learned(study, task, length)
-        least = np.flatnonzero(margin > 0)
-        chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
-        curves = {}
-        for name, schedule in (("constant", np.full(best, rate)), ("learned", chosen)):
-            run = am.simulate(
-                task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins}
-            )
-            padded = np.full(study.horizon + 1, np.nan)
-            padded[: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
-            curves[name] = padded
-        parts.append(xr.Dataset({
-            "constant_steps": ("rate", steps), "best_constant": best, "best_rate": rate,
-            "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
-            "least_learned": int(least[0]) + 1 if len(least) else -1,
-            "margin_constant": ("step", curves["constant"]),
-            "margin_learned": ("step", curves["learned"]),
-        }, coords={"rate": constants, "length": np.arange(1, study.longest + 1)}))  # fmt: skip
-    return xr.concat(parts, dim="system")
+    steps = am.sweep(
+        lambda rate: am.time_to_perfect(task, rate, study.horizon, stable=False),
+        rate=constants,
+        progress=False,
+    ).first_step.values
+    known = np.where(steps > 0, steps, np.iinfo(steps.dtype).max)
+    best = int(known.min())
+    # Of the rates that take the fewest steps, the middle one.
+    rate = constants[np.flatnonzero(known == best)[(known == best).sum() // 2]]
+    rates = np.full((study.longest, study.longest), np.nan)
+    margin = np.full(study.longest, np.nan)
+    for length in range(1, study.longest + 1):
+        rates[length - 1, :length], margin[length - 1] = learned(study, task, length)
+    least = np.flatnonzero(margin > 0)
+    chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
+    curves = {}
+    for name, schedule in (("constant", np.full(best, rate)), ("learned", chosen)):
+        run = am.simulate(task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins})
+        padded = np.full(study.horizon + 1, np.nan)
+        padded[: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
+        curves[name] = padded
+    return xr.Dataset({
+        "constant_steps": ("rate", steps), "best_constant": best, "best_rate": rate,
+        "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
+        "least_learned": int(least[0]) + 1 if len(least) else -1,
+        "margin_constant": ("step", curves["constant"]), "margin_learned": ("step", curves["learned"]),
+    }, coords={"rate": constants, "length": np.arange(1, study.longest + 1)})  # fmt: skip
 
 
 def learned(study: Schedule, task, length: int):

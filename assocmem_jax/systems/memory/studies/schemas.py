@@ -17,6 +17,7 @@ from ....studies.study import (
     Seeds,
     Size,
     SweepSchema,
+    about,
 )
 
 Point = Annotated[tuple[Real, Real], Field()]
@@ -53,10 +54,10 @@ def check_rows(name: str, rows: Rows, width: int | None = None) -> None:
 class Plane(Section):
     """Tokens in the plane: N embeddings, y = x mod 2, p(x) ∝ x^-exponent, U = I."""
 
-    name: str
-    inputs: Rows
-    window: Window
-    zipf_exponent: Real = 1.0
+    name: str = about("of the panel")
+    inputs: Rows = about("embeddings of the tokens, a row [x, y] each")
+    window: Window = about("of the picture: [x0, x1, y0, y1]")
+    zipf_exponent: Real = about("p(x) ∝ x^−exponent", 1.0)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -73,11 +74,15 @@ class Landscape(Schema):
 
     title: ClassVar[str] = "GD Figure 1"
     work: ClassVar[str] = "landscape"
-    p1: Probability
-    alphas: Annotated[tuple[Cosine, ...], Field(min_length=1, max_length=6)]
-    windows: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)]
-    resolution: Resolution = 50
-    learning_rate: Positive = 1.0
+    p1: Probability = about("probability of the first of two tokens")
+    alphas: Annotated[tuple[Cosine, ...], Field(min_length=1, max_length=6)] = about(
+        "⟨e₁, e₂⟩, a column of panels each"
+    )
+    windows: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] = about(
+        "half-width of the picture in both weights, a row of panels each"
+    )
+    resolution: Resolution = about("points a side of the grid", 50)
+    learning_rate: Positive = about("η of the steps that are drawn", 1.0)
 
 
 class LossSpikes(Schema):
@@ -85,13 +90,13 @@ class LossSpikes(Schema):
 
     title: ClassVar[str] = "GD Figure 2"
     work: ClassVar[str] = "loss_spikes"
-    alpha: Cosine
-    p1: Probability
-    learning_rates: Rates
-    steps: Count = 35
-    horizon: Count = 1000
-    window: Window = (-2.0, 8.0, -10.0, 10.0)
-    resolution: Resolution = 100
+    alpha: Cosine = about("⟨e₁, e₂⟩")
+    p1: Probability = about("probability of the first of two tokens")
+    learning_rates: Rates = about("η, a colour each")
+    steps: Count = about("of descent that are drawn", 35)
+    horizon: Count = about("steps within which zero error is looked for", 1000)
+    window: Window = about("of the picture: [x0, x1, y0, y1]", (-2.0, 8.0, -10.0, 10.0))
+    resolution: Resolution = about("points a side of the grid", 100)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -109,20 +114,20 @@ class LearningRates(SweepSchema):
 
     title: ClassVar[str] = "GD Figure 3"
     work: ClassVar[str] = "learning_rates"
-    learning_rate: Range
-    imbalance: Range
-    alpha: Range
-    steps: Count = 1000
-    panel_alpha: Cosine = 0.75
-    panel_p1: Probability = 0.75
+    learning_rate: Range = about("η")
+    imbalance: Range = about("log(p₁/p₂)")
+    alpha: Range = about("⟨e₁, e₂⟩")
+    steps: Count = about("after which a run is given up", 1000)
+    panel_alpha: Cosine = about("α of the first slice that is drawn", 0.75)
+    panel_p1: Probability = about("p₁ of the second slice that is drawn", 0.75)
 
 
 class _Stochastic(Plane):
-    start: Point
-    learning_rate: Positive
-    batch_size: Count
-    steps: Count
-    runs: Count
+    start: Point = about("W₀ in the plane: [x, y]")
+    learning_rate: Positive = about("η")
+    batch_size: Count = about("tokens drawn a step")
+    steps: Count = about("of each run")
+    runs: Count = about("independent runs")
 
 
 class LimitedCapacity(Schema):
@@ -130,13 +135,15 @@ class LimitedCapacity(Schema):
 
     title: ClassVar[str] = "GD Figure 4"
     work: ClassVar[str] = "limited_capacity"
-    panels: Annotated[tuple[Plane, ...], Field(min_length=1, max_length=6)]
-    sgd: _Stochastic
-    resolution: Resolution = 100
+    panels: Annotated[tuple[Plane, ...], Field(min_length=1, max_length=6)] = about(
+        "sets of tokens, a panel each"
+    )
+    sgd: _Stochastic = about("the stochastic runs")
+    resolution: Resolution = about("points a side of the grid", 100)
 
 
 class _Started(Plane):
-    start: Point
+    start: Point = about("W₀ in the plane: [x, y]")
 
 
 class SharpnessProfile(Schema):
@@ -144,11 +151,13 @@ class SharpnessProfile(Schema):
 
     title: ClassVar[str] = "GD Figure 5"
     work: ClassVar[str] = "sharpness"
-    panels: Annotated[tuple[_Started, ...], Field(min_length=1, max_length=4)]
-    learning_rates: Rates
-    steps: Count = 35
-    horizon: Count = 5000
-    resolution: Resolution = 100
+    panels: Annotated[tuple[_Started, ...], Field(min_length=1, max_length=4)] = about(
+        "sets of tokens, a row each"
+    )
+    learning_rates: Rates = about("η, a colour each")
+    steps: Count = about("of descent that are drawn", 35)
+    horizon: Count = about("steps within which zero error is looked for", 5000)
+    resolution: Resolution = about("points a side of the grid", 100)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -158,8 +167,8 @@ class SharpnessProfile(Schema):
 
 
 class _Wide(Section):
-    inputs: Rows
-    outputs: Rows
+    inputs: Rows = about("embeddings e, a row a token")
+    outputs: Rows = about("unembeddings u, a row a class")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -178,12 +187,14 @@ class LargeMemory(Schema):
 
     title: ClassVar[str] = "GD Figure 6"
     work: ClassVar[str] = "large_memory"
-    panels: Annotated[tuple[_Wide, ...], Field(min_length=1, max_length=4)]
-    learning_rates: Rates
-    zipf_exponent: Real = 1.0
-    steps: Count = 100
-    shown: Count = 30
-    horizon: Count = 1000
+    panels: Annotated[tuple[_Wide, ...], Field(min_length=1, max_length=4)] = about(
+        "embeddings, a row of panels each"
+    )
+    learning_rates: Rates = about("η, a column of panels each")
+    zipf_exponent: Real = about("p(x) ∝ x^−exponent", 1.0)
+    steps: Count = about("of descent", 100)
+    shown: Count = about("steps that are drawn", 30)
+    horizon: Count = about("steps within which zero error is looked for", 1000)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -201,20 +212,20 @@ class Refuted(Schema):
 
     title: ClassVar[str] = "Printed bounds, crossed"
     work: ClassVar[str] = "refuted"
-    horizon: Positive = 1e5
-    p1: Probability = 0.75
-    alpha: Cosine = 0.95
-    learning_rate: Positive = 10.0
-    steps: Count = 35
+    horizon: Positive = about("of the flows, in time", 1e5)
+    p1: Probability = about("probability of the first of two tokens, in the descent", 0.75)
+    alpha: Cosine = about("⟨e₁, e₂⟩, in the descent", 0.95)
+    learning_rate: Positive = about("η of the descent", 10.0)
+    steps: Count = about("of the descent", 35)
 
 
 class System(Section):
     """A memory without a perfect answer: soft labels on one token, or tokens that no W separates."""
 
-    name: str
-    probabilities: tuple[Positive, ...]
-    inputs: tuple[tuple[float, ...], ...]
-    labels: tuple[tuple[float, float], ...]
+    name: str = about("of the panel")
+    probabilities: tuple[Positive, ...] = about("p(x), one a token")
+    inputs: tuple[tuple[float, ...], ...] = about("embeddings, a row a token")
+    labels: tuple[tuple[float, float], ...] = about("[P(y = 0), P(y = 1)], a row a token")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -232,20 +243,22 @@ class Bifurcation(Schema):
 
     title: ClassVar[str] = "Beyond the edge"
     work: ClassVar[str] = "bifurcation"
-    systems: Annotated[tuple[System, ...], Field(min_length=1, max_length=4)]
-    largest: Annotated[float, Field(gt=1)] = 5.0
-    rates: Annotated[int, Field(ge=8)] = 1000
-    transient: Count = 2000
-    kept: Annotated[int, Field(ge=16)] = 1000
-    start: Positive = 0.1
+    systems: Annotated[tuple[System, ...], Field(min_length=1, max_length=4)] = about(
+        "memories, a column each"
+    )
+    largest: Annotated[float, Field(gt=1)] = about("η goes up to this many times 2/H*", 5.0)
+    rates: Annotated[int, Field(ge=8)] = about("number of η", 1000)
+    transient: Count = about("steps that are not kept", 2000)
+    kept: Annotated[int, Field(ge=16)] = about("steps that are kept", 1000)
+    start: Positive = about("distance of W₀ from the minimiser", 0.1)
 
 
 class Tokens(Section):
     """Equicorrelated tokens, f*(x) = x, p(x) ∝ weights."""
 
-    name: str
-    alpha: Cosine
-    weights: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    name: str = about("of the panel")
+    alpha: Cosine = about("⟨e_i, e_j⟩ of any two")
+    weights: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("p(x) up to a factor, one a token")
 
 
 class Schedule(Schema):
@@ -253,21 +266,25 @@ class Schedule(Schema):
 
     title: ClassVar[str] = "Learned schedules"
     work: ClassVar[str] = "schedule"
-    systems: Annotated[tuple[Tokens, ...], Field(min_length=1, max_length=3)]
-    smallest: Positive = 1e-2
-    largest: Positive = 1e4
-    constants: Count = 4000
-    horizon: Count = 1000
-    longest: Count = 8
-    starts: Count = 32
-    iterations: Count = 600
+    systems: Annotated[tuple[Tokens, ...], Field(min_length=1, max_length=3)] = about(
+        "sets of tokens, a panel each"
+    )
+    smallest: Positive = about("least rate, learned or constant", 1e-2)
+    largest: Positive = about("largest rate, learned or constant", 1e4)
+    constants: Count = about("number of constant rates tried", 4000)
+    horizon: Count = about("steps after which a constant rate is given up", 1000)
+    longest: Count = about("steps of the longest learned schedule", 8)
+    starts: Count = about("schedules that the search begins from", 32)
+    iterations: Count = about("of the optimizer of schedules", 600)
 
 
 class Scheme(Section):
     """q: counts (p without samples), tokens seen, or the most frequent d/room of them."""
 
-    name: Literal["frequency", "equal", "top"]
-    room: Positive = 8.0
+    name: Literal["frequency", "equal", "top"] = about(
+        "q: frequency (counts; p without samples), equal (every token seen), top (the most frequent)"
+    )
+    room: Positive = about("dimensions for each token kept by top", 8.0)
 
     def label(self, sampled: bool) -> str:
         return {
@@ -282,16 +299,18 @@ class ErrorLaw(Schema):
 
     title: ClassVar[str] = "Slides p. 31–33: scaling laws of the error"
     work: ClassVar[str] = "error_law"
-    tokens: Size = 1000
-    classes: Size = 5  # f(z) = z mod M
-    zipf_exponent: Exponent = 2.0
-    sphere_outputs: bool = True
-    schemes: Annotated[tuple[Scheme, ...], Field(min_length=1)]
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)]
-    samples: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-    trials: Seeds = 20
-    together: Count = 1
-    fit_from: Count = 1  # slopes are fitted over d (or n) from here on
+    tokens: Size = about("N", 1000)
+    classes: Size = about("M: f(x) = x mod M", 5)
+    zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
+    sphere_outputs: bool = about("u on the unit sphere; else N(0, 1/d)", True)
+    schemes: Annotated[tuple[Scheme, ...], Field(min_length=1)] = about("q of W = Σ q(x) u eᵀ, a curve each")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d")
+    samples: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = about(
+        "n, the number of samples; 0 is the population", (0,)
+    )
+    trials: Seeds = about("independent embeddings and samples", 20)
+    together: Count = about("trials computed at once", 1)
+    fit_from: Count = about("slopes are fitted over d (or n) from here on", 1)
 
 
 def titled(optimizer: str, norm: bool) -> str:
@@ -301,24 +320,29 @@ def titled(optimizer: str, norm: bool) -> str:
 class Case(Section):
     """An optimizer: SGD of a batch and a rate, Adam, sign, normalised; with layer norm or without."""
 
-    label: str
-    optimizer: Literal["sgd", "adam", "sign", "normalised"]
-    learning_rate: Positive
-    batch: Annotated[int, Field(ge=0)]  # 0: the population gradient
-    norm: bool = False
-    scale_by_dimension: bool = False  # rate/d, as Adam's in the paper
+    label: str = about("in the legend")
+    optimizer: Literal["sgd", "adam", "sign", "normalised"] = about("what makes a step of the gradient")
+    learning_rate: Positive = about("η")
+    batch: Annotated[int, Field(ge=0)] = about("tokens drawn a step; 0: the gradient of the population")
+    norm: bool = about("layer norm before the scores", False)
+    scale_by_dimension: bool = about("η/d in place of η, as the paper's Adam", False)
 
 
 class _Grid(Section):
     """Every optimizer, with layer norm and without, at every rate and batch."""
 
-    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2)] = (
-        "sgd",
-        "adam",
+    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2)] = about(
+        "that are tried",
+        (
+            "sgd",
+            "adam",
+        ),
     )
-    norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2)] = (False, True)
-    rates: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    batches: Annotated[tuple[Count, ...], Field(min_length=2)]
+    norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2)] = about(
+        "without layer norm, with it, or both", (False, True)
+    )
+    rates: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("η")
+    batches: Annotated[tuple[Count, ...], Field(min_length=2)] = about("tokens drawn a step")
 
     def cases(self) -> tuple[Case, ...]:
         kinds = itertools.product(self.optimizers, self.norms, self.rates, self.batches)
@@ -340,18 +364,18 @@ class Optimizers(Schema):
 
     title: ClassVar[str] = "Slides p. 34: optimizers as memory schemes"
     work: ClassVar[str] = "optimizers"
-    precision: Literal["float64", "float32"] = "float32"
-    tokens: Size = 100
-    classes: Size = 5
-    zipf_exponent: Exponent = 2.0
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)]
-    samples: Count = 10_240  # seen in all: steps × batch; with batch 0, the number of steps
-    cases: Annotated[tuple[Case, ...], Field(max_length=7)] = ()
-    grid: _Grid | None = None
-    zero_start: bool = False  # else W₀ ~ N(0, 1/d)
-    looks: Annotated[int, Field(ge=2)] = 8
-    trials: Seeds = 3
-    at: Size | None = None  # d of the curves along training; the largest unless given
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    tokens: Size = about("N", 100)
+    classes: Size = about("M: f(x) = x mod M", 5)
+    zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d")
+    samples: Count = about("seen in all, steps × batch; with batch 0, the number of steps", 10_240)
+    cases: Annotated[tuple[Case, ...], Field(max_length=7)] = about("optimizers, a curve each", ())
+    grid: _Grid | None = about("or every optimizer at every rate and batch", None)
+    zero_start: bool = about("W₀ = 0; else W₀ ~ N(0, 1/d)", False)
+    looks: Annotated[int, Field(ge=2)] = about("times along training at which W is looked at", 8)
+    trials: Seeds = about("independent embeddings, starts and samples", 3)
+    at: Size | None = about("d of the curves along training; the largest unless given", None)
 
     @model_validator(mode="after")
     def _fits(self):
@@ -373,22 +397,24 @@ class Optimizers(Schema):
 class Family(Section):
     """One curve: a memory, and the (d, m) at which its capacity is looked for."""
 
-    label: str
-    panel: str
-    memory: Literal["written", "low rank", "kernel", "linear", "mlp"]
-    classes: Annotated[int, Field(ge=0)] = 0  # 0: every token its own answer
-    random: bool = False  # answers drawn, not x mod M
-    pairs: bool = False  # inputs e_i + ẽ_j
-    sphere: bool = False  # else Gaussian embeddings
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)]
-    widths: tuple[Count, ...] = ()  # m, one for each of dimensions; the rank, or neurons
-    largest: Annotated[tuple[Size, ...], Field(min_length=1)]
-    smallest: Count = 2  # where the search begins: a narrow ReLU layer can fail on fewer
-    degree: Annotated[int, Field(ge=1)] = 2  # of the Hermite activation of a kernel
-    learning_rate: Positive = 0.03
-    steps: Count = 1024
-    seeds: Seeds = 20
-    together: Count = 1
+    label: str = about("in the legend")
+    panel: str = about("title of the panel it is drawn in")
+    memory: Literal["written", "low rank", "kernel", "linear", "mlp"] = about("what stores the tokens")
+    classes: Annotated[int, Field(ge=0)] = about("M; 0: every token its own answer", 0)
+    random: bool = about("answers drawn; else x mod M", False)
+    pairs: bool = about("inputs e_i + ẽ_j of all pairs; else one embedding a token", False)
+    sphere: bool = about("embeddings on the unit sphere; else N(0, 1/d)", False)
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d, a point each")
+    widths: tuple[Count, ...] = about("m, one for each of dimensions: the rank, or the neurons", ())
+    largest: Annotated[tuple[Size, ...], Field(min_length=1)] = about(
+        "N that the search may reach, one for each of dimensions"
+    )
+    smallest: Count = about("N where the search begins: a narrow ReLU layer can fail on fewer", 2)
+    degree: Annotated[int, Field(ge=1)] = about("of the Hermite activation of a kernel", 2)
+    learning_rate: Positive = about("η of Adam", 0.03)
+    steps: Count = about("of Adam", 1024)
+    seeds: Seeds = about("independent memories", 20)
+    together: Count = about("seeds computed at once", 1)
 
     @model_validator(mode="after")
     def _aligned(self):
@@ -406,9 +432,11 @@ class Sizes(Schema):
     title: ClassVar[str] = "Slides p. 6–9: how many associations fit"
     work: ClassVar[str] = "sizes"
     parallel: ClassVar[bool] = True
-    precision: Literal["float64", "float32"] = "float32"
-    families: Annotated[tuple[Family, ...], Field(min_length=1)]
-    target: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    resolution: Positive = 0.02
-    against: Literal["dimension", "width", "parameters"] = "dimension"
-    collapse: bool = False  # a panel of N log N/(md), one number for all if capacity is that of parameters
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] = about("curves")
+    target: Annotated[float, Field(gt=0, lt=1)] = about("share of tokens that must be recalled", 0.99)
+    resolution: Positive = about("of the capacity, as a share of it", 0.02)
+    against: Literal["dimension", "width", "parameters"] = about("what the horizontal axis is", "dimension")
+    collapse: bool = about(
+        "a panel of N log N/(md): one number for all if capacity is that of parameters", False
+    )

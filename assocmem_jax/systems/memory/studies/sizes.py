@@ -10,7 +10,7 @@ import optax
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import shared, slope, table
+from ....studies.kit import Parts, shared, slope, table
 from .schemas import Family, Sizes
 
 
@@ -60,24 +60,30 @@ def adam():
 
 
 def run(study: Sizes, scratch: Path | None):
-    rows = []
-    for number, family in enumerate(study.families):
-        for k, d in enumerate(family.dimensions):
-            width = family.widths[k] if family.widths else d
-            found = am.capacity(
-                family_task(family, d),
-                family_model(family, width),
-                study.target,
-                largest=family.largest[k],
-                smallest=family.smallest,
-                seeds=family.seeds,
-                together=family.together,
-                devices=shared(family.seeds),
-                resolution=study.resolution,
-                key=jax.random.key(study.seed),
-            )
-            censored = {"ok": 0, "above": 1, "below": -1}[found.status]
-            rows.append((number, d, width, found.size, *found.interval, censored))
+    def point(number, k):
+        family = study.families[number]
+        d = family.dimensions[k]
+        width = family.widths[k] if family.widths else d
+        found = am.capacity(
+            family_task(family, d),
+            family_model(family, width),
+            study.target,
+            largest=family.largest[k],
+            smallest=family.smallest,
+            seeds=family.seeds,
+            together=family.together,
+            devices=shared(family.seeds),
+            resolution=study.resolution,
+            key=jax.random.key(study.seed),
+        )
+        censored = {"ok": 0, "above": 1, "below": -1}[found.status]
+        return {"row": (number, d, width, found.size, *found.interval, censored)}
+
+    points = [
+        (number, k) for number, family in enumerate(study.families) for k in range(len(family.dimensions))
+    ]
+    with Parts(scratch, len(points)) as part:
+        rows = [part(f"{number}-{k}", lambda at=(number, k): point(*at))["row"] for number, k in points]
     return table(rows, "family", "dimension", "width", "size", "low", "high", "censored")
 
 

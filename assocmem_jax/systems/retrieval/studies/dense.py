@@ -8,30 +8,33 @@ import numpy as np
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import shared, slope, table
+from ....studies.kit import Parts, shared, slope, table
 from .. import theory as hopfield
 from .schemas import Dense
 
 
 def run(study: Dense, scratch: Path | None):
-    rows = []
-    for curve in study.curves:
-        for k, d in enumerate(curve.dimensions):
-            most = curve.largest[k] if curve.largest else int(1.5 * predicted(study, curve.degree, d)) + 12
+    def point(curve, k):
+        d = curve.dimensions[k]
+        most = curve.largest[k] if curve.largest else int(1.5 * predicted(study, curve.degree, d)) + 12
 
-            def make(key, n, d=d):
-                return am.RetrievalTask.binary(key, n, d)
+        def make(key, n):
+            return am.RetrievalTask.binary(key, n, d)
 
-            def store(task, key, degree=curve.degree):
-                if degree == 0:
-                    return am.DenseMemory.exponential(task)
-                return am.DenseMemory.polynomial(task, degree)
+        def store(task, key):
+            if curve.degree == 0:
+                return am.DenseMemory.exponential(task)
+            return am.DenseMemory.polynomial(task, curve.degree)
 
-            found = am.capacity(
-                make, store, study.target, largest=most, seeds=study.seeds, together=study.together,
-                devices=shared(study.seeds), key=jax.random.key(study.seed),
-            )  # fmt: skip
-            rows.append((curve.degree, d, found.size, *found.interval, found.status != "ok"))
+        found = am.capacity(
+            make, store, study.target, largest=most, seeds=study.seeds, together=study.together,
+            devices=shared(study.seeds), key=jax.random.key(study.seed),
+        )  # fmt: skip
+        return {"row": (curve.degree, d, found.size, *found.interval, found.status != "ok")}
+
+    points = [(curve, k) for curve in study.curves for k in range(len(curve.dimensions))]
+    with Parts(scratch, len(points)) as part:
+        rows = [part(f"{n}", lambda at=at: point(*at))["row"] for n, at in enumerate(points)]
     return table(rows, "degree", "dimension", "size", "low", "high", "censored")
 
 

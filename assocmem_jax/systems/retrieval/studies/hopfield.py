@@ -10,7 +10,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import interval
+from ....studies.kit import Parts, interval
 from .. import theory as hopfield
 from .schemas import Hopfield
 
@@ -27,17 +27,14 @@ def run(study: Hopfield, scratch: Path | None):
         mean = lambda values: jnp.sum(jnp.mean(values, axis=1) * stored) / jnp.sum(stored)  # noqa: E731
         return mean(ends * patterns), mean(once != patterns)
 
-    every = []
-    for d in study.dimensions:
+    def over_loads(d):
         most = max(round(load * d) for load in study.loads)
         keys = jax.random.split(jax.random.key(study.seed), study.networks)
-        many = jax.jit(
-            lambda n, keys, d=d, most=most: jax.lax.map(
-                lambda key: network(key, n, d, most), keys, batch_size=4
-            )
-        )
-        every.append([many(max(1, round(load * d)), keys) for load in study.loads])
-    found = np.array([[[np.asarray(v) for v in row] for row in rows] for rows in every])
+        many = jax.jit(lambda n: jax.lax.map(lambda key: network(key, n, d, most), keys, batch_size=4))
+        return {"seen": np.array([many(max(1, round(load * d))) for load in study.loads])}
+
+    with Parts(scratch, len(study.dimensions)) as part:
+        found = np.array([part(f"{d}", lambda d=d: over_loads(d))["seen"] for d in study.dimensions])
 
     d = min(study.dimensions)
 

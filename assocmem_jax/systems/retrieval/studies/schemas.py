@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section, Seeds, Share, Size
+from ....studies.study import Count, Positive, Schema, Section, Seeds, Share, Size, about
 
 
 class Hopfield(Schema):
@@ -12,24 +12,28 @@ class Hopfield(Schema):
 
     title: ClassVar[str] = "Slides p. 5: a Hopfield network over its load"
     work: ClassVar[str] = "hopfield"
-    precision: Literal["float64", "float32"] = "float32"
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = (250, 500, 1000)
-    loads: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    flips: Share = 0.1
-    steps: Count = 40
-    networks: Seeds = 20
-    cues: Count = 20
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d, a curve each", (250, 500, 1000))
+    loads: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("N/d, a point each")
+    flips: Share = about("share of the bits of a cue that are wrong", 0.1)
+    steps: Count = about("of synchronous retrieval", 40)
+    networks: Seeds = about("independent networks", 20)
+    cues: Count = about("a network", 20)
     # States whose energy is followed, bits one at a time, at the least and the largest load.
-    paths: Count = 6
-    sweeps: Count = 6
+    paths: Count = about(
+        "states whose energy is followed, bits one at a time, at the least and the largest load", 6
+    )
+    sweeps: Count = about("over all bits, of those states", 6)
 
 
 class _Curve(Section):
     """An energy and the sizes it is tried at; ``degree`` 0 is the exponential."""
 
-    degree: Annotated[int, Field(ge=0)]
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=3)]
-    largest: tuple[Size, ...] = ()
+    degree: Annotated[int, Field(ge=0)] = about("k of E = −Σ (ξ·x)^k; 0: the exponential")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=3)] = about("d, a point each")
+    largest: tuple[Size, ...] = about(
+        "N that the search may reach, one for each of dimensions; the exponential needs it", ()
+    )
 
     @model_validator(mode="after")
     def _sizes(self):
@@ -46,11 +50,11 @@ class Dense(Schema):
     title: ClassVar[str] = "Slides p. 5: capacity of dense memories"
     work: ClassVar[str] = "dense"
     parallel: ClassVar[bool] = True
-    precision: Literal["float64", "float32"] = "float32"
-    curves: Annotated[tuple[_Curve, ...], Field(min_length=1)]
-    target: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    seeds: Seeds = 20
-    together: Count = 4
+    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    curves: Annotated[tuple[_Curve, ...], Field(min_length=1)] = about("energies")
+    target: Annotated[float, Field(gt=0, lt=1)] = about("share of the patterns that must be stable", 0.9)
+    seeds: Seeds = about("independent sets of patterns", 20)
+    together: Count = about("seeds computed at once", 4)
 
 
 class Retrieval(Schema):
@@ -58,9 +62,9 @@ class Retrieval(Schema):
 
     title: ClassVar[str] = "Slides p. 5: attention retrieves"
     work: ClassVar[str] = "retrieval"
-    dimension: Size = 64
-    patterns: Size = 1000
-    noise: Annotated[float, Field(ge=0)] = 0.05
-    betas: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    steps: Count = 5
-    trials: Seeds = 20
+    dimension: Size = about("d", 64)
+    patterns: Size = about("N", 1000)
+    noise: Annotated[float, Field(ge=0)] = about("standard deviation of each coordinate of a cue", 0.05)
+    betas: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("β, a point each")
+    steps: Count = about("of attention", 5)
+    trials: Seeds = about("independent sets of patterns", 20)

@@ -1,0 +1,28 @@
+"""Progress of long work: a bar with the time left on a terminal, a line a minute in a log."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+class _Lines:
+    """A log: every state of the bar a line of its own."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        if words := text.strip():
+            self.stream.write(words + "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def bar(total: int | None, *, unit: str, desc: str = "", initial: int = 0, quiet: bool = False) -> tqdm:
+    """A bar on standard error; of work that ends within seconds (a log: within a minute) nothing is seen."""
+    options: dict[str, Any] = {"total": total, "unit": unit, "desc": desc, "initial": initial}
+    if quiet or sys.stderr.isatty():
+        return tqdm(**options, disable=quiet, delay=1, dynamic_ncols=True)
+    return tqdm(**options, file=_Lines(sys.stderr), mininterval=60, maxinterval=60, delay=60, ncols=90)

@@ -1,0 +1,86 @@
+"""Long work: parts that are kept, Ctrl-C, a bar or lines of a log."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from assocmem_jax import progress
+from assocmem_jax.dynamics import CheckpointError
+from assocmem_jax.studies.kit import Parts
+
+
+def parts(scratch, made, stop=4):
+    """Four parts, of which the one numbered ``stop`` fails; ``made`` lists those that are computed."""
+
+    def make(k):
+        if k == stop:
+            raise KeyboardInterrupt
+        made.append(k)
+        return {"a": np.arange(3) * k, "b": float(k)}
+
+    with Parts(scratch, 4) as part:
+        return [part(f"part{k}", lambda k=k: make(k)) for k in range(4)]
+
+
+def test_a_second_run_goes_on_from_the_parts_that_are_kept(tmp_path, capsys):
+    made: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        parts(tmp_path / "s", made, stop=2)
+    assert capsys.readouterr().err == ""
+    found = parts(tmp_path / "s", made)
+    assert made == [0, 1, 2, 3]
+    assert capsys.readouterr().err == "going on from part 3 of 4\n"
+    for one, whole in zip(found, parts(None, []), strict=True):
+        for name in ("a", "b"):
+            assert one[name].dtype == whole[name].dtype
+            np.testing.assert_array_equal(one[name], whole[name])
+    file = tmp_path / "s" / "part1.npz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=r"part1\.npz: is cut short or altered"):
+        parts(tmp_path / "s", made)
+
+
+def test_a_dataset_is_a_part(tmp_path):
+    made = xr.Dataset({"x": (("a", "b"), np.eye(2)), "n": 3}, coords={"a": [1.0, 2.0], "t": ("b", [0, 1])})
+    for make in (lambda: made, lambda: pytest.fail("it is kept")):
+        with Parts(tmp_path, 1) as part:
+            assert part("d", make).identical(made)
+
+
+def test_ctrl_c_is_heard_at_once_and_says_what_is_kept():
+    code = (
+        "import time; from assocmem_jax.commands.common import interruptible\n"
+        "print('ready', flush=True); interruptible(lambda: time.sleep(60), lambda: '3 parts are kept')"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    began = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - began < 20  # of the sixty
+    assert run.returncode == 130
+    assert said == "\nassocmem: interrupted; 3 parts are kept\n"
+
+
+def test_a_log_has_a_line_a_minute(capsys, monkeypatch):
+    """Time goes by 25 seconds a part: lines at the first minutes that are over, none before, no \\r."""
+    now = [1000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    with progress.bar(8, unit=" parts") as bar:
+        bar._time = lambda: now[0]
+        for _ in range(8):
+            now[0] += 25
+            bar.update()
+    said = capsys.readouterr().err
+    assert "\r" not in said
+    done = [int(line.split("|")[-1].split("/")[0]) for line in said.splitlines()]
+    assert done == [3, 6, 8]
