@@ -52,13 +52,13 @@ def test_a_dataset_is_a_part(tmp_path):
             assert part("d", make).identical(made)
 
 
-def test_ctrl_c_is_heard_at_once_and_says_what_is_kept():
+def test_ctrl_c_is_heard_at_once_and_says_what_is_kept(tmp_path):
     code = (
         "import time; from assocmem_jax.commands.common import interruptible\n"
         "print('ready', flush=True); interruptible(lambda: time.sleep(60), lambda: '3 parts are kept')"
     )
     run = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
