@@ -3,9 +3,11 @@
 # make thorough   tests that take long to compile: the other half of the suite
 # make examples   README, every study, every script of examples/
 # make check  every statement of the papers on fresh problems (two minutes on two cores)
+# make wheel  the fast tests on the built wheel, outside the repository
 # make soak   the longer checks: planted faults, stiff gradients, figures at full size
+# Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 # One target a notebook, so that `make -j` runs them side by side.
 NOTEBOOKS := $(patsubst %.py,%.executed,$(wildcard notebooks/*.py))
@@ -14,7 +16,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough examples soak lint types notebooks check theory bench figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough examples wheel soak lint types notebooks check theory bench figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +40,18 @@ thorough: $(VENV)/all
 
 examples: $(VENV)/all
 	$(BIN)/pytest -n 2 -m examples
+
+# What pip gives a user: the wheel is made from the sdist, which holds the tests too; they run beside it.
+wheel: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.jax_cache
+wheel:
+	rm -rf $(VENV)/wheel && mkdir -p $(VENV)/wheel
+	$(PYTHON) -m venv $(VENV)/wheel/env
+	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check build
+	$(VENV)/wheel/env/bin/python -m build --outdir $(VENV)/wheel/dist . > $(VENV)/wheel/build.log
+	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(ls $(CURDIR)/$(VENV)/wheel/dist/*.whl)[test]"
+	tar -xzf $(VENV)/wheel/dist/*.tar.gz -C $(VENV)/wheel
+	cd $(VENV)/wheel/assocmem_jax-*/ && rm -r assocmem_jax && ../env/bin/pytest -n 2 --dist worksteal
 
 soak: $(VENV)/all
 	$(BIN)/pytest -n 2 -m soak
@@ -76,4 +90,4 @@ bench: $(VENV)/all
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) .jax_cache results
+	rm -rf .venv .venv-* .jax_cache results
