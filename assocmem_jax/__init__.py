@@ -17,7 +17,7 @@ _ROOMS = {
     "sharpness",
     "numerics.lanczos": "lanczos_top",
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Descent GradientFlow SimulationError "
-    "Status StochasticFlow Trajectory Until "
+    "Status StochasticFlow Trajectory Until concat "
     "in_segments load loss_below margin_above perfect_accuracy save simulate",
     "sweeps": "Capacity Integers LogUniform Outcome PowerLaw SlurmExecutor StoreError SweepError Uniform "
     "capacity open_store over_seeds power_law sampled sweep zipped",

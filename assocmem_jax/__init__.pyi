@@ -12,6 +12,7 @@ from .dynamics import Status as Status
 from .dynamics import StochasticFlow as StochasticFlow
 from .dynamics import Trajectory as Trajectory
 from .dynamics import Until as Until
+from .dynamics import concat as concat
 from .dynamics import in_segments as in_segments
 from .dynamics import load as load
 from .dynamics import loss_below as loss_below

@@ -238,3 +238,68 @@ def _axis_label(axis) -> str:
 
 
 _BLUES = ListedColormap(mpl.colormaps["Blues_r"](np.linspace(0.25, 1, 256)))
+
+
+def curves(data: Any, names: Sequence[str] = (), *, x: str = "time", log: bool | None = None) -> Figure:
+    """Observables of a run (``Trajectory.to_xarray()``) over ``"time"`` or ``"step"``, a panel each.
+
+    Those named, else all with at most one axis besides the batch and time; a line for each token and each
+    lane, named in a legend where they are few. ``log``: the vertical axis, unless given where values are
+    positive and span more than 30-fold; the horizontal one is logarithmic where its points are.
+    """
+    if x not in ("time", "step"):
+        checks.refuse("x", "'time' or 'step'", repr(x))
+    along = data["time"].dims[-1]
+    batch = data["status"].dims if "status" in data else ()
+    drawable = [str(n) for n, v in data.items() if along in v.dims and v.ndim <= len(batch) + 2]
+    for name in names:
+        if name not in drawable:
+            checks.refuse("names", f"observables that lines can show, of {', '.join(drawable)}", repr(name))
+    names = list(names) or drawable
+    if not names:
+        checks.refuse("names", "observables that lines can show", "none in this run", "observe={…: am.loss}")
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    width = COLUMN if columns == 1 else PAGE
+    with paper():
+        figure, axes = panels(rows, columns, 2.1 * rows, width)
+        for ax, name in zip(axes.flat, names):
+            _curves(ax, data, name, along, x, log)
+        for ax in axes.flat[len(names) :]:
+            ax.set_visible(False)
+    return figure
+
+
+def _curves(ax: Axes, data: Any, name: str, along: str, x: str, log: bool | None) -> None:
+    table = data[name].transpose(..., along)
+    dims, sizes = table.dims[:-1], table.shape[:-1]
+    values = table.values.reshape(-1, table.shape[-1])
+    at = data[x].broadcast_like(table).transpose(*table.dims).values.reshape(values.shape)
+    few = len(values) <= len(COLOURS)
+    # Of many lines only the last axis (tokens) is told apart, if it is short.
+    shown = dims if few else dims[-1:] if sizes[-1] <= len(COLOURS) and len(dims) > 1 else ()
+    for k, row in enumerate(values):
+        where = dict(zip(dims, np.unravel_index(k, sizes)))
+        colour = k if few else int(where[shown[0]]) if shown else 0
+        label = ", ".join(
+            f"{dim.removeprefix(f'{name}_')} {_coordinate(data, dim, where[dim])}" for dim in shown
+        )
+        thin = {} if few else {"linestyle": "-", "alpha": max(0.05, 8 / len(values)), "linewidth": 0.6}
+        first = few or k < (sizes[-1] if shown else 0)
+        line(ax, at[k], row, colour=colour, label=label if first and label else None, **thin)
+    if shown and len(values) > 1:
+        for handle in ax.legend().get_lines():
+            handle.set(alpha=1, linewidth=1.2)
+    if not few:
+        ax.set_title(" × ".join(f"{n} {d}" for d, n in zip(dims, sizes)))
+    known = values[np.isfinite(values)]
+    if log or (log is None and known.size and known.min() > 0 and known.max() > 30 * known.min()):
+        ax.set_yscale("log")
+    if _geometric(at[0, 1:]):  # the start, at time 0, is left of the axis
+        ax.set_xscale("log")
+    ax.set_xlabel("step" if x == "step" else f"time  ({data[x].attrs.get('units', '1')})")
+    ax.set_ylabel(_axis_label(table))
+
+
+def _coordinate(data: Any, dim: str, i: Any) -> str:
+    return str(data[dim].values[i]) if dim in data.coords else str(int(i))

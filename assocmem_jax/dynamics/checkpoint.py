@@ -15,6 +15,7 @@ import numpy as np
 from .. import checks
 from ..files import checksum, put, versions
 from ..progress import bar
+from .records import joined, recorded, with_recorded
 from .trajectory import Trajectory
 
 _FORMAT = "assocmem_jax checkpoint 2"
@@ -141,35 +142,18 @@ def in_segments(
     with bar(steps, unit=" steps", initial=done * every, quiet=not progress) as shown:
         for k in range(done, steps // every):
             last = run(_ended(whole), every)
-            whole = _joined(whole, last)
+            whole = joined(whole, last)
             if path is not None:
                 save(path, whole, run=said, every=every, done=k + 1, **origin)
             shown.update(every)
     return whole
 
 
-def _recorded(run: Trajectory) -> tuple:
-    return run.times, run.steps, run.observed
-
-
-def _with(run: Trajectory, recorded: tuple) -> Trajectory:
-    return eqx.tree_at(_recorded, run, recorded)
-
-
-def _joined(whole: Trajectory, last: Trajectory) -> Trajectory:
-    axis = last.status.ndim
-
-    def join(a, b):
-        return jnp.concatenate([jnp.asarray(a), jax.lax.slice_in_dim(b, 1, b.shape[axis], axis=axis)], axis)
-
-    return _with(last, jax.tree.map(join, _recorded(whole), _recorded(last)))
-
-
 def _ended(whole: Trajectory) -> Trajectory:
     """With its last entry only: the same shapes for every segment."""
     axis = whole.status.ndim
     cut = lambda a: jax.lax.slice_in_dim(jnp.asarray(a), a.shape[axis] - 1, a.shape[axis], axis=axis)  # noqa: E731
-    return _with(whole, jax.tree.map(cut, _recorded(whole)))
+    return with_recorded(whole, jax.tree.map(cut, recorded(whole)))
 
 
 def _lengthened(begun: Trajectory, leaves: list[list]) -> Trajectory:
@@ -181,7 +165,7 @@ def _lengthened(begun: Trajectory, leaves: list[list]) -> Trajectory:
         return jax.ShapeDtypeStruct((*a.shape[:axis], entries, *a.shape[axis + 1 :]), a.dtype)
 
     shapes = jax.eval_shape(lambda run: run, begun)
-    return _with(shapes, jax.tree.map(size, _recorded(shapes)))
+    return with_recorded(shapes, jax.tree.map(size, recorded(shapes)))
 
 
 def _is_key(leaf) -> bool:

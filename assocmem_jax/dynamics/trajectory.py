@@ -1,7 +1,7 @@
 """What was observed: the result of every dynamics."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -136,40 +136,37 @@ class Trajectory(eqx.Module):
         """Bytes held by all arrays."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self) if hasattr(leaf, "nbytes"))
 
-    def to_xarray(self):
-        """The observables as an ``xarray.Dataset`` over time, with the axes and units that they name."""
-        import xarray as xr
+    def __getitem__(self, name: str) -> Any:
+        """``run["loss"]``: an observable by its name; ``times`` and ``steps`` too."""
+        known = {"times": self.times, "steps": self.steps} | self.observed
+        if not isinstance(name, str) or name not in known:
+            checks.refuse("name", f"one of {', '.join(known)}", repr(name), "name it in observe=[…]")
+        return known[name]
 
-        if self.times.ndim != 1:
-            checks.refuse(
-                "trajectory",
-                "a single run",
-                f"a batch {self.times.shape[:-1]}",
-                "index it first: jax.tree.map(lambda a: a[i], trajectory)",
-            )
-        data: dict[str, Any] = {}
-        sizes: dict[str, int] = {"time": -1, "step": -1}
-        known = {name: (axes, units) for name, axes, units in self.labels}
-        for name, value in self.observed.items():
-            value = np.asarray(value)
-            axes, units = known.get(name, ((), "1"))
-            if len(axes) != value.ndim - 1:
-                axes = tuple(f"{name}_{i}" for i in range(value.ndim - 1))
-            # Two observables may name an axis alike and differ in length: the second has its own.
-            axes = tuple(
-                axis if sizes.setdefault(axis, size) == size else f"{name}_{axis}"
-                for axis, size in zip(axes, value.shape[1:])
-            )
-            data[name] = (("time", *axes), value, {"units": units})
-        coords = {
-            "time": ("time", np.asarray(self.times), {"units": self.clock}),
-            "step": ("time", np.asarray(self.steps)),
-        }
-        attrs = {
-            "status": Status(int(self.status)).name,
-            "first_hit": float(self.first_hit),
-            "stable_hit": float(self.stable_hit),
-            "num_steps": int(self.num_steps),
-            **{f"provenance_{k}": v for k, v in self.provenance.items()},
-        }
-        return xr.Dataset(data, coords, attrs)
+    __iter__ = None  # its names are those of ``observed``
+
+    def to_xarray(self, batch: str | Sequence[str] | None = None):
+        """The observables as an ``xarray.Dataset`` over time, with the axes and units that they name.
+
+        Of a batch too: ``batch`` names the axes that ``vmap`` put in front ("batch" unless given), ends and
+        statuses are variables, and where lanes were looked at at different times, ``time`` is a coordinate
+        along each. It can be written as it is: ``.to_netcdf``, ``.to_zarr``, ``.to_dataframe().to_csv``.
+        """
+        from .records import dataset
+
+        return dataset(self, batch)
+
+    def plot(self, *names: str, x: str = "time", log: bool | None = None):
+        """A matplotlib figure of the observables (those named, else all that are a number, or one number a
+        token, at each time), a panel each; of a batch, a line for each lane.
+
+        ``x``: "time" or "step". ``log``: the vertical axis; unless given, where values span over 30-fold.
+        """
+        from ..plot import curves
+
+        return curves(self.to_xarray(), names, x=x, log=log)
+
+    def _repr_html_(self) -> str:
+        from .records import as_html
+
+        return as_html(self) if checks.concrete(self.status, self.times, self.observed) else repr(self)

@@ -94,4 +94,8 @@ FAULTS = {
     "Ctrl-C waits for the work": ("commands/common.py", "        os._exit(130)", "        pool.shutdown(wait=True)\n        os._exit(130)", "engine/test_long_work.py -k ctrl_c"),
     "a key shown without its table": ("commands/configs.py", 'yield from _table(part, f"{here}.", explained)', "pass", "engine/test_config.py -k shown_as"),
     "a schema that takes any key": ("commands/configs.py", '"then": refs[model, "validation"]', '"then": {}', "engine/test_configs.py -k schema_takes"),
+    "joined times begin again": ("dynamics/records.py", "second.times + time[..., None]", "second.times", "engine/test_records.py -k counted_on"),
+    "a joined run forgets that it was stable": ("dynamics/records.py", "jnp.isfinite(first.stable_hit) & (second.stable_hit == 0)", "jnp.isfinite(first.stable_hit) & (second.stable_hit < 0)", "engine/test_records.py -k counted_on"),
+    "any run is a continuation": ("dynamics/records.py", "if not np.allclose(end, start,", "if False and not np.allclose(end, start,", "engine/test_records.py -k no_continuation"),
+    "times of the first lane for all": ("dynamics/records.py", "(times == times[lane]).all()", "True", "engine/test_records.py -k with_its_times"),
 }  # fmt: skip
