@@ -6,7 +6,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jax.core
 import jax.numpy as jnp
@@ -66,10 +66,13 @@ def key(argument: str, value: Any) -> None:
         refuse(argument, "one key", f"{value.shape} of them", "jax.vmap, or index them")
 
 
-def takes(**kinds: type) -> Callable[[Callable], Callable]:
+Function = TypeVar("Function", bound=Callable)
+
+
+def takes(**kinds: type) -> Callable[[Function], Function]:
     """Decorator: the arguments named must be of these classes (``KEY``: a typed key); in one line, else."""
 
-    def mark(function: Callable) -> Callable:
+    def mark(function: Any) -> Any:
         names = list(inspect.signature(function).parameters)
 
         @functools.wraps(function)

@@ -33,12 +33,14 @@ def _kept(out: Path) -> str:
 
 def status(out: Path) -> list[str]:
     """How far a store is."""
+    _there(out)
     with _refusals():
         return _state(out)
 
 
 def verify(out: Path, *, repair: bool = False) -> list[str]:
     """Read every byte back; raises ``RecordError`` of code 3 if any is wrong, unless repaired."""
+    _there(out)
     from ..sweeps.store import Store
 
     with _refusals():
@@ -67,6 +69,12 @@ def verify(out: Path, *, repair: bool = False) -> list[str]:
     if again.faults:
         raise RecordError(*(f"{out}: {fault}" for fault in again.faults), code=3)
     return [*lines, f"repaired: {len(found.damaged)} of {found.tasks} tasks were computed again"]
+
+
+def _there(out: Path) -> None:
+    """Said before JAX is imported."""
+    if not out.exists():
+        raise RecordError(f"{out}: no such store")
 
 
 def _ready(study: Study, devices: int | None) -> dict[str, Any]:

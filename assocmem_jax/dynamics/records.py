@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import checks
-from .trajectory import Status, Trajectory
+from .trajectory import Model, Status, Trajectory
 
 
 def recorded(run: Trajectory) -> tuple:
@@ -33,7 +33,7 @@ def joined(whole: Trajectory, last: Trajectory) -> Trajectory:
     return with_recorded(last, jax.tree.map(join, recorded(whole), recorded(last)))
 
 
-def concat(first: Any, second: Any) -> Trajectory:
+def concat(first: Trajectory[Model], second: Trajectory[Model]) -> Trajectory[Model]:
     """One trajectory of a run and its continuation: ``simulate(…, resume=first)``, or a new run that begins
     at ``first.model``, whose times, steps and hits are then counted on from the end of ``first``.
 

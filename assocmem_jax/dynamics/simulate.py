@@ -19,12 +19,12 @@ from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
 from .base import AbstractDynamics, Request
 from .events import Until
-from .trajectory import REMEDY, Provenance, SimulationError, Status, Trajectory
+from .trajectory import REMEDY, Model, Provenance, SimulationError, Status, Trajectory
 
 
 def simulate(
     task: AbstractTask,
-    model: AbstractModel,
+    model: Model,
     dynamics: AbstractDynamics,
     *,
     observe: Mapping[str, Callable] | Iterable[Callable] | None = None,
@@ -37,7 +37,7 @@ def simulate(
     progress: bool | diffrax.AbstractProgressMeter = False,
     resumable: bool = False,
     resume: Trajectory | None = None,
-) -> Trajectory:
+) -> Trajectory[Model]:
     """Train ``model`` on ``task`` with ``dynamics`` and return what was observed.
 
     - ``dynamics``: a ``GradientFlow``, ``Descent``, ``StochasticFlow``, or an ``AbstractDynamics`` of yours.

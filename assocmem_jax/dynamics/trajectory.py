@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import checks
+from ..models import AbstractModel
+
+Model = TypeVar("Model", bound=AbstractModel)
 
 
 class Status(enum.IntEnum):
@@ -78,7 +81,7 @@ class SimulationError(RuntimeError):
         return type(self), (str(self), self.trajectory)
 
 
-class Trajectory(eqx.Module):
+class Trajectory(eqx.Module, Generic[Model]):
     """A run. Leading axis of ``times``, ``steps`` and every observable: when, initial state first.
 
     - ``times``: the clock shared by descent (Σ learning rates; see ``Descent``) and flow. ``clock``: its
@@ -102,7 +105,7 @@ class Trajectory(eqx.Module):
     times: Float[Array, "*batch t"]
     steps: Int[Array, "*batch t"]
     observed: dict[str, Any]
-    model: Any
+    model: Model
     status: Int[Array, "*batch"]
     first_hit: Float[Array, "*batch"]
     stable_hit: Float[Array, "*batch"]

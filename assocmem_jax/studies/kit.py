@@ -49,7 +49,7 @@ class Parts:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 content = io.BytesIO()
-                np.savez(content, **found)
+                np.savez(content, **found)  # pyright: ignore[reportArgumentType]
                 put(path, content.getvalue())
         self.done += 1
         self.bar.update()

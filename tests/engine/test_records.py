@@ -116,7 +116,6 @@ def test_what_is_no_continuation_is_refused():
         (ONE, "a continuation, which begins where"),
         (later, "a run with the observables of first"),
         (MANY, "a batch of shape"),
-        (None, "a Trajectory, got None"),
     ):
         with pytest.raises(ValueError, match=f"second must be {words}"):
             am.concat(ONE, second)
