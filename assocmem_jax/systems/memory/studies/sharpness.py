@@ -101,21 +101,25 @@ def figure(study: SharpnessProfile, data):
             label = f"η = {rate:g}"
             plot.line(trace, data.step, part.sharpness[j], colour=j, label=label)
             plot.line(loss, data.step, part.loss[j], colour=j, label=label)
-            trace.axhline(2 / rate, color=plot.COLOURS[j], linewidth=0.5, linestyle=":")
-            trace.annotate(f"2/{rate:g}", (data.step.values[-1], 2 / rate), color=plot.COLOURS[j],
-                           fontsize=6, ha="right", va="bottom", annotation_clip=True)  # fmt: skip
-        top = float(part.sharpness.max())
-        trace.set_ylim(0, 1.15 * max(top, min(2 / max(study.learning_rates), 2 * top)))
+        top = 1.15 * float(part.sharpness.max())
+        above = [2 / rate for rate in study.learning_rates if 2 / rate > top]
+        for j, rate in enumerate(study.learning_rates):
+            if 2 / rate <= top:
+                trace.axhline(2 / rate, color=plot.COLOURS[j], linewidth=0.7, linestyle=":")
+        trace.set_ylim(0, top)
+        trace.set_title(
+            "sharpness λ(W$_t$)" + (f"; 2/η = {', '.join(f'{v:g}' for v in above)} is above" if above else "")
+        )
         ax.set_xlim(*panel.window[:2])
         ax.set_ylim(*panel.window[2:])
         ax.set_title(f"{panel.name}: N = {len(panel.inputs)}")
         ax.set_xlabel("γ₁")
         ax.set_ylabel("γ₂")
-        trace.set_title("sharpness λ(W$_t$)")
         loss.set_title("loss L(W$_t$) (nats)")
         if part.loss.max() > 30 * part.loss.min():
-            loss.set_yscale("log")
+            plot.log_axes(loss, "y")
         for each in (trace, loss):
             each.set_xlabel("step t")
-        loss.legend()
+    axes[0, 1].plot([], [], color="black", linewidth=0.7, linestyle=":", label="2/η, in the colour of η")
+    plot.legend(figure)
     return figure
