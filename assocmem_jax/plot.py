@@ -156,14 +156,13 @@ def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel:
         k = labels.index(label)
         if len(trajectories) == 1 and 1 < len(entries) <= 7:
             for j, entry in enumerate(entries):
-                line(ax, times, values[:, j], colour=j, label=f"{label}, {entry}" if label else entry)
+                line(ax, times[:, j], values[:, j], colour=j, label=f"{label}, {entry}" if label else entry)
             continue
         shade = {} if few else {"color": mpl.colormaps["viridis"](k / (len(labels) - 1)), "linestyle": "-"}
         thin = {"linewidth": 0.5, "alpha": 0.6} if values.shape[1] > 1 else {}
         named = label not in ax.get_legend_handles_labels()[1]
         for j, column in enumerate(values.T):
-            along = times if times.ndim == 1 else times[:, j]
-            line(ax, along, column, colour=k, label=label if named and not j else None, **shade, **thin)
+            line(ax, times[:, j], column, colour=k, label=label if named and not j else None, **shade, **thin)
     ax.set_xlabel("step" if clock == "steps" else f"time  ({clock})")
     ax.set_ylabel(name.replace("_", " ") if ylabel is None else ylabel)
     handles, named = ax.get_legend_handles_labels()
@@ -194,7 +193,7 @@ def _columns(run, name: str):
         ", ".join(f"{axis} {v}".replace("_", " ") for axis, v in zip(table.dims[1:], place))
         for place in places
     ]
-    return np.asarray(run.time), values, entries, clock
+    return np.repeat(np.asarray(run.time)[:, None], values.shape[1], axis=1), values, entries, clock
 
 
 def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):

@@ -1,5 +1,6 @@
 """GD Figure 2: descent of two tokens, loss spikes."""
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -71,15 +72,15 @@ def figure(study: LossSpikes, data):
     figure, axes = plot.panels(1, 3, 2.4, width_ratios=(1.15, 1, 1))
     ax = axes[0, 0]
     plot.landscape(ax, data.gamma1, data.gamma2, data.landscape, data.errors)
-    for k, rate in enumerate(study.learning_rates):
+    # No blue: the plane is.
+    for k, (colour, rate) in enumerate(zip(itertools.cycle((1, 6, 3, 4, 2)), study.learning_rates)):
         path, label = data.plane.values[k], f"η = {rate:g}"
         if outside := left(path, study.window):
             label += f" (outside of the plane shown at {outside} of {len(path)} times)"
-        plot.line(
-            ax, path[:, 0], path[:, 1], colour=k, marker=plot.MARKERS[k % 7], markersize=2, linewidth=0.7
-        )
+        look = {"colour": colour, "linestyle": plot.STYLES[k % 7]}
+        plot.line(ax, path[:, 0], path[:, 1], marker=plot.MARKERS[k % 7], markersize=2, linewidth=0.7, **look)
         for column, name in ((1, "loss"), (2, "error")):
-            plot.line(axes[0, column], data.step, data[name][k], colour=k, label=label)
+            plot.line(axes[0, column], data.step, data[name][k], label=label, **look)
     ax.set_title(f"path of W: α = {study.alpha:g}, p₁ = {study.p1:g}")
     ax.set_xlabel("γ₁ (along e₁+e₂)")
     ax.set_ylabel("γ₂ (along e₁−e₂)")

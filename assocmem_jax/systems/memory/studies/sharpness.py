@@ -1,5 +1,6 @@
 """GD Figure 5: the sharpness over the plane and along descent."""
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -95,21 +96,19 @@ def figure(study: SharpnessProfile, data):
         part, (ax, trace, loss) = data.isel(panel=k), axes[k]
         plot.mesh(ax, part.x, part.y, part.curvature, "sharpness λ", cmap="cividis")
         ax.contour(part.x, part.y, part.curvature, levels=10, colors="white", linewidths=0.3)
-        for j, rate in enumerate(study.learning_rates):
-            path = part.plane.values[j]
-            plot.line(ax, path[:, 0], path[:, 1], colour=j, marker="o", markersize=1.5, linewidth=0.7)
-            label = f"η = {rate:g}"
-            plot.line(trace, data.step, part.sharpness[j], colour=j, label=label)
-            plot.line(loss, data.step, part.loss[j], colour=j, label=label)
-        top = 1.15 * float(part.sharpness.max())
-        above = [2 / rate for rate in study.learning_rates if 2 / rate > top]
-        for j, rate in enumerate(study.learning_rates):
+        top, above = 1.15 * float(part.sharpness.max()), []
+        # No blue: the plane is.
+        for j, (colour, rate) in enumerate(zip(itertools.cycle((1, 3, 4, 2)), study.learning_rates)):
+            path, look = part.plane.values[j], {"colour": colour, "linestyle": plot.STYLES[j % 7]}
+            plot.line(ax, path[:, 0], path[:, 1], marker="o", markersize=1.5, linewidth=0.7, **look)
+            plot.line(trace, data.step, part.sharpness[j], label=f"η = {rate:g}", **look)
+            plot.line(loss, data.step, part.loss[j], **look)
             if 2 / rate <= top:
-                trace.axhline(2 / rate, color=plot.COLOURS[j], linewidth=0.7, linestyle=":")
+                trace.axhline(2 / rate, color=plot.COLOURS[colour], linewidth=0.7, linestyle=":")
+            else:
+                above.append(f"{2 / rate:g}")
         trace.set_ylim(0, top)
-        trace.set_title(
-            "sharpness λ(W$_t$)" + (f"; 2/η = {', '.join(f'{v:g}' for v in above)} is above" if above else "")
-        )
+        trace.set_title("sharpness λ(W$_t$)" + (f"; 2/η = {', '.join(above)} is above" if above else ""))
         ax.set_xlim(*panel.window[:2])
         ax.set_ylim(*panel.window[2:])
         ax.set_title(f"{panel.name}: N = {len(panel.inputs)}")

@@ -52,6 +52,7 @@ def _legends(figure):
 def _texts(figure):
     """Every text that is drawn: a tick's label only where the tick is in view."""
     found = [text for legend in _legends(figure) for text in [*legend.get_texts(), legend.get_title()]]
+    found += figure.texts
     for ax in figure.axes:
         if not ax.get_visible():
             continue
