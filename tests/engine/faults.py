@@ -89,4 +89,9 @@ FAULTS = {
     "roots: one sign of the bracket": ("numerics/roots.py", "before = residual(middle) <= 0", "before = (residual(middle) <= 0) == (start < end)", "engine/test_numerics.py -k root"),
     "minimiser: steps of any length": ("numerics/minimise.py", "return x - moved / jnp.maximum(1.0, jnp.linalg.norm(moved))", "return x - moved", "engine/test_numerics.py -k minimum"),
     "a file run once for every name": ("named.py", "    if known in sys.modules:", "    if False:", "engine/test_own_system.py -k one_module"),
+    "a place in the legend for each of many": ("plot.py", "label=label if named and not j else None", "label=label", "engine/test_figures.py -k one_place"),
+    "a legend for each of the axes": ("plot.py", "entries.setdefault(label, handle)", "entries.setdefault(f'{label} {len(entries)}', handle)", "engine/test_figures.py -k every_label_once"),
+    "a legend wider than its figure": ("plot.py", "np.array_split(sizes, n))) <= width)", "np.array_split(sizes, n))) <= 9 * width)", "engine/test_figures.py -k every_label_once"),
+    "errors as coarse as the loss": ("plot.py", "ax.imshow(error, _BLUES", "ax.imshow(error[::4, ::4], _BLUES", "engine/test_figures.py -k crisp"),
+    "a legend over its data": ("systems/memory/studies/loss_spikes.py", "plot.legend(figure)", "axes[0, 1].legend(loc='upper left')", "engine/test_cli.py -k figure_2_numbers"),
 }  # fmt: skip
