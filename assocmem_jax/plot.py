@@ -1,6 +1,8 @@
 """Trajectories and Datasets on matplotlib Axes. The only module that imports matplotlib."""
 
 import io
+import itertools
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,18 +12,33 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import checks
 from .files import put
+
+__all__ = [
+    "COLOURS", "COLUMN", "MARKERS", "PAGE", "STYLES", "band", "error_bar", "heatmap", "landscape", "legend",
+    "line", "log_axes", "mesh", "panels", "paper", "points", "save",
+    "title_legend", "traces",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # Okabe and Ito: told apart by the colour-blind, and in grey by the line styles beside them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^vDP*"
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 COLUMN, PAGE = 3.25, 6.75  # inches: one column, two columns
+_CLOCK = "learning rate × step"
 _RC = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.2, "axes.linewidth": 0.6,
@@ -50,9 +67,43 @@ def save(figure: Figure, stem: Path) -> None:
         put(stem.with_name(stem.name + ending), drawn.getvalue())
 
 
+def legend(figure: Figure, *, band: str | None = None, loc: str = "outside lower center", **options: Any):
+    """One legend for all axes, outside of them: every label once, in as many columns as have room.
+
+    ``band`` says what bands and bars are: ``"95 % interval of the mean"``.
+    """
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    if band is not None:
+        entries[band] = Patch(facecolor="0.5", alpha=0.4, linewidth=0)
+    options = {"ncols": _columns_for(list(entries), 72 * figure.get_figwidth())} | options
+    return figure.legend(entries.values(), entries.keys(), loc=loc, **options)
+
+
+def title_legend(ax: Axes, title: str, ncols: int = 2) -> None:
+    """The legend of one of many axes, under its title and above the axes: it covers nothing."""
+    if not ax.get_legend_handles_labels()[1]:
+        ax.set_title(title)
+        return
+    ax.legend(title=title, title_fontsize=mpl.rcParams["axes.titlesize"], loc="lower center", ncols=ncols,
+              bbox_to_anchor=(0.5, 1), borderaxespad=0.1, columnspacing=1, handlelength=1.8)  # fmt: skip
+
+
+def _columns_for(labels: list[str], width: float) -> int:
+    """The most columns of a legend that fit into a width in points; columns are filled one after another."""
+    seen = [re.sub(r"\\math\w+|\\top|[$^_{}]", "", label) for label in labels]
+    # A letter is some 0.6 of the font's size wide, a handle and its gaps five times it.
+    sizes = [float(mpl.rcParams["legend.fontsize"]) * (0.6 * len(text) + 5) for text in seen]
+    fits = (n for n in range(len(labels), 1, -1) if sum(map(max, np.array_split(sizes, n))) <= width)
+    return next(fits, 1)
+
+
 def line(ax: Axes, x, y, *, colour: int = 0, label: str | None = None, **options: Any) -> None:
-    """One curve in the palette: colour and line style go together."""
-    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], linestyle=STYLES[colour % 7], label=label)
+    """One curve in the palette: colour and line style go together, the first 49 differ."""
+    style = STYLES[(colour + colour // 7) % 7]
+    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], linestyle=style, label=label)
     settings |= options
     ax.plot(np.asarray(x), np.asarray(y), **settings)
 
@@ -67,32 +118,98 @@ def band(ax: Axes, x, middle, half, *, colour: int = 0, label: str | None = None
 
 def points(ax: Axes, x, y, spread, *, colour: int = 0, label: str | None = None, **options: Any) -> None:
     """Points with error bars: ``spread`` as ``half`` of ``band``; colour and marker go together."""
-    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], marker=MARKERS[colour % 7], linestyle="",
+    marker = MARKERS[(colour + colour // 7) % 7]
+    settings: dict[str, Any] = dict(color=COLOURS[colour % 7], marker=marker, linestyle="",
                                     markersize=3, linewidth=0.8, label=label)  # fmt: skip
     settings |= options
     ax.errorbar(np.asarray(x), np.asarray(y), np.asarray(spread), **settings)
 
 
+def log_axes(ax: Axes, which: str = "xy") -> None:
+    """Logarithmic axes, with as many labels as their range asks for. Call it when all is drawn.
+
+    Below half a decade as on a linear axis; below two decades at 1, 2 and 5 of each; else at powers of ten.
+    """
+    for name in which:
+        axis = ax.xaxis if name == "x" else ax.yaxis
+        ax.set(**{f"{name}scale": "log"})
+        low, high = ax.get_xlim() if name == "x" else ax.get_ylim()
+        if (decades := np.log10(high / low)) < 2:
+            narrow = ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
+            axis.set_major_locator(narrow if decades < 0.5 else ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel: str | None = None) -> None:
-    """An observable of several labelled trajectories (or Datasets) against time."""
-    for k, (label, run) in enumerate(trajectories):
-        times, values = (run.times, run.observed[name]) if hasattr(run, "observed") else (run.time, run[name])
-        line(ax, times, values, colour=k, label=label)
-    ax.set_xlabel("time  (learning rate × step)")
-    ax.set_ylabel(name if ylabel is None else ylabel)
-    ax.legend()
+    """An observable of several labelled trajectories (or Datasets) against time.
+
+    Trajectories of one label share a colour and a place in the legend; so do the runs of a batch, and the
+    entries of an observable with entries (a margin for each token). The entries of a single trajectory, up
+    to seven, have colours of their own.
+    """
+    labels = list(dict.fromkeys(label for label, _ in trajectories))
+    few = len(labels) <= 21
+    clock = _CLOCK
+    for label, run in trajectories:
+        times, values, entries, clock = _columns(run, name)
+        k = labels.index(label)
+        if len(trajectories) == 1 and 1 < len(entries) <= 7:
+            for j, entry in enumerate(entries):
+                line(ax, times[:, j], values[:, j], colour=j, label=f"{label}, {entry}" if label else entry)
+            continue
+        shade = {} if few else {"color": mpl.colormaps["viridis"](k / (len(labels) - 1)), "linestyle": "-"}
+        thin = {"linewidth": 0.5, "alpha": 0.6} if values.shape[1] > 1 else {}
+        named = label not in ax.get_legend_handles_labels()[1]
+        for j, column in enumerate(values.T):
+            line(ax, times[:, j], column, colour=k, label=label if named and not j else None, **shade, **thin)
+    ax.set_xlabel("step" if clock == "steps" else f"time  ({clock})")
+    ax.set_ylabel(name.replace("_", " ") if ylabel is None else ylabel)
+    handles, named = ax.get_legend_handles_labels()
+    if not few:  # in the order given, dark to light
+        handles[1:-1], named[1:-1] = [Line2D([], [], linestyle="")], [f"… {len(named) - 2} more …"]
+    ax.legend(handles, named, ncols=-(-len(named) // 7))
+
+
+def _columns(run, name: str):
+    """(times, values, names, clock): a column for each entry of an observable and each run of a batch."""
+    if hasattr(run, "observed") and run.times.ndim == 1:
+        run, clock = run.to_xarray(), run.clock
+    elif hasattr(run, "observed"):
+        times = np.asarray(run.times).reshape(-1, run.times.shape[-1])
+        values = np.asarray(run.observed[name])
+        values = np.moveaxis(values.reshape(len(times), times.shape[1], -1), 1, 0)
+        each = values.shape[2]
+        entries = [
+            f"run {i}" + (f", {j}" if each > 1 else "") for i in range(len(times)) for j in range(each)
+        ]
+        return np.repeat(times, each, axis=0).T, values.reshape(times.shape[1], -1), entries, run.clock
+    else:
+        clock = run.time.attrs.get("units", _CLOCK)
+    table = run[name].transpose("time", ...)
+    values = np.asarray(table.values).reshape(table.shape[0], -1)
+    places = itertools.product(*(table[axis].values for axis in table.dims[1:]))
+    entries = [
+        ", ".join(f"{axis} {v}".replace("_", " ") for axis, v in zip(table.dims[1:], place))
+        for place in places
+    ]
+    return np.repeat(np.asarray(run.time)[:, None], values.shape[1], axis=1), values, entries, clock
 
 
 def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
     """Level lines of a loss over a plane, over its 0-1 loss in greys of blue (dark: no error).
 
-    ``loss`` and ``error`` have shape (len(y), len(x)). Level lines are even in log loss.
+    ``loss`` has shape (len(y), len(x)). ``error`` may be finer, over the same window: it jumps where the loss
+    is smooth. Level lines are even in log loss.
     """
     x, y, loss = np.asarray(x), np.asarray(y), np.asarray(loss)
     image = None
     if error is not None:
-        image = ax.pcolormesh(x, y, np.asarray(error), cmap=_BLUES, vmin=0, vmax=1, shading="nearest",
-                              rasterized=True)  # fmt: skip
+        error = np.asarray(error)
+        half = [(axis[-1] - axis[0]) / (n - 1) / 2 for axis, n in zip((x, y), error.shape[::-1])]
+        window = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
+        image = ax.imshow(error, _BLUES, vmin=0, vmax=1, origin="lower", extent=window, aspect="auto",
+                          interpolation_stage="rgba")  # fmt: skip
     spaced = np.geomspace(max(loss.min(), 1e-4), loss.max(), levels)
     ax.contour(x, y, loss, levels=spaced, colors="black", linewidths=0.4, alpha=0.75)
     ax.set_xlim(x[0], x[-1])
@@ -100,18 +217,33 @@ def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
     return image
 
 
-def mesh(ax: Axes, x, y, values, label: str, **options: Any):
-    """A scalar over a plane in viridis, with a colour bar."""
+def error_bar(figure: Figure, axes, error, label: str = "0-1 loss L₀₁", **options: Any):
+    """The colour bar of landscapes: up to eight errors have a box each; more, a scale from 0 to 1."""
+    values = np.unique(np.round(np.asarray(error, float), 6))
+    if len(values) > 8:
+        return figure.colorbar(ScalarMappable(Normalize(0, 1), _BLUES), ax=axes, label=label, **options)
+    boxes = BoundaryNorm(np.arange(len(values) + 1) - 0.5, len(values))
+    bar = figure.colorbar(
+        ScalarMappable(boxes, ListedColormap(_BLUES(values))), ax=axes, label=label, **options
+    )
+    bar.set_ticks(range(len(values)), labels=[f"{v:.3g}" for v in values])
+    bar.ax.minorticks_off()
+    return bar
+
+
+def mesh(ax: Axes, x, y, values, label: str | None, **options: Any):
+    """A scalar over a plane in viridis, with a colour bar unless ``label`` is None."""
     settings: dict[str, Any] = dict(cmap="viridis", shading="nearest", rasterized=True) | options
     image = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)
-    _bar(ax, image, label)
+    if label is not None:
+        _bar(ax, image, label)
     return image
 
 
 def heatmap(
     data: Any, *, x: str, y: str, name: str | None = None, facet: str | None = None,
     log: bool | None = None, levels: int = 0, label: str | None = None, missing: str = "no value",
-    ax: Axes | None = None, **options: Any,
+    ax: Axes | None = None, bar: bool = True, **options: Any,
 ) -> Any:  # fmt: skip
     """A variable of a sweep over any two of its axes: ``heatmap(ds, x="alpha", y="learning_rate")``.
 
@@ -120,9 +252,10 @@ def heatmap(
     - ``log``: colours in log₁₀; unless given, where values are positive and span more than 30-fold.
       Axes are logarithmic where their points are.
     - ``levels``: this many level lines over the colours.
-    - Grey, named by ``missing``: NaN, infinite, or −1 in a count of steps (never).
+    - Grey, named by ``missing`` under the figure: NaN, infinite, or −1 in a count of steps (never).
 
-    Returns the figure; with ``ax``, draws there (no facets) and returns the image.
+    Returns the figure; with ``ax``, draws there (no facets), with a colour bar unless ``bar=False``, and
+    returns the image.
     """
     table = data if hasattr(data, "values") and not hasattr(data, "data_vars") else None
     if table is None:
@@ -151,7 +284,7 @@ def heatmap(
     words = f"log₁₀ {words}" if log else words
     options = dict(vmin=known.min(), vmax=known.max()) | options if known.size else options
     if ax is not None:
-        image = _heat(ax, table, x, y, values, words, levels, True, options)
+        image = _heat(ax, table, x, y, values, words, levels, bar, options)
         _grey(ax, values, missing)
         return image
     points = [None] if facet is None else list(table[facet].values)
@@ -182,9 +315,17 @@ def heatmap(
 
 
 def _grey(ax: Axes, values, missing: str) -> None:
-    if np.isnan(values).any():
-        patch = Patch(facecolor="0.8", edgecolor="0.4", linewidth=0.4, label=missing)
-        ax.legend(handles=[patch], loc="lower left", frameon=True, framealpha=0.9, handlelength=1)
+    """Says once in a figure what grey is: outside of its axes where it makes room for that."""
+    figure = cast(Figure, ax.figure)
+    said = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    if missing in said or not np.isnan(values).any():
+        return
+    options: dict[str, Any] = dict(handlelength=1)
+    options["handles"] = [Patch(facecolor="0.8", edgecolor="0.4", linewidth=0.4, label=missing)]
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.legend(loc="outside lower center", **options)
+    else:
+        ax.legend(loc="lower left", frameon=True, framealpha=0.9, **options)
 
 
 def _heat(ax: Axes, table, x: str, y: str, values, label: str, levels: int, bar: bool, options) -> Any:
@@ -193,14 +334,8 @@ def _heat(ax: Axes, table, x: str, y: str, values, label: str, levels: int, bar:
     settings: dict[str, Any] = dict(cmap="viridis", shading="flat", rasterized=True) | options
     image = ax.pcolormesh(_edges(across), _edges(up), np.ma.masked_invalid(values), **settings)
     if levels and min(values.shape) > 1:
-        ax.contour(across, up, values, levels=levels, colors="black", linewidths=0.4)
-    for points, axis, scale in ((across, ax.xaxis, ax.set_xscale), (up, ax.yaxis, ax.set_yscale)):
-        if _geometric(points):
-            scale("log")
-            narrow = points[-1] < 30 * points[0]
-            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if narrow else (1,)))
-            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-            axis.set_minor_formatter(ticker.NullFormatter())
+        ax.contour(across, up, values, levels=levels, colors="black", linewidths=0.4, linestyles="-")
+    log_axes(ax, "".join(name for name, points in (("x", across), ("y", up)) if _geometric(points)))
     ax.set_xlabel(_axis_label(table[x]))
     ax.set_ylabel(_axis_label(table[y]))
     if bar:

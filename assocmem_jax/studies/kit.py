@@ -99,6 +99,11 @@ def slope(x, part, least: float):
     return power_law(x, size, np.maximum((part.high - part.low).values / 3.92, least * size))
 
 
+def words(fit) -> str:
+    """A slope as figures say it, with signs that can be seen."""
+    return str(fit).replace("-", "−")
+
+
 def shared(seeds: int) -> int:
     """Devices among which that many seeds can be split evenly."""
 

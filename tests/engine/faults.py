@@ -98,4 +98,9 @@ FAULTS = {
     "a joined run forgets that it was stable": ("dynamics/records.py", "jnp.isfinite(first.stable_hit) & (second.stable_hit == 0)", "jnp.isfinite(first.stable_hit) & (second.stable_hit < 0)", "engine/test_records.py -k counted_on"),
     "any run is a continuation": ("dynamics/records.py", "if not np.allclose(end, start,", "if False and not np.allclose(end, start,", "engine/test_records.py -k no_continuation"),
     "times of the first lane for all": ("dynamics/records.py", "(times == times[lane]).all()", "True", "engine/test_records.py -k with_its_times"),
+    "a place in the legend for each of many": ("plot.py", "label=label if named and not j else None", "label=label", "engine/test_figures.py -k one_place"),
+    "a legend for each of the axes": ("plot.py", "entries.setdefault(label, handle)", "entries.setdefault(f'{label} {len(entries)}', handle)", "engine/test_figures.py -k every_label_once"),
+    "a legend wider than its figure": ("plot.py", "np.array_split(sizes, n))) <= width)", "np.array_split(sizes, n))) <= 9 * width)", "engine/test_figures.py -k every_label_once"),
+    "errors as coarse as the loss": ("plot.py", "ax.imshow(error, _BLUES", "ax.imshow(error[::4, ::4], _BLUES", "engine/test_figures.py -k crisp"),
+    "a legend over its data": ("systems/memory/studies/loss_spikes.py", "plot.legend(figure)", "axes[0, 1].legend(loc='upper left')", "engine/test_cli.py -k figure_2_numbers"),
 }  # fmt: skip

@@ -12,9 +12,10 @@ import pytest
 import xarray as xr
 from matplotlib.image import imread
 
-from assocmem_jax import cli
+from assocmem_jax import cli, plot
 from assocmem_jax.studies.registry import entries
 from assocmem_jax.systems import configs
+from figures import faults
 
 FEW = {config: words for entry in entries().values() for config, words in entry.small.items()}
 
@@ -27,6 +28,14 @@ def options(name):
     return [word for item in FEW[name] for word in ("--set", item)]
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved while a test runs."""
+    seen, save = [], plot.save
+    monkeypatch.setattr(plot, "save", lambda figure, stem: seen.append(figure) or save(figure, stem))
+    return seen
+
+
 def _small():
     """One config of every study among the examples (two more where it draws something else); the others
     of a study in soak."""
@@ -37,7 +46,7 @@ def _small():
 
 
 @pytest.mark.parametrize("name", _small())
-def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
+def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
     out = tmp_path / "result"
     assert run("run", name, "--out", out, *options(name)) == 0
     printed = capsys.readouterr().out
@@ -78,6 +87,8 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys):
     image = imread(out / "figure.png")
     assert image.shape[1] > 500
     assert image[..., :3].std() > 0.05  # something is drawn
+    with plot.paper():
+        assert faults(figures[0]) == []
     # The same bytes again from the data alone, without running.
     before = (out / "figure.pdf").read_bytes()
     assert run("figure", out) == 0
@@ -131,7 +142,7 @@ def test_exponents_beyond_the_edge():
     np.testing.assert_allclose(width, np.asarray(m)[after], rtol=1e-6)
 
 
-def test_figure_2_numbers(tmp_path, capsys):
+def test_figure_2_numbers(tmp_path, capsys, figures):
     """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
     out = tmp_path / "r"
     assert run("run", "gd_fig2", "--out", out, "--set", "resolution=4") == 0
@@ -152,6 +163,10 @@ def test_figure_2_numbers(tmp_path, capsys):
     assert data.stable_step.values.tolist() == [15, 52]
     printed = capsys.readouterr().out
     assert "zero error first at t = 2, for good at t = 15" in printed
+    with plot.paper():
+        assert faults(figures[0]) == []
+    assert data.errors.shape == (16, 16)  # four times as fine as the loss
+    assert len(figures[0].legends) == 1
 
 
 @pytest.mark.examples

@@ -70,7 +70,7 @@ def report(study: PhaseOne, data):
 
 
 def figure(study: PhaseOne, data):
-    figure, ((ax,),) = plot.panels(1, 1, 2.6, plot.COLUMN)
+    figure, ((ax,),) = plot.panels(1, 1, 2.5, 5.0)
     steps = data.first_step.values.astype(float)
     steps[steps < 0] = np.nan
     for k, shape in enumerate(study.shapes):
@@ -79,10 +79,11 @@ def figure(study: PhaseOne, data):
         low, high = np.nanquantile(study.learning_rate * steps[k], (0.05, 0.95), axis=(0, 2))
         label = f"n = {sum(shape.counts)}, L = {shape.length}, m = {shape.width}"
         spread = np.stack([middle - low, high - middle])
-        plot.band(ax, x, middle, spread, colour=k, marker="o", markersize=2, label=label)
+        plot.band(ax, x, middle, spread, colour=k, marker=plot.MARKERS[k % 7], markersize=2.5, label=label)
     ends = np.array([min(study.c1) ** 2 * min(s.width for s in study.shapes),
                      max(study.c1) ** 2 * max(s.width for s in study.shapes)])  # fmt: skip
     ax.plot(ends, 5 / ends, color="black", linewidth=0.8, linestyle=":", label="∝ 1/(σ₁² m m₁)")
-    ax.set(xscale="log", yscale="log", xlabel="σ₁² m m₁", ylabel="T₁ (learning rate × step)")
-    ax.legend(fontsize=6)
+    ax.set(xlabel="σ₁² m m₁", ylabel="T₁ (learning rate × step)")
+    plot.log_axes(ax)
+    plot.legend(figure, band="median, 5 to 95 % of the runs", loc="outside right upper", ncols=1)
     return figure

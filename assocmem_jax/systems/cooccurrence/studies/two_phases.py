@@ -96,18 +96,18 @@ def report(study: TwoPhases, data):
 
 
 def figure(study: TwoPhases, data):
-    figure, axes = plot.panels(2, 3, 4.4)
+    figure, axes = plot.panels(2, 3, 4.8)
     (a, b, c), (d, e, f) = axes
     step, first = data.step.values[1:], int(data.phase_one)
     names = (("K₁Q₂", 0, 1), ("K₂Q₁", 1, 0), ("K₃Q₁", 2, 0), ("K₃Q₂", 2, 1))
     for k, (name, i, j) in enumerate(names):
         plot.line(a, step, data.score.values[1:, i, j] - data.score.values[0, i, j], colour=k, label=name)
-    a.set_ylabel("change of score μᵀW_KᵀW_Qν")
+    a.set_ylabel("change of $\\mu^\\top W_K^\\top W_Q \\nu$")
     plot.line(b, step, data.loss[1:], colour=6, label="all")
     for k, name in enumerate(("both", "only μ₁", "only μ₂", "neither")):
         plot.line(b, step, data.kind_loss[1:, k], colour=k, label=name, linewidth=0.9)
     plot.line(b, step, data.test_loss[1:], colour=5, label="test", linewidth=0.9)
-    b.set(ylabel="loss (nats)", yscale="log")
+    b.set(ylabel="loss (nats)")
     for k in range(3):
         plot.line(c, step, data.value[1:, k], colour=k, label=f"G(μ{'₁₂₃'[k]})")
     c.set_ylabel("value of a token")
@@ -118,13 +118,13 @@ def figure(study: TwoPhases, data):
     scale = float(data.loss[-1]) * step[-1]
     late = step[step > 10 * max(first, 1)]
     plot.line(e, late, scale / late, colour=1, label="∝ 1/t")
-    e.set(ylabel="loss (nats)", yscale="log")
+    e.set(ylabel="loss (nats)")
     for ax in (a, b, c, d, e):
-        ax.set(xscale="log", xlabel="step")
+        ax.set(xlabel="step")
+        plot.log_axes(ax, "xy" if ax in (b, e) else "x")
         if first > 0:
-            ax.axvline(first, color="black", linewidth=0.6, linestyle=":")
-        if ax is not d:
-            ax.legend(fontsize=6)
+            ax.axvline(first, color="black", linewidth=0.6, linestyle=":",
+                       label="end of Phase 1" if ax is d else None)  # fmt: skip
     shown = min(10, data.sizes["key"])
     C = data.coefficients.values[:shown, :shown]
     most = np.abs(C).max()
@@ -132,14 +132,8 @@ def figure(study: TwoPhases, data):
               vmin=-most, vmax=most)  # fmt: skip
     f.set(xlabel="query token", ylabel="key token", xticks=range(1, shown + 1), yticks=range(1, shown + 1))
     f.invert_yaxis()
-    titles = (
-        "attention scores",
-        "losses of each kind",
-        "linear MLP",
-        "balancing",
-        "loss against 1/t",
-        "learned C",
-    )
-    for ax, title in zip(axes.ravel(), titles):
-        ax.set_title(title)
+    for ax, title in zip((a, c, d, e), ("attention scores", "linear MLP", "balancing", "loss against 1/t")):
+        plot.title_legend(ax, title)
+    plot.title_legend(b, "losses of each kind", 3)
+    f.set_title("learned C")
     return figure

@@ -51,29 +51,25 @@ def report(study: Constructed, data):
 
 
 def figure(study: Constructed, data):
-    figure, ((a, b),) = plot.panels(1, 2, 2.2)
-    for k, boost in enumerate(study.boosts):
-        values = data.accuracy.values[:, k]
-        middle = np.median(values, axis=1)
-        spread = np.stack([middle - values.min(1), values.max(1) - middle])
-        plot.band(a, study.widths, middle, spread, colour=k, marker="o", markersize=3,
-                  label=f"scores × {boost:g}")  # fmt: skip
-    a.set(ylabel="in-context accuracy", ylim=(0, 1.02))
-    a.legend()
-    for k, name in enumerate(("W_O²", "W_K²", "W_K¹")):
-        plot.line(
-            b,
-            study.widths,
-            data.recall.values[..., k].mean(1),
-            colour=k,
-            marker="o",
-            markersize=3,
-            label=mathematics(name),
-        )
-    b.set(ylabel="recall R", ylim=(0, 1.02))
-    b.legend(loc="lower right")
-    for ax in (a, b):
-        ax.set(xscale="log", xlabel="width d")
+    figure, ((a, b),) = plot.panels(1, 2, 2.5)
+    recall = map(mathematics, ("W_O²", "W_K²", "W_K¹"))
+    groups = [
+        (a, data.accuracy.values, [f"scores × {boost:g}" for boost in study.boosts]),
+        (b, 1 - data.recall.values.swapaxes(1, 2), recall),
+    ]
+    colour = 0
+    for ax, group, labels in groups:
+        for k, label in enumerate(labels):
+            middle = np.median(group[:, k], axis=1)
+            spread = np.stack([middle - group[:, k].min(1), group[:, k].max(1) - middle])
+            plot.band(ax, study.widths, middle, spread, colour=colour, label=label, markersize=3,
+                      marker=plot.MARKERS[colour % 7])  # fmt: skip
+            colour += 1
+        ax.set(xlabel="width d", xscale="log")
         ax.set_xticks(study.widths, [str(d) for d in study.widths])
         ax.minorticks_off()
+    a.set(ylabel="in-context accuracy", ylim=(0, 1.02))
+    b.set(ylabel="not recalled, 1 − R")
+    b.set_ylim(bottom=min(-0.005, -0.05 * b.get_ylim()[1]))
+    plot.legend(figure, band="median, least and most of the seeds")
     return figure

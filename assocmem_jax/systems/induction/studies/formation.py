@@ -2,6 +2,7 @@
 
 import math
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import assocmem_jax as am
 
 from .... import plot
 from .schemas import NAMES, Case, Induction
-from .text import alphabet, bigram_task, letter, mathematics
+from .text import alphabet, bigram_task, letter, mathematics, matrix
 
 
 def optimizer(rate, momentum=0.9, weight_decay=1e-4):
@@ -153,66 +154,66 @@ def report(study: Induction, data):
 
 def figure(study: Induction, data):
     if study.panels == "cases":
-        return _by_case(study, data, plot)
+        return _by_case(study, data)
     names = [name for name in study.show if name in data]
-    extra = {"none": 0, "attention": 1, "memories": 1}[study.maps] * len(study.cases)
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure, axes = plot.panels(rows + extra, 3 if extra else columns, 1.9 * rows + 2.2 * extra)
-    spare = list(axes[:rows].ravel())
-    for name, ax in zip(names, spare):
+    rows, columns = -(-len(names) // 3), min(3, len(names))
+    cases = 0 if study.maps == "none" else len(study.cases)
+    # Curves above, maps below: each part sets its own panels.
+    heights = [1.9 * rows] + [2.4 if study.maps == "memories" else 3.4] * cases
+    figure = plot.panels(1, 1, sum(heights))[0]
+    figure.clear()
+    parts = figure.subfigures(1 + cases, 1, squeeze=False, height_ratios=heights)[:, 0]
+    axes = parts[0].subplots(rows, columns, squeeze=False)
+    for ax in axes.ravel()[len(names) :]:
+        ax.remove()
+    for name, ax in zip(names, axes.ravel()):
         for k, case in enumerate(study.cases):
-            _band(plot, ax, data, k, name, k, case.label)
-        ax.set(xlabel="step", ylabel=mathematics(NAMES[name]))
+            _band(ax, data, k, name, k, case.label)
+        ax.set(xlabel="step", ylabel=mathematics(textwrap.fill(NAMES[name], 24)))
         if name.endswith("loss") and float(data[name].max()) > 5 * float(data[name].min()):
-            ax.set_yscale("log")
-    for ax in spare[len(names) :]:
-        ax.set_visible(False)
-    lines, labels = spare[0].get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(lines, labels, loc="outside upper center", ncols=len(labels))
-    for k in range(extra):
-        _maps(study, data, k, axes[rows + k], plot)
+            plot.log_axes(ax, "y")
+    if len(study.cases) > 1 or study.seeds > 1:
+        plot.legend(figure, band=_BAND if study.seeds > 1 else None)
+    for k, part in enumerate(parts[1:]):
+        (_memories if study.maps == "memories" else _attention)(study, data, k, part)
     return figure
 
 
-def _by_case(study: Induction, data, plot):
+def _by_case(study: Induction, data):
     top, probes = study.show[0], [name for name in study.show[1:] if name in data]
-    figure, axes = plot.panels(2, len(study.cases), 3.2, sharex=True, sharey="row")
+    figure, axes = plot.panels(2, len(study.cases), 3.3, sharex=True, sharey="row")
     for k, case in enumerate(study.cases):
-        _band(plot, axes[0, k], data, k, top, 0, mathematics(NAMES[top]))
+        _band(axes[0, k], data, k, top, 0, None)
         for place, name in enumerate(probes):
-            _band(plot, axes[1, k], data, k, name, place + 1, mathematics(NAMES[name]))
+            _band(axes[1, k], data, k, name, place + 1, mathematics(NAMES[name]))
         axes[0, k].set_title(mathematics(case.label))
         axes[1, k].set_xlabel("step")
         for row in range(2):
             if case.frozen:
-                axes[row, k].axvline(study.frozen_until, color="black", linewidth=0.6, linestyle=":")
+                axes[row, k].axvline(study.frozen_until, color="black", linewidth=0.6, linestyle=":",
+                                     label="frozen until here")  # fmt: skip
     axes[0, 0].set_ylabel(NAMES[top])
     axes[1, 0].set_ylabel("recall R")
-    lines, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels))
+    plot.legend(figure, band=_BAND if study.seeds > 1 else None)
     return figure
 
 
-def _maps(study: Induction, data, k, axes, plot):
+def _memories(study: Induction, data, k: int, part):
+    """What the three matrices of a case hold at the end."""
+    units = {"key1": ("W_K¹", "key position s", "query position t"), "key2": ("W_K²", "Φ₁ of token", "token"),
+             "output2": ("W_O²", "w_U of token", "W_V² of token")}  # fmt: skip
+    label = f"{study.cases[k].label}: " if len(study.cases) > 1 else ""
+    for ax, (name, (title, x, y)) in zip(part.subplots(1, 3), units.items()):
+        values = data[f"{name}{k}"].values
+        most = np.abs(values).max()
+        image = matrix(ax, values, name == "key1", vmin=-most, vmax=most)
+        ax.set(title=mathematics(f"{label}{title}"), xlabel=mathematics(x), ylabel=mathematics(y))
+        part.colorbar(image, ax=ax, label="score", pad=0.02).outline.set_linewidth(0.4)
+
+
+def _attention(study: Induction, data, k: int, part):
+    """Of each layer the head that looks back one token (first), or at what followed before (second)."""
     case = study.cases[k]
-    if study.maps == "memories":
-        units = {"key1": ("key position s", "query position t"), "key2": ("Φ₁ of token", "token"),
-                 "output2": ("w_U of token", "W_V² of token")}  # fmt: skip
-        for ax, (name, (x, y)) in zip(axes, units.items()):
-            values = data[f"{name}{k}"].values
-            most = np.abs(values).max()
-            rows = np.arange(values.shape[0]) + (2 if name == "key1" else 0)
-            plot.mesh(ax, np.arange(values.shape[1]) + (name == "key1"), rows, values, "score",
-                      cmap="RdBu_r", vmin=-most, vmax=most)  # fmt: skip
-            ax.set(
-                xlabel=x,
-                ylabel=y,
-                title=mathematics(f"W_{'K' if 'key' in name else 'O'}{'¹' if '1' in name else '²'}"),
-            )
-            ax.invert_yaxis()
-        return
     maps, tokens = data[f"attention{k}"].values, data[f"tokens{k}"].values
     again = data[f"occurrence{k}"].values >= 2
     known = alphabet()
@@ -223,30 +224,31 @@ def _maps(study: Induction, data, k, axes, plot):
     cut = slice(start, start + 24)
     heads = case.heads
     chosen = [(0, maps[:heads]), (1, maps[heads : 2 * heads])] if case.layers > 1 else [(1, maps)]
-    for ax in axes:
-        ax.set_visible(False)
+    axes, image = part.subplots(1, len(chosen), squeeze=False)[0], None
     for ax, (layer, stack) in zip(axes, chosen):
-        ax.set_visible(True)
         best = int(np.argmax([_previous(m) if layer == 0 else _induced(m, tokens, again) for m in stack]))
-        image = stack[best][cut, cut]
-        places = np.arange(start, start + image.shape[0])
-        plot.mesh(ax, places, places, image, "attention", vmin=0, vmax=1, cmap="Blues")
-        ax.set_xticks(places, letters[cut], fontsize=5)
-        ax.set_yticks(places, letters[cut], fontsize=5)
+        shown = stack[best][cut, cut]
+        places = np.arange(shown.shape[0])
+        image = plot.mesh(ax, places, places, shown, None, vmin=0, vmax=1, cmap="Blues")
+        ax.set_xticks(places, letters[cut], fontsize=6)
+        ax.set_yticks(places, letters[cut], fontsize=6)
         for t in np.nonzero(again[cut])[0]:
             ax.get_yticklabels()[t].set_color("#D55E00")
         ax.invert_yaxis()
         head = f", head {best + 1} of {heads}" if heads > 1 else ""
-        ax.set(title=f"{case.label}: layer {layer + 1}{head}", xlabel="key", ylabel="query")
+        ax.set(title=f"{case.label}: layer {layer + 1}{head}", xlabel="key")
+        ax.set_ylabel("query (orange: its answer can be copied)")
+    part.colorbar(image, ax=axes, label="attention", pad=0.02).outline.set_linewidth(0.4)
 
 
+_BAND = "median, least and most of the seeds"
 _LEAVES = {
     "output2": lambda m: m.output2, "key2": lambda m: m.key2, "key1": lambda m: m.key1,
     "feedforward": lambda m: m.feedforward,
 }  # fmt: skip
 
 
-def _band(plot, ax, data, k, name, colour, label):
+def _band(ax, data, k, name, colour, label):
     """Median over seeds, and all of them."""
     if name not in data:
         return

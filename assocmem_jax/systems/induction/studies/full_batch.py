@@ -78,8 +78,10 @@ def figure(study: FullBatch, data):
         steps = np.arange(losses.shape[1])
         for j, rate in enumerate(group.rates):
             plot.line(row[0], steps, losses[j], colour=j, label=f"η = {rate:g}", linewidth=0.9)
-        row[0].set(ylabel="loss (nats)", yscale="log" if losses.min() < 1 else "linear")
-        row[0].legend(fontsize=5)
+        row[0].set_ylabel("loss (nats)")
+        if losses.min() < 1:
+            plot.log_axes(row[0], "y")
+        row[0].legend(loc="upper left", bbox_to_anchor=(1, 1.05), handlelength=1.4, borderaxespad=0)
         which = "W_O² alone" if group.trained == "output2" else "all three"
         row[0].set_title(mathematics(f"{which}, d = {group.width}"))
         at = int(losses[:, -1].argmin())
@@ -93,5 +95,6 @@ def figure(study: FullBatch, data):
         for ax in row:
             ax.set_xlabel("step")
     lines, labels = axes[0, 1].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), title="margins of")
+    labels = [f"margin of {label}" for label in labels]
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels))
     return figure

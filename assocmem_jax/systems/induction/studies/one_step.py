@@ -13,7 +13,7 @@ import assocmem_jax as am
 from .... import plot
 from ....studies.kit import Parts
 from .schemas import OneStep
-from .text import bigram_task
+from .text import bigram_task, mathematics
 
 
 def run(study: OneStep, scratch: Path | None):
@@ -44,17 +44,14 @@ def report(study: OneStep, data):
 
 
 def figure(study: OneStep, data):
-    figure, ((ax,),) = plot.panels(1, 1, 2.4, plot.COLUMN)
+    figure, ((ax,),) = plot.panels(1, 1, 2.7, plot.COLUMN)
     for k, d in enumerate(study.widths):
         values = data.recall.values[..., k]
         mean = values.mean(1)
         spread = np.stack([mean - values.min(1), values.max(1) - mean])
         plot.band(ax, study.batches, mean, spread, colour=k, marker="o", markersize=3, label=f"d = {d}")
-    ax.set(
-        xscale="log",
-        xlabel=f"batches of {study.batch} sequences of {study.length}",
-        ylabel="R₁",
-        ylim=(0, 1.02),
-    )
-    ax.legend(fontsize=6)
+    ax.set(xlabel=f"batches of {study.batch} sequences of {study.length}", ylim=(0, 1.02))
+    ax.set_ylabel(mathematics("recall R₁ of W_O²"))
+    plot.log_axes(ax, "x")
+    plot.legend(figure, band="mean, least and most of the seeds")
     return figure

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+
 import assocmem_jax as am
 
+from .... import plot
 from .schemas import Data
 
 
@@ -26,9 +29,20 @@ def characters():
 
 def mathematics(text: str) -> str:
     """W_O² and its like as mathematics."""
-    for plain, set_ in (("W_O²", "$W_O^2$"), ("W_K²", "$W_K^2$"), ("W_K¹", "$W_K^1$"), ("W_F", "$W_F$")):
-        text = text.replace(plain, set_)
-    return text
+    for plain, head in (("_O", "O"), ("_K", "K"), ("_V", "V")):
+        for power, number in (("¹", "1"), ("²", "2")):
+            text = text.replace(f"W{plain}{power}", f"$W_{head}^{number}$")
+    return text.replace("W_F", "$W_F$").replace("w_U", "$w_U$")
+
+
+def matrix(ax, values, positions: bool, **options: Any):
+    """The scores of a memory, first row on top; those of positions: queries from 2, keys from 1."""
+    rows, columns = (np.arange(n) for n in values.shape)
+    across, up = (columns + 1, rows + 2) if positions else (columns, rows)
+    image = plot.mesh(ax, across, up, values, None, **{"cmap": "RdBu_r"} | options)
+    ax.locator_params(nbins=4, integer=True)
+    ax.invert_yaxis()
+    return image
 
 
 def letter(c: str) -> str:

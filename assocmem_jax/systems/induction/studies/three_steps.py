@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from .... import plot
 from ....studies.kit import Parts
 from ..task import second_trigger
 from .schemas import ThreeSteps
-from .text import mathematics
+from .text import mathematics, matrix
 
 
 def run(study: ThreeSteps, scratch: Path | None):
@@ -115,23 +115,20 @@ def report(study: ThreeSteps, data):
 
 
 def figure(study: ThreeSteps, data):
-    figure, axes = plot.panels(1, 4, 1.9, width_ratios=(1.4, 1, 1, 1))
-    ax = axes[0, 0]
+    figure, axes = plot.panels(1, 4, 2.2, width_ratios=(1.4, 1, 1, 1))
+    ax, image = axes[0, 0], None
     for k, d in enumerate(study.widths):
         values = data.accuracy.values[k]
-        ax.errorbar(range(4), values.mean(0), values.std(0), color=plot.COLOURS[k % 7], marker="o",
-                    markersize=3, linewidth=1, label=f"d = {d}")  # fmt: skip
-    ax.axhline(1 / study.tokens, color="black", linewidth=0.6, linestyle=":")
+        plot.points(ax, range(4), values.mean(0), values.std(0), colour=k, linestyle="-", label=f"d = {d}")
+    ax.axhline(1 / study.tokens, color="black", linewidth=0.6, linestyle=":", label="chance, 1/N")
     ax.set_xticks(range(4), [mathematics(word) for word in ("start", "W_O²", "W_K²", "W_K¹")])
     ax.set(ylabel="accuracy", xlabel="after a step on")
-    ax.legend(fontsize=6)
     names = (("W_O2", "W_O²", "token", "answer"), ("W_K2", "W_K²", "token", "Φ₁ of token"),
              ("W_K1", "W_K¹", "query t", "key s"))  # fmt: skip
     for ax, (name, title, up, across) in zip(axes[0, 1:], names):
-        values = data[name].values
-        rows = np.arange(values.shape[0]) + (2 if name == "W_K1" else 0)
-        plot.mesh(ax, np.arange(values.shape[1]) + (name == "W_K1"), rows, values, "score", cmap="RdBu_r",
-                  vmin=-1, vmax=1)  # fmt: skip
+        image = matrix(ax, data[name].values, name == "W_K1", vmin=-1, vmax=1)
         ax.set(title=mathematics(title), xlabel=across, ylabel=up)
-        ax.invert_yaxis()
+    bar = figure.colorbar(cast(Any, image), ax=axes[0, 1:], label="score", pad=0.02)
+    bar.outline.set_linewidth(0.4)
+    plot.legend(figure, band="bars: standard deviation over the seeds")
     return figure

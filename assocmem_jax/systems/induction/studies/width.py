@@ -74,15 +74,15 @@ def report(study: Dimension, data):
 
 
 def figure(study: Dimension, data):
-    figure, ((a, b),) = plot.panels(1, 2, 2.2, sharey=True)
+    figure, ((a, b),) = plot.panels(1, 2, 2.5, sharey=True)
     best = best_rates(study, data)
     for k, d in enumerate(study.widths):
         for ax, r in ((a, study.rates.index(study.fixed_rate)), (b, best[k])):
             values = data.recall.values[k, :, r]
             spread = np.stack([values.mean(0) - values.min(0), values.max(0) - values.mean(0)])
             plot.band(ax, data.step, values.mean(0), spread, colour=k, label=f"d = {d}")
-    a.set(title=f"rate {study.fixed_rate:g}", xlabel="step", ylabel=mathematics("R of W_O²"))
+    a.set(title=f"rate η = {study.fixed_rate:g}", xlabel="step", ylabel=mathematics("R of W_O²"))
     rates = ", ".join(f"{study.rates[r]:g}" for r in best)
     b.set(title=f"best rate of each ({rates})", xlabel="step")
-    a.legend(fontsize=6)
+    plot.legend(figure, band="mean, least and most of the seeds")
     return figure

@@ -85,13 +85,19 @@ def report(study: Bifurcation, data):
 
 def figure(study: Bifurcation, data):
     count = len(study.systems)
-    figure, axes = plot.panels(3, count, 4.6, sharex=True, height_ratios=[2.2, 1, 1.2])
+    figure, axes = plot.panels(3, count, 5.0, sharex=True, height_ratios=[2.2, 1, 1.2])
     for k, system in enumerate(study.systems):
         part, (a, b, c) = data.isel(system=k), axes[:, k]
         shown = np.array(part.x.values[:, -200:])
         points = np.repeat(part.edge.values, shown.shape[1]), shown.ravel()
         a.plot(*points, ",", color=plot.COLOURS[0], alpha=0.25, rasterized=True)
-        a.axhline(float(part.x_at_minimum), color=plot.COLOURS[1], linewidth=0.8, linestyle="--")
+        a.axhline(
+            float(part.x_at_minimum),
+            color=plot.COLOURS[1],
+            linewidth=0.8,
+            linestyle=":",
+            label="minimum of L",
+        )
         a.set_title(system.name)
         plot.line(b, part.edge, part.lyapunov, colour=0, linewidth=0.6)
         b.axhline(0, color="black", linewidth=0.6)
@@ -106,11 +112,11 @@ def figure(study: Bifurcation, data):
         c.set_ylim(0, None)
         c.set_xlabel("ηH*/2")
         for ax in (a, b, c):
-            ax.axvline(1, color="black", linewidth=0.5, linestyle=":")
+            ax.axvline(1, color="black", linewidth=0.5, linestyle=":", label="η = 2/H*")
     axes[0, 0].set_ylabel("W along the sharpest direction")
-    axes[1, 0].set_ylabel("Lyapunov\nexponent")
+    axes[1, 0].set_ylabel("Lyapunov\nexponent, ≥ −2")
     axes[2, 0].set_ylabel("sharpness / H*")
-    axes[2, 0].legend(loc="upper right")
+    plot.legend(figure)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Slides p. 31–33: the error of a memory of finite size on a Zipf law."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, interval, words
 from ....sweeps import power_law
 from ..task import schemes
 from ..theory import scaling
@@ -156,7 +156,7 @@ def figure(study: ErrorLaw, data):
     axis = along(study, data)
     if axis is None:
         return error_maps(study, data)
-    figure, ((ax,),) = plot.panels(1, 1, 3.4, plot.COLUMN)
+    figure, ((ax,),) = plot.panels(1, 1, 2.7, 5.25)
     for k, (scheme, value, x, mean, half, fit) in enumerate(curves(study, data)):
         population = axis == "dimension" and not value
         name = scheme.label(not population)
@@ -164,7 +164,8 @@ def figure(study: ErrorLaw, data):
             name += f", d = {value}"
         kept = mean > 0
         if fit:
-            name += f": {fit}" if abs(fit.curvature) < 3 else f": bent, {fit.local:.2f} at the end"
+            local = f"bent, {fit.local:.2f} at the end".replace("-", "−")
+            name += f":\n{words(fit) if abs(fit.curvature) < 3 else local}"
         plot.band(ax, x[kept], mean[kept], half[kept], colour=k, label=name)
         if population:
             ideal = data.competitors.isel(scheme=study.schemes.index(scheme))
@@ -174,10 +175,15 @@ def figure(study: ErrorLaw, data):
     elif "competitors" in data:
         ax.plot([], [], color="black", linestyle=":", linewidth=0.8, label="Gaussian competitors")
     names = {"dimension": "dimension d", "samples": "samples n"}
-    ax.set(xscale="log", yscale="log", xlabel=names[axis], ylabel="error")
+    ax.set(xlabel=names[axis], ylabel="error")
+    plot.log_axes(ax)
     if axis == "dimension":
-        ax.set_title("\n".join(verdicts(study, data)), fontsize=6)
-    figure.legend(fontsize=6, loc="outside lower center")
+        ax.set_title("\n".join(verdicts(study, data)), fontsize=6.5)
+    of = "over d" if axis == "dimension" else "over n"
+    ends = bool((data.error.mean("trial") == 0).any())
+    band = "95 % interval of the mean" + "\n(0 where no line is)" * ends
+    plot.legend(figure, band=band, loc="outside right upper", ncols=1,
+                title=f"slope {of} [95 % interval]", title_fontsize=7)  # fmt: skip
     return figure
 
 
@@ -191,23 +197,30 @@ def verdicts(study: ErrorLaw, data):
         low, high = fit.interval
         seen = low <= exponent <= high and abs(fit.curvature) < 3
         word = "as" if seen else "not, here,"
-        lines.append(
-            f"{scheme.label(False)}: slope {fit.slope:.2f}, {word} the asymptotic {name} = {exponent:g}"
-        )
+        slopes = f"slope {fit.slope:.2f}, {word} the asymptotic {name} = {exponent:g}"
+        lines.append(f"{scheme.label(False)}: {slopes.replace('-', '−')}")
     return lines
 
 
 def error_maps(study: ErrorLaw, data):
-    figure, axes = plot.panels(1, len(study.schemes), 2.4, plot.PAGE)
-    mean = data.error.mean("trial")
-    low, image = float(np.log10(max(mean.values.min(), 1e-4))), None
+    figure, axes = plot.panels(1, len(study.schemes), 2.4, plot.PAGE, sharey=True)
+    mean = np.maximum(data.error.mean("trial"), 1e-4)
+    names = {"dimension": "dimension d", "samples": "samples n"}
+    mean = mean.assign_coords({axis: mean[axis].assign_attrs(label=name) for axis, name in names.items()})
+    low, image = float(np.log10(mean.min())), None
     for k, (ax, scheme) in enumerate(zip(axes[0], study.schemes)):
-        values = np.log10(np.maximum(mean.isel(scheme=k).transpose("samples", "dimension").values, 1e-4))
-        image = ax.pcolormesh(data.dimension.values, data.samples.values, values, cmap="viridis",
-                              shading="nearest", vmin=low, vmax=0, rasterized=True)  # fmt: skip
-        ax.contour(data.dimension.values, data.samples.values, values, levels=6, colors="black",
-                   linewidths=0.4, linestyles="-")  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel="dimension d", title=scheme.label(True))
-    axes[0, 0].set_ylabel("samples n")
-    figure.colorbar(cast(Any, image), ax=axes, label="log₁₀ error (at least −4)", pad=0.02)
+        image = plot.heatmap(
+            mean.isel(scheme=k),
+            x="dimension",
+            y="samples",
+            ax=ax,
+            bar=False,
+            log=True,
+            levels=6,
+            vmin=low,
+            vmax=0,
+        )
+        ax.set_title(scheme.label(True))
+        ax.label_outer()
+    figure.colorbar(image, ax=axes, label="log₁₀ error" + (", at least −4" if low == -4 else ""), pad=0.02)
     return figure

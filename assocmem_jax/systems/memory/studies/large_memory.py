@@ -81,6 +81,5 @@ def figure(study: LargeMemory, data):
                 ax.set_ylabel("margin m$_t$(x)")
             if k == rows - 1:
                 ax.set_xlabel("step t")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=len(labels), loc="outside upper center")
+    plot.legend(figure)
     return figure

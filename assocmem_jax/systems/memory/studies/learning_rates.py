@@ -60,20 +60,23 @@ def report(study: LearningRates, data):
 
 
 def figure(study: LearningRates, data):
-    figure, axes = plot.panels(2, 2, 4.4)
-    names = {"imbalance": "log(p₁/p₂)", "alpha": "α", "learning_rate": "η"}
+    figure, axes = plot.panels(2, 2, 4.6, sharey=True, sharex="col")
+    names = {"imbalance": "log(p₁/p₂)", "alpha": "α", "learning_rate": "learning rate η"}
     data = data.assign_coords({axis: data[axis].assign_attrs(label=words) for axis, words in names.items()})
     fixed = _panels(study)
     titles = {"imbalance": f"α = {study.panel_alpha:g}", "alpha": f"p₁ = {study.panel_p1:g}"}
+    image = None
     for row, name in enumerate(("first_step", "stable_step")):
         for column, (x, other) in enumerate((("imbalance", "alpha"), ("alpha", "imbalance"))):
             ax = axes[row, column]
             part = data.sel({other: fixed[other]})
-            plot.heatmap(
-                part, name=name, x=x, y="learning_rate", ax=ax, label="steps", log=True, levels=9,
+            image = plot.heatmap(
+                part, name=name, x=x, y="learning_rate", ax=ax, bar=False, log=True, levels=9,
                 missing=f"not in {study.steps} steps", vmin=0, vmax=math.log10(study.steps),
             )  # fmt: skip
             ax.set_title(f"{titles[x]}: zero error {'first met' if row == 0 else 'kept'}")
+            ax.label_outer()
+    figure.colorbar(image, ax=axes, label="log₁₀ steps", pad=0.02, shrink=0.7)
     return figure
 
 

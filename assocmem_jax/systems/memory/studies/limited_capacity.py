@@ -1,7 +1,6 @@
 """GD Figure 4: minimisers that forget, and SGD."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from .plane import minimiser, on_plane, plane_grid, plane_task
+from .plane import finer, minimiser, on_plane, plane_grid, plane_task
 from .schemas import LimitedCapacity, Window
 
 
@@ -33,7 +32,7 @@ def run(study: LimitedCapacity, scratch: Path | None):
         task = plane_task(panel)
         x, y = plane_grid(panel, study.resolution)
         rows["loss"].append(on_plane(task, am.loss, x, y))
-        rows["error"].append(on_plane(task, am.error, x, y))
+        rows["error"].append(on_plane(task, am.error, finer(x), finer(y)))
         rows["x"].append(x)
         rows["y"].append(y)
         lowest = minimiser(task)
@@ -53,7 +52,7 @@ def run(study: LimitedCapacity, scratch: Path | None):
     return xr.Dataset(
         {
             "loss": (at, data["loss"], {"units": "nats"}),
-            "error": (at, data["error"]),
+            "error": (("panel", "finer2", "finer1"), data["error"]),
             "x": (("panel", "gamma1"), data["x"]),
             "y": (("panel", "gamma2"), data["y"]),
             "minimiser": (("panel", "gamma"), data["minimiser"]),
@@ -89,34 +88,34 @@ def report(study: LimitedCapacity, data):
 
 def figure(study: LimitedCapacity, data):
     count = len(study.panels)
-    figure, axes = plot.panels(2, max(count, 3), 3.6)
-    image: Any = None
+    columns = max(count, 3)
+    figure, axes = plot.panels(2, columns, 4.2)
+    for spare in [*axes[0, count:], *axes[1, 2:]]:
+        spare.remove()
+    a, b = axes[1, 1], figure.add_subplot(axes[1, 1].get_gridspec()[1, 2:])
     for k, panel in enumerate((*study.panels, study.sgd)):
         last = k == count
         ax, part = (axes[1, 0] if last else axes[0, k]), data.isel(panel=k)
-        image = plot.landscape(ax, part.x, part.y, part.loss, part.error)
+        plot.landscape(ax, part.x, part.y, part.loss, part.error)
         if last:
             path = data.sgd_path
-            plot.line(ax, path[:, 0], path[:, 1], colour=1, linestyle="-", linewidth=0.7, label="SGD")
-            ax.legend(loc="lower right", frameon=True, framealpha=0.8)
+            plot.line(
+                ax, path[:, 0], path[:, 1], colour=1, linestyle="-", linewidth=0.7, label="SGD, one run"
+            )
         inside = abs(part.minimiser.values - _centre(panel.window)) <= _half(panel.window)
         if not part.separable and inside.all():
-            star = dict(color=plot.COLOURS[4], markersize=8, markeredgecolor="black", markeredgewidth=0.4)
-            ax.plot(*part.minimiser.values, "*", **star)
+            ax.plot(*part.minimiser.values, "*", color=plot.COLOURS[4], markersize=8, markeredgecolor="black",
+                    markeredgewidth=0.4, label="minimum of L (none where separable)")  # fmt: skip
         ax.set_title(f"{panel.name}: N = {len(panel.inputs)}, $\\mathcal{{E}}$ = {float(part.excess):.2f}")
         ax.set_xlabel("γ₁")
         ax.set_ylabel("γ₂" if k in (0, count) else "")
-    for column, name, label in ((1, "sgd_loss", "loss L (nats)"), (2, "sgd_error", "0-1 loss L₀₁")):
-        ax, values = axes[1, column], data[name].values
+    for ax, name, label in ((a, "sgd_loss", "loss L (nats)"), (b, "sgd_error", "0-1 loss L₀₁")):
+        values = data[name].values
         mean, sem = values.mean(axis=0), values.std(axis=0) / max(study.sgd.runs, 1) ** 0.5
-        plot.line(ax, data.step, mean, colour=0, label=f"mean of {study.sgd.runs} runs")
-        ax.fill_between(data.step, mean - 2 * sem, mean + 2 * sem, alpha=0.3, color=plot.COLOURS[0],
-                        linewidth=0, label="± 2 standard errors")  # fmt: skip
-        ax.set_xlabel("step t")
-        ax.set_title(f"SGD: {label}")
-    handles = axes[1, 1].get_legend_handles_labels()
-    for spare in axes[1, 3:]:
-        spare.set_axis_off()
-    (axes[1, 3] if count > 3 else axes[1, 1]).legend(*handles, loc="center left" if count > 3 else "best")
-    figure.colorbar(image, ax=axes[0], label="L₀₁", pad=0.01)
+        plot.band(ax, data.step, mean, 2 * sem, label=f"SGD, mean of {study.sgd.runs} runs")
+        ax.set_xscale("symlog", linthresh=1)
+        ax.set(xlabel="step t", title=f"SGD: {label}", xlim=(0, None))
+    a.plot([], [], " ", label="$\\mathcal{E}$: 0-1 loss at the minimum of L, above the least possible")
+    plot.legend(figure, band="± 2 standard errors")
+    plot.error_bar(figure, axes[0, :count], data.error, "L₀₁", pad=0.01)
     return figure

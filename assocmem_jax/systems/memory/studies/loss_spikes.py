@@ -1,7 +1,7 @@
 """GD Figure 2: descent of two tokens, loss spikes."""
 
+import itertools
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from .plane import facing, hits, on_plane
+from .plane import facing, finer, hits, left, on_plane
 from .schemas import LossSpikes
 
 
@@ -39,7 +39,7 @@ def run(study: LossSpikes, scratch: Path | None):
             "first_step": ("rate", np.asarray(runs.first_step)),
             "stable_step": ("rate", np.asarray(runs.stable_step)),
             "landscape": (("gamma2", "gamma1"), np.asarray(on_plane(task, am.loss, x, y, -1.0))),
-            "errors": (("gamma2", "gamma1"), np.asarray(on_plane(task, am.error, x, y, -1.0))),
+            "errors": (("finer2", "finer1"), np.asarray(on_plane(task, am.error, finer(x), finer(y), -1.0))),
         },
         {
             "rate": list(study.learning_rates),
@@ -69,22 +69,26 @@ def report(study: LossSpikes, data):
 
 
 def figure(study: LossSpikes, data):
-    figure, axes = plot.panels(1, 3, 2.1)
+    figure, axes = plot.panels(1, 3, 2.4, width_ratios=(1.15, 1, 1))
     ax = axes[0, 0]
-    image: Any = plot.landscape(ax, data.gamma1, data.gamma2, data.landscape, data.errors)
-    for k, rate in enumerate(study.learning_rates):
-        path = data.plane.values[k]
-        plot.line(ax, path[:, 0], path[:, 1], colour=k, marker="o", markersize=2, linewidth=0.7)
+    plot.landscape(ax, data.gamma1, data.gamma2, data.landscape, data.errors)
+    # No blue: the plane is.
+    for k, (colour, rate) in enumerate(zip(itertools.cycle((1, 6, 3, 4, 2)), study.learning_rates)):
+        path, label = data.plane.values[k], f"η = {rate:g}"
+        if outside := left(path, study.window):
+            label += f" (outside of the plane shown at {outside} of {len(path)} times)"
+        look = {"colour": colour, "linestyle": plot.STYLES[k % 7]}
+        plot.line(ax, path[:, 0], path[:, 1], marker=plot.MARKERS[k % 7], markersize=2, linewidth=0.7, **look)
         for column, name in ((1, "loss"), (2, "error")):
-            plot.line(axes[0, column], data.step, data[name][k], colour=k, label=f"η = {rate:g}")
-    ax.set_title(f"α = {study.alpha:g}, p₁ = {study.p1:g}")
+            plot.line(axes[0, column], data.step, data[name][k], label=label, **look)
+    ax.set_title(f"path of W: α = {study.alpha:g}, p₁ = {study.p1:g}")
     ax.set_xlabel("γ₁ (along e₁+e₂)")
     ax.set_ylabel("γ₂ (along e₁−e₂)")
-    figure.colorbar(image, ax=ax, label="L₀₁", pad=0.02)
-    axes[0, 1].set_title("loss L(W$_t$) (nats)")
-    axes[0, 2].set_title("0-1 loss L₀₁(W$_t$)")
+    plot.error_bar(figure, ax, data.errors, "0-1 loss L₀₁", pad=0.02)
+    plot.log_axes(axes[0, 1], "y")
+    axes[0, 1].set(title="loss L(W$_t$)", ylabel="nats")
+    axes[0, 2].set(title="0-1 loss L₀₁(W$_t$)", ylabel="probability", ylim=(-0.02, 1.02))
     for column in (1, 2):
         axes[0, column].set_xlabel("step t")
-        axes[0, column].set_ylim(bottom=0)
-    axes[0, 1].legend()
+    plot.legend(figure)
     return figure

@@ -139,13 +139,15 @@ def figure(study: Optimizers, data):
     p = data.probability.values
     plot.line(c, np.arange(1, len(p) + 1), p / p[0], colour=6, linewidth=0.8, linestyle=":", label="q = p")
     if a is not None:
-        a.set(xscale="log", yscale="log", xlabel="dimension d", ylabel=f"error after {study.samples} samples")
-    b.set(xscale="log", yscale="log", ylabel="error",
-          xlabel="steps" if all(case.batch == 0 for case in study.cases) else "samples seen")  # fmt: skip
+        a.set(xlabel="dimension d", ylabel=f"error after {study.samples} samples")
+        plot.log_axes(a)
+    b.set(ylabel="error", xlabel="steps" if all(case.batch == 0 for case in study.cases) else "samples seen")
     b.set_title(f"d = {study.at or max(study.dimensions)}")
-    c.set(xscale="log", yscale="log", xlabel="token x, by frequency", ylabel="q(x)/q(1)", ylim=(1e-3, 5))
+    plot.log_axes(b)
+    c.set(xlabel="token x, by frequency", ylabel="q(x)/q(1): median, where > 0", ylim=(1e-3, 5))
     c.set_xlim(0.9, min(30, study.tokens) * 1.1)
-    figure.legend(fontsize=6, loc="outside lower center", ncols=4)
+    plot.log_axes(c)
+    plot.legend(figure, band="95 % interval of the mean")
     return figure
 
 
@@ -180,10 +182,11 @@ def maps(study: Optimizers, data):
     figure, axes = plot.panels(1, len(rows), 2.4, plot.PAGE, sharey=True)
     image = None
     for ax, (label, mean) in zip(axes[0], rows):
-        values = np.log10(np.maximum(mean[..., at].T, 1e-4))
-        options: dict[str, Any] = dict(cmap="viridis", shading="nearest", vmin=low, vmax=0, rasterized=True)
-        image = ax.pcolormesh(study.grid.rates, study.grid.batches, values, **options)
-        ax.set(xscale="log", yscale="log", xlabel="rate η" + (" × d" if "Adam" in label else ""), title=label)
-    axes[0, 0].set_ylabel("batch")
+        places = {"rate": list(study.grid.rates), "batch": list(study.grid.batches)}
+        table = xr.DataArray(np.maximum(mean[..., at], 1e-4), places, ("rate", "batch"), "error")
+        table["rate"].attrs["label"] = "rate η" + (" × d" if "Adam" in label else "")
+        image = plot.heatmap(table, x="rate", y="batch", ax=ax, bar=False, log=True, vmin=low, vmax=0)
+        ax.set_title(label)
+        ax.label_outer()
     figure.colorbar(cast(Any, image), ax=axes, label=f"log₁₀ error, d = {study.dimensions[at]}", pad=0.02)
     return figure

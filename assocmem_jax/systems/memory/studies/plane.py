@@ -22,6 +22,11 @@ def on_plane(task, observable, x, y, sign: float = 1.0):
     return _mapped(observable)(task, x, y, sign)
 
 
+def finer(axis):
+    """Points four times as fine: the 0-1 loss jumps where the loss is smooth."""
+    return jnp.linspace(axis[0], axis[-1], 4 * len(axis))
+
+
 @functools.cache
 def _mapped(observable):
     """Compiled once for each observable and shape: the task is an argument, not part of the program."""
@@ -44,6 +49,13 @@ def minimiser(task):
 def facing(task, model):
     """γ = (u₁−u₂)ᵀW f: the printed (21) with the sign of (18)."""
     return -am.memory.plane(task, model)
+
+
+def left(path, window) -> int:
+    """How many points of a path, γ of shape (t, 2), are outside of a window."""
+    x0, x1, y0, y1 = window
+    inside = (path >= [x0, y0]) & (path <= [x1, y1])
+    return int((~inside.all(axis=1)).sum())
 
 
 def hits(part, horizon: int) -> str:

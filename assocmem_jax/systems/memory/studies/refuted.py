@@ -74,30 +74,32 @@ def report(study: Refuted, data):
 
 
 def figure(study: Refuted, data):
-    figure, ((a, b, c),) = plot.panels(1, 3, 2.3)
+    figure, ((a, b, c),) = plot.panels(1, 3, 2.5)
     ct = 2 * data.time
-    plot.line(a, ct, data.loss_ratio, colour=0, label="flow")
-    a.axhline(1, color="black", linewidth=0.8)
-    a.text(9e3, 0.995, "printed bound", fontsize=7, va="top", ha="right")
-    a.axhline(LOSS_CONSTANT, color=plot.COLOURS[1], linewidth=0.8, linestyle="--")
-    a.text(0.12, 1.082, "κ = 1.0794", fontsize=7, va="bottom", color=plot.COLOURS[1])
-    a.set(xscale="log", xlabel="ct", ylabel="L / [(1/t) Σ p/c]", ylim=(0.6, 1.13), xlim=(0.1, 1e4))
+    plot.line(a, ct, data.loss_ratio, colour=0, label="simulated")
+    plot.line(a, ct, np.ones(len(ct)), colour=1, label="printed (panel 3: interval)")
+    plot.line(
+        a,
+        ct,
+        np.full(len(ct), LOSS_CONSTANT),
+        colour=2,
+        label=f"corrected (panel 1: κ = {LOSS_CONSTANT:.4f})",
+    )
+    a.set(xlabel="ct", ylabel="L / [(1/t) Σ p/c]", ylim=(0.6, 1.13), xlim=(0.1, 1e4))
+    plot.log_axes(a, "x")
     a.set_title("Theorem 2: loss of the flow")
-    plot.line(b, ct, data.gap.where(data.gap > 0), colour=0, label="γ₁ − γ̄")
-    plot.line(b, ct, data.nullcline, colour=2, label="nullcline at γ₂(t)")
-    plot.line(b, ct, data.appendix_c, colour=1, label="appendix C's bound")
-    b.set(xscale="log", yscale="log", xlabel="ct", ylabel="γ₁ − γ̄", xlim=(10, 2e5), ylim=(1e-5, 0.3))
+    plot.line(b, ct, data.gap.where(data.gap > 0), colour=0)
+    plot.line(b, ct, data.appendix_c, colour=1)
+    plot.line(b, ct, data.nullcline, colour=6, linestyle=":", label="nullcline at γ₂(t)")
+    b.set(xlabel="ct", ylabel="γ₁ − γ̄", xlim=(10, 2e5), ylim=(1e-5, 0.3))
+    plot.log_axes(b)
     b.set_title(f"appendix C.1: α = 0, p₁ = {study.p1:g}")
-    b.legend(loc="lower left")
     steps = data.step if "step" in data.coords else range(data.sizes["step"])
-    c.fill_between(
-        steps, data.printed_low, data.printed_high, color=plot.COLOURS[1], alpha=0.35, linewidth=0,
-        label="printed interval",
-    )  # fmt: skip
-    plot.line(c, steps, data.high, colour=2, label="ours")
-    plot.line(c, steps, data.low, colour=2)
-    plot.line(c, steps, data.gamma1, colour=0, marker="o", markersize=2, linewidth=0.8, label="γ₁(t)")
+    c.fill_between(steps, data.printed_low, data.printed_high, color=plot.COLOURS[1], alpha=0.35, linewidth=0)
+    for bound in (data.low, data.high):
+        plot.line(c, steps, bound, colour=2)
+    plot.line(c, steps, data.gamma1, colour=0, marker="o", markersize=2, linewidth=0.8)
     c.set(xlabel="step t", ylabel="γ₁")
     c.set_title(f"appendix C: α = {study.alpha:g}, η = {study.learning_rate:g}")
-    c.legend(loc="center right", bbox_to_anchor=(1, 0.62))
+    plot.legend(figure)
     return figure

@@ -112,27 +112,29 @@ def report(study: Schedule, data):
 
 def figure(study: Schedule, data):
     count = len(study.systems)
-    figure, axes = plot.panels(2, count, 4.0, width=plot.PAGE)
+    figure, axes = plot.panels(2, count, 4.2, width=plot.PAGE)
     for k, system in enumerate(study.systems):
         part, (a, b) = data.isel(system=k), axes[:, k]
         known = part.constant_steps.where(part.constant_steps > 0)
         plot.line(a, part.rate, known, colour=0, label="constant rate")
         least = int(part.least_learned)
         if least > 0:
-            a.axhline(least, color=plot.COLOURS[1], linestyle="--", linewidth=1, label="learned schedule")
+            a.axhline(least, color=plot.COLOURS[1], linestyle="--", label="learned schedule")
             rates = part.learned_rate.values[least - 1, :least]
             a.plot(rates, np.full(least, least), "o", color=plot.COLOURS[1], markersize=3, label="its rates")
-        a.set(xscale="log", yscale="log", xlabel="learning rate η", ylabel="steps to perfect accuracy")
-        a.set_title(system.name)
-        a.legend(loc="upper center")
+        a.set(xlabel="learning rate η", ylabel="steps to perfect accuracy")
+        a.set_title(system.name + ("" if least > 0 else f":\nno schedule of {study.longest} steps found"))
+        plot.log_axes(a)
         last = int(part.best_constant)
         for name, colour in (("constant", 0), ("learned", 1)):
             path = part[f"margin_{name}"].values[: last + 1]
-            plot.line(b, range(last + 1), path, colour=colour, marker="o", markersize=2, label=name)
+            plot.line(b, range(last + 1), path, colour=colour, marker="o", markersize=2)
         b.axhline(0, color="black", linewidth=0.6)
         b.set_yscale("symlog", linthresh=1)
+        margins = np.stack([part.margin_constant, part.margin_learned])
+        b.set_ylim(min(2 * np.nanmin(margins), -1), max(2 * np.nanmax(margins), 1))
         b.set(xlabel="step", ylabel="smallest margin")
-        b.legend(loc="best")
+    plot.legend(figure)
     return figure
 
 

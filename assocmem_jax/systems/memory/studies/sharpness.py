@@ -1,5 +1,6 @@
 """GD Figure 5: the sharpness over the plane and along descent."""
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -95,27 +96,29 @@ def figure(study: SharpnessProfile, data):
         part, (ax, trace, loss) = data.isel(panel=k), axes[k]
         plot.mesh(ax, part.x, part.y, part.curvature, "sharpness λ", cmap="cividis")
         ax.contour(part.x, part.y, part.curvature, levels=10, colors="white", linewidths=0.3)
-        for j, rate in enumerate(study.learning_rates):
-            path = part.plane.values[j]
-            plot.line(ax, path[:, 0], path[:, 1], colour=j, marker="o", markersize=1.5, linewidth=0.7)
-            label = f"η = {rate:g}"
-            plot.line(trace, data.step, part.sharpness[j], colour=j, label=label)
-            plot.line(loss, data.step, part.loss[j], colour=j, label=label)
-            trace.axhline(2 / rate, color=plot.COLOURS[j], linewidth=0.5, linestyle=":")
-            trace.annotate(f"2/{rate:g}", (data.step.values[-1], 2 / rate), color=plot.COLOURS[j],
-                           fontsize=6, ha="right", va="bottom", annotation_clip=True)  # fmt: skip
-        top = float(part.sharpness.max())
-        trace.set_ylim(0, 1.15 * max(top, min(2 / max(study.learning_rates), 2 * top)))
+        top, above = 1.15 * float(part.sharpness.max()), []
+        # No blue: the plane is.
+        for j, (colour, rate) in enumerate(zip(itertools.cycle((1, 3, 4, 2)), study.learning_rates)):
+            path, look = part.plane.values[j], {"colour": colour, "linestyle": plot.STYLES[j % 7]}
+            plot.line(ax, path[:, 0], path[:, 1], marker="o", markersize=1.5, linewidth=0.7, **look)
+            plot.line(trace, data.step, part.sharpness[j], label=f"η = {rate:g}", **look)
+            plot.line(loss, data.step, part.loss[j], **look)
+            if 2 / rate <= top:
+                trace.axhline(2 / rate, color=plot.COLOURS[colour], linewidth=0.7, linestyle=":")
+            else:
+                above.append(f"{2 / rate:g}")
+        trace.set_ylim(0, top)
+        trace.set_title("sharpness λ(W$_t$)" + (f"; 2/η = {', '.join(above)} is above" if above else ""))
         ax.set_xlim(*panel.window[:2])
         ax.set_ylim(*panel.window[2:])
         ax.set_title(f"{panel.name}: N = {len(panel.inputs)}")
         ax.set_xlabel("γ₁")
         ax.set_ylabel("γ₂")
-        trace.set_title("sharpness λ(W$_t$)")
         loss.set_title("loss L(W$_t$) (nats)")
         if part.loss.max() > 30 * part.loss.min():
-            loss.set_yscale("log")
+            plot.log_axes(loss, "y")
         for each in (trace, loss):
             each.set_xlabel("step t")
-        loss.legend()
+    axes[0, 1].plot([], [], color="black", linewidth=0.7, linestyle=":", label="2/η, in the colour of η")
+    plot.legend(figure)
     return figure

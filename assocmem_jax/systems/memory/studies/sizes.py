@@ -10,7 +10,7 @@ import optax
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, shared, slope, table
+from ....studies.kit import Parts, shared, slope, table, words
 from .schemas import Family, Sizes
 
 
@@ -138,14 +138,14 @@ def figure(study: Sizes, data):
         part, x, N = part.isel(point=order), x[order], N[order]
         high = np.where(np.isfinite(part.high.values), part.high.values, N)
         fit = fitted(study, part)
-        words = family.label + (f": slope {fit}" if fit else "")
+        label = family.label + (f": slope {words(fit)}" if fit else "")
         low = np.where(part.low > 0, part.low, N)
         if study.collapse:
             parameters = (part.dimension * part.width).values
             middle, least, most = (v * np.log(np.maximum(v, 1)) / parameters for v in (N, low, high))
             spread = np.abs([middle - least, most - middle])
             plot.points(axes[0, -1], parameters, middle, spread, colour=k, linestyle="-")
-        plot.points(ax, x, N, np.abs([N - low, high - N]), colour=k, label=words)
+        plot.points(ax, x, N, np.abs([N - low, high - N]), colour=k, label=label)
         if fit:
             ax.plot(x, fit(x), color=plot.COLOURS[k], linestyle=plot.STYLES[k], linewidth=0.9)
         for v, n, c in zip(x, N, part.censored.values):
@@ -153,10 +153,18 @@ def figure(study: Sizes, data):
                 ax.annotate("", (v, n * 1.5**c), (v, n), arrowprops={"arrowstyle": "->", "lw": 0.6})
     names = {"dimension": "dimension d", "width": "rank or width m", "parameters": "parameters m d"}
     for ax, panel in zip(axes[0], panels):
-        ax.set(xscale="log", yscale="log", xlabel=names[study.against], title=panel)
-        ax.set_ylabel(f"N at recall {study.target:g}")
+        ax.set(xlabel=names[study.against], title=panel, ylabel=f"N at recall {study.target:g}")
+        plot.log_axes(ax)
     if study.collapse:
-        axes[0, -1].set(xscale="log", xlabel=names["parameters"], ylabel="N log N/(m d)", ylim=(0, None))
+        axes[0, -1].set(xlabel=names["parameters"], ylabel="N log N/(m d)", ylim=(0, None))
         axes[0, -1].set_title("per parameter")
-    figure.legend(fontsize=6, loc="outside lower center", ncols=columns)
+        plot.log_axes(axes[0, -1], "x")
+    if (data.censored != 0).any():
+        axes[0, 0].plot(
+            [], [], color="black", marker="$↑$", linestyle="", markersize=5, label="at least (↓: at most)"
+        )
+    axes[0, 0].errorbar(
+        [], [], [], color="0.5", linewidth=0.8, linestyle="", label="95 % intervals, of N and of slopes"
+    )
+    plot.legend(figure)
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, shared, slope, table
+from ....studies.kit import Parts, shared, slope, table, words
 from .. import theory as hopfield
 from .schemas import Dense
 
@@ -78,24 +78,29 @@ def report(study: Dense, data):
 def figure(study: Dense, data):
     found = fits(study, data)
     both = 0 in found and len(found) > 1
-    figure, axes = plot.panels(1, 1 + both, 2.6, plot.PAGE if both else plot.COLUMN)
+    figure, axes = plot.panels(1, 1 + both, 2.9, plot.PAGE if both else plot.COLUMN)
     for k, (degree, (part, fit)) in enumerate(found.items()):
         ax = axes[0, -1] if degree == 0 else axes[0, 0]
         d = part.dimension.values
         spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
         plot.points(ax, d, part["size"], spread, colour=k)
         fine = np.geomspace(d.min(), d.max(), 50)
-        words = f"k = {degree}: slope {fit}" if degree else f"∝ exp(a d), a = {fit}"
-        plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=words)
+        label = f"k = {degree}: slope {words(fit)}" if degree else f"∝ exp(a d), a = {words(fit)}"
+        plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=label)
         if degree:
             ideal = [predicted(study, degree, int(v)) for v in d]
             ax.plot(d, ideal, color="black", linewidth=0.6, linestyle=":")
     if any(found):
         axes[0, 0].plot([], [], color="black", linewidth=0.6, linestyle=":", label="Gaussian crosstalk")
-        axes[0, 0].set(xscale="log", yscale="log", title="E = −Σ (ξ·x)ᵏ")
+        axes[0, 0].set(title="E = −Σ (ξ·x)ᵏ")
+        plot.log_axes(axes[0, 0])
     if 0 in found:
-        axes[0, -1].set(yscale="log", title="E = −Σ exp(ξ·x)")
+        axes[0, -1].set(title="E = −Σ exp(ξ·x)")
+        plot.log_axes(axes[0, -1], "y")
     for ax in axes.flat:
         ax.set(xlabel="dimension d", ylabel=f"N: {study.target:.0%} of patterns stable")
-        ax.legend(fontsize=6, loc="upper left" if ax is axes[0, -1] and 0 in found else "upper right")
+    axes[0, 0].errorbar(
+        [], [], [], color="0.5", linewidth=0.8, linestyle="", label="95 % intervals, of N and of slopes"
+    )
+    plot.legend(figure)
     return figure

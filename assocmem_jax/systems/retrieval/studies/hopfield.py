@@ -89,26 +89,27 @@ def report(study: Hopfield, data):
 
 
 def figure(study: Hopfield, data):
-    figure, ((a, b, c),) = plot.panels(1, 3, 2.4)
-    loads = data["load"].values
-    for k, d in enumerate(data.dimension.values):
+    figure, ((a, b, c),) = plot.panels(1, 3, 2.6)
+    loads, dimensions = data["load"].values, data.dimension.values
+    for k, d in enumerate(dimensions):
         plot.band(a, loads, *interval(data.overlap.sel(dimension=d)), colour=k, label=f"d = {d}")
         wrong, half = interval(data.bit_error.sel(dimension=d))
-        plot.points(b, loads, wrong, half, colour=k, markersize=2.5, label=f"d = {d}")
-    a.axvline(0.138, color="black", linewidth=0.6, linestyle=":")
-    a.text(0.138, 0.06, " .138", fontsize=7, transform=a.get_xaxis_transform())
+        plot.points(b, loads, wrong, half, colour=k, markersize=2.5)
+    a.axvline(0.138, color="black", linewidth=0.8, linestyle=":", label="load 0.138")
     a.set(xlabel="load N/d", ylabel="overlap after retrieval", ylim=(0, 1.05))
     fine = np.geomspace(loads.min(), loads.max(), 200)
-    plot.line(b, fine, np.asarray(hopfield.bit_error(fine)), colour=6, label="½ erfc(1/√(2 load))")
-    b.set(xlabel="load N/d", ylabel="bits wrong after one step", yscale="log")
-    for k, (load, energy) in enumerate(zip((min(study.loads), max(study.loads)), data.energy.values)):
+    plot.line(b, fine, np.asarray(hopfield.bit_error(fine)), colour=6, linewidth=0.8,
+              label="½ erfc(1/√(2 load))")  # fmt: skip
+    b.set(xlabel="load N/d", ylabel="bits wrong after one step")
+    plot.log_axes(b, "y")
+    ends = zip((min(study.loads), max(study.loads)), data.energy.values)
+    for k, (load, energy) in enumerate(ends, len(dimensions)):
         for i, path in enumerate(energy.T):
-            plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker=plot.MARKERS[k],
-                      markersize=2, label=None if i else f"load {load:g}")  # fmt: skip
-    d = int(data.dimension.min())
+            plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker=plot.MARKERS[k % 7],
+                      markersize=2, label=None if i else f"energy at load {load:g}")  # fmt: skip
     c.set(xlabel="flips tried / d", ylabel="energy per bit")
-    for ax, title in zip((a, b, c), (f"{study.flips:.0%} of the bits flipped", "from a stored pattern",
-                                     f"one bit at a time, d = {d}")):  # fmt: skip
-        ax.set_title(title)
-        ax.legend(loc="best")
+    a.set_title(f"{study.flips:.0%} of the bits flipped")
+    b.set_title("from a stored pattern")
+    c.set_title(f"one bit at a time, d = {int(data.dimension.min())}")
+    plot.legend(figure, band="95 % interval of the mean")
     return figure

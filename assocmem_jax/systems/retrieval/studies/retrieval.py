@@ -50,12 +50,13 @@ def report(study: Retrieval, data):
 
 
 def figure(study: Retrieval, data):
-    figure, ((ax,),) = plot.panels(1, 1, 2.5, plot.COLUMN)
+    figure, ((ax,),) = plot.panels(1, 1, 2.7, plot.COLUMN)
     for k, step in enumerate(sorted({0, 1, study.steps})):
         name = "the cue" if step == 0 else f"after {step} step" + "s" * (step > 1)
-        plot.band(ax, data.beta.values, *interval(data.error.isel(step=step)), colour=k, label=name)
-    ax.set(xscale="log", yscale="log", xlabel="inverse temperature β", ylabel="distance to the pattern")
-    ax.set_ylim(1e-9, 3)
+        mean, half = interval(data.error.isel(step=step))
+        plot.band(ax, data.beta.values, mean, half, colour=k, label=name)
+    ax.set(xlabel="inverse temperature β", ylabel="distance to the pattern")
     ax.set_title(f"d = {study.dimension}, N = {study.patterns}, σ = {study.noise:g}")
-    ax.legend()
+    plot.log_axes(ax)
+    plot.legend(figure, band="95 % interval of the mean")
     return figure
