@@ -55,8 +55,8 @@ def labels(name: str, function: Callable | None = None, task: Any = None) -> tup
     function = getattr(function, "func", function)  # of an eqx.Partial
     if function is None or not hasattr(function, "axes"):
         function = _known().get(name, lambda: None)()
-    units = getattr(function, "units", "1")
-    return getattr(function, "axes", ()), units(task) if callable(units) else units
+    units: Any = getattr(function, "units", "1")
+    return getattr(function, "axes", ()), str(units(task)) if callable(units) else units
 
 
 @functools.cache

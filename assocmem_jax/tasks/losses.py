@@ -146,8 +146,6 @@ class TokenLoss(eqx.Module):
     @classmethod
     def held(cls, loss: Any, classes: int, dtype: Any) -> "TokenLoss":
         """The loss of a task of so many classes, its numbers at the precision of the task."""
-        if isinstance(loss, TokenLoss):
-            loss = loss.whole
         if not callable(loss) or isinstance(loss, type):
             given = f"the class {loss.__name__}" if isinstance(loss, type) else checks.short(loss)
             checks.refuse("loss", "a function (scores, target) -> number", given, "such as am.losses.squared")

@@ -103,7 +103,7 @@ def problem(soft, shape=(4, 3, 2, 5), seed=70):
 # --- Value, gradient, Hessian, sharpness, gradient noise ------------------------------------------
 
 
-@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("soft", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_derivative_is_the_loops(name, soft):
     loss, of = LOSSES[name]
@@ -143,6 +143,7 @@ def test_every_derivative_is_the_loops(name, soft):
     np.testing.assert_allclose(noise(np.asarray(found["pairs"])), expected, **close)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("route", ["weights", "particles"])
 def test_sharpness_beyond_the_dense_limit(route):
     """k d (or N M) above 128 unknowns: Lanczos; its derivative by central differences in NumPy."""
@@ -229,7 +230,7 @@ def linear_ode(t, start, p, targets, inputs, outputs):
     return left @ (pull * grown + decay * (left.T @ start @ right)) @ right.T
 
 
-@pytest.mark.parametrize("kind", ["weights", "particles"])
+@pytest.mark.parametrize("kind", ["weights", pytest.param("particles", marks=pytest.mark.thorough)])
 def test_the_flow_of_the_squared_loss_is_linear(kind):
     """From random W to its finite minimiser, through the stiff solver and its projection."""
     p, targets, inputs, outputs, weight = problem(False, (4, 3, 2, 2))

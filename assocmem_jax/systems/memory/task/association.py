@@ -162,16 +162,16 @@ class AssociationTask(AbstractClassificationTask):
             )
         checks.within("n", n, 1, self.num_tokens)
         kept = jnp.arange(self.num_tokens) < n
-        p = jnp.where(kept, self.probabilities, 0)
+        p, loss = jnp.where(kept, self.probabilities, 0), self.token_loss.whole
         possible = jnp.zeros(self.num_classes, bool).at[self.targets].max(kept)
         targets = jnp.where(kept, self.targets, self.targets[0])
-        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible, self.token_loss)
+        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible, loss)
 
     @property
     def unrestricted(self) -> "AssociationTask":
         """The same with every class possible."""
         return AssociationTask(
-            self.probabilities, self.targets, self.inputs, self.outputs, loss=self.token_loss
+            self.probabilities, self.targets, self.inputs, self.outputs, loss=self.token_loss.whole
         )
 
     def refuse_restricted(self, remedy: str) -> None:
