@@ -232,18 +232,21 @@ def linear_ode(t, start, p, targets, inputs, outputs):
 
 @pytest.mark.parametrize("kind", ["weights", pytest.param("particles", marks=pytest.mark.thorough)])
 def test_the_flow_of_the_squared_loss_is_linear(kind):
-    """From random W to its finite minimiser, through the stiff solver and its projection."""
-    p, targets, inputs, outputs, weight = problem(False, (4, 3, 2, 2))
+    """Inputs nearly collinear: by the stiff solver and its projection, towards the finite minimiser, while
+    the mean of the outputs, in which no slope of the cross-entropy lies, is still on its way.
+    """
+    p, targets, inputs, outputs, weight = problem(False)
+    inputs[:, 1] *= 1e-2
     task, memory = (
         am.AssociationTask(p, targets, inputs, outputs, loss=am.losses.squared),
         am.LinearMemory(weight),
     )
     start = memory if kind == "weights" else am.ParticleSystem.from_memory(task, memory)
-    times = [1.0, 30.0, 1e3, 1e6]
+    times = [1.0, 30.0, 1e4, 1e5, 1e6]
     run = am.simulate(
         task,
         start,
-        am.GradientFlow(1e6, stiff=True, atol=1e-12),
+        am.GradientFlow(1e6, stiff=True),
         at=times,
         observe={"s": am.memory.particles},
     )
