@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 # The engine's rooms and what each holds for users.
 _ROOMS = {
-    "tasks": "AbstractClassificationTask AbstractTask cross_entropy embeddings laws",
+    "tasks": "AbstractClassificationTask AbstractTask cross_entropy embeddings laws losses",
     "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer",
     "observe": "edge_of_stability error gradient gradient_norm hessian_operator loss margins observable "
     "sharpness",

@@ -83,5 +83,6 @@ from .tasks import AbstractTask as AbstractTask
 from .tasks import cross_entropy as cross_entropy
 from .tasks import embeddings as embeddings
 from .tasks import laws as laws
+from .tasks import losses as losses
 
 __version__: str

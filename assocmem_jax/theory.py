@@ -1,7 +1,8 @@
 """What must happen: closed forms, bounds and invariants, of every system. Imports nothing of the simulator.
 
 Functions take numbers and arrays (and read p(x) and embeddings off a task where that is kinder);
-they broadcast, jit, vmap and differentiate. Every docstring says where we differ from print.
+they broadcast, jit, vmap and differentiate. Every docstring says where we differ from print. What is of
+training holds under cross-entropy (Cooc: logistic loss), and refuses a task of another loss.
 """
 
 from .systems import lazily, wings

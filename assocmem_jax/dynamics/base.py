@@ -45,9 +45,9 @@ class Request(NamedTuple):
         until = self.until
         return None if until is None else (until, lambda part: until.condition(task, combine(part)))
 
-    def labelled(self) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    def labelled(self, task: AbstractTask) -> tuple[tuple[str, tuple[str, ...], str], ...]:
         """(name, axes, units) of everything observed."""
-        return tuple((name, *labels(name, f)) for name, f in self.observe.items())
+        return tuple((name, *labels(name, f, task)) for name, f in self.observe.items())
 
 
 def _shown(name: str, value: Any) -> jax.Array:
@@ -141,7 +141,7 @@ def _stepped(dynamics, task, trained, frozen, request, marks, state) -> Trajecto
         stable_step=lane.since_step,
         num_steps=lane.step,
         state=None if state is False else lane,
-        labels=request.labelled(),
+        labels=request.labelled(task),
         clock=getattr(dynamics, "unit", RATE),
     )
 

@@ -117,11 +117,12 @@ def in_segments(
         checks.refuse(
             "run", "a function of resumable runs", "one without state", "simulate(…, resumable=True)"
         )
-    # What the run is made of, as far as it says: the start, and the dynamics where it is not traced.
+    # What the run is made of, as far as it says: the start, and loss and dynamics where it is not traced.
     start = b"".join(
         np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(_plain(eqx.filter(begun, eqx.is_array)))
     )
-    origin = {"dynamics": begun.provenance.get("dynamics"), "start": checksum(start)}
+    said_of = {name: begun.provenance.get(name) for name in ("loss", "dynamics")}
+    origin = {**said_of, "start": checksum(start)}
     whole = begun
     if path is not None and Path(path).exists():
         header, _ = _opened(Path(path))

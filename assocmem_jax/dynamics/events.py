@@ -65,6 +65,6 @@ def margin_above(level: Scalar, token: int | None = None, hold: int | None = 1) 
 
 
 def loss_below(level: Scalar, hold: int | None = 1) -> Until:
-    """Population loss below a level, in nats."""
+    """Population loss below a level (in nats for the cross-entropy)."""
     checks.positive("level", level)
     return Until(_LossBelow(checks.number("level", level)), hold)

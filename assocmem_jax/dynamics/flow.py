@@ -162,7 +162,7 @@ def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
         first_step=none,
         stable_step=none,
         num_steps=jnp.asarray(solved.num_steps, jnp.int32),
-        labels=request.labelled(),
+        labels=request.labelled(task),
     )
 
 

@@ -17,6 +17,7 @@ from ..files import versions
 from ..models import AbstractModel, HasScores
 from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
+from ..tasks.losses import name_of
 from .base import AbstractDynamics, Request
 from .events import Until
 from .trajectory import REMEDY, Model, Provenance, SimulationError, Status, Trajectory
@@ -80,7 +81,7 @@ def simulate(
     if not checks.concrete(result):
         return result
     status = Status(int(result.status))  # waits for the device
-    result = _label(result, dynamics, key, began)
+    result = _label(result, task, dynamics, key, began)
     if throw and status not in (Status.OK, Status.HIT):
         where = float(result.times[-1])
         raise SimulationError(
@@ -188,13 +189,16 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
             )
 
 
-def _label(result: Trajectory, dynamics: AbstractDynamics, key: Any, began: float) -> Trajectory:
+def _label(
+    result: Trajectory, task: AbstractTask, dynamics: AbstractDynamics, key: Any, began: float
+) -> Trajectory:
     leaf = jax.tree.leaves(result.observed or result.times)[0]
     (device,) = list(leaf.devices())[:1]
     entries = Provenance(
         versions=versions("assocmem_jax", "jax", "equinox", "diffrax", "optax"),
         device=str(device.device_kind),
         dtype=str(result.times.dtype),
+        loss=name_of(task),
         method=type(dynamics).__name__,
         dynamics=" ".join(eqx.tree_pformat(dynamics, short_arrays=False, width=10**6).split()),
         key=None if key is None else f"{jax.random.key_impl(key)}:{jax.random.key_data(key).tolist()}",

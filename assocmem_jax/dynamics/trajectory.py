@@ -95,7 +95,7 @@ class Trajectory(eqx.Module, Generic[Model]):
       ``stable_step``: the same in steps, −1 if not reached (and for flows).
     - ``num_steps``: update or solver steps made.
     - ``state``: what ``simulate(…, resume=trajectory)`` goes on from, if asked for (``resumable=True``).
-    - ``provenance``: the dynamics and its numbers, key, method, dtype, device, versions, wall time (empty
+    - ``provenance``: loss, dynamics and its numbers, key, method, dtype, device, versions, wall time (empty
       under a transformation).
     - ``labels``: (name, axes, units) of everything observed, as its observable says.
 

@@ -7,14 +7,16 @@ from typing import Any
 from .. import checks, systems
 
 Kinds = type | tuple[type, ...]
+Units = str | Callable[[Any], str]
 
 
 def observable(
-    axes: tuple[str, ...] = (), units: str = "1", *, task: Kinds = object, model: Kinds = object
+    axes: tuple[str, ...] = (), units: Units = "1", *, task: Kinds = object, model: Kinds = object
 ) -> Callable[[Callable], Callable]:
     """Decorator of a function ``(task, model, …) -> array``; a plain function is an observable too.
 
-    - ``axes``: names of the axes of the array, for Datasets. ``units``: of its numbers.
+    - ``axes``: names of the axes of the array, for Datasets. ``units``: of its numbers (or a function of the
+      task that says).
     - ``task``, ``model``: the classes it is for (or a protocol, whose docstring says what it asks for). Any
       other is refused in one line, before the function runs: what a model lacks is no ``AttributeError``.
     """
@@ -47,13 +49,14 @@ def _words(kinds: Kinds, actual: str, name: str) -> tuple[str, str, str]:
     return "a " + " or ".join(kind.__name__ for kind in every), actual, f"{name} is for no other"
 
 
-def labels(name: str, function: Callable | None = None) -> tuple[tuple[str, ...], str]:
-    """(axes, units) of what is observed under a name: as its function says; without one, as the observable
-    of that name (``am.memory.gammas``) does, wherever it lives; else none."""
+def labels(name: str, function: Callable | None = None, task: Any = None) -> tuple[tuple[str, ...], str]:
+    """(axes, units) of what is observed of a task under a name: as its function says; without one, as the
+    observable of that name (``am.memory.gammas``) does, wherever it lives; else none."""
     function = getattr(function, "func", function)  # of an eqx.Partial
     if function is None or not hasattr(function, "axes"):
         function = _known().get(name, lambda: None)()
-    return getattr(function, "axes", ()), getattr(function, "units", "1")
+    units: Any = getattr(function, "units", "1")
+    return getattr(function, "axes", ()), str(units(task)) if callable(units) else units
 
 
 @functools.cache

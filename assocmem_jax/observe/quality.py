@@ -1,5 +1,7 @@
 """What any model is measured by: loss, and, where answers are right or wrong, margins and error."""
 
+from typing import Any
+
 from jaxtyping import Array, Float
 
 from ..models import AbstractModel
@@ -7,9 +9,14 @@ from ..tasks import AbstractClassificationTask, AbstractTask
 from .observable import observable
 
 
-@observable(units="nats", task=AbstractTask, model=AbstractModel)
+def _loss_units(task: Any) -> str:
+    return getattr(task, "loss_units", "1")
+
+
+@observable(units=_loss_units, task=AbstractTask, model=AbstractModel)
 def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
-    """The loss of the task: population cross-entropy L(W) in nats for associations, GD (2)–(3)."""
+    """The loss of the task: for associations population cross-entropy L(W) in nats, GD (2)–(3), or the loss
+    that the task was given."""
     return task.loss(model)
 
 

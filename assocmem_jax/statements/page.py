@@ -18,6 +18,9 @@ corrected form must hold there too and both sides must agree. `assocmem check gd
 `--samples 10000` more thoroughly, `--json FILE` keeps everything. To add your own, see
 `notebooks/executable_theorems.py`.
 
+The loss is the cross-entropy (Cooc: its two-class form, the logistic loss), in the simulator and in every
+closed form; functions of `am.theory` that take a task refuse one of another loss.
+
 *Proved* forms come with a sketch; *numerical* ones are measured asymptotics; *conjectures* are not proved.
 Tolerances are derived from rounding (ε = 2⁻⁵²) or from the error control of the flow, as said beside each.
 

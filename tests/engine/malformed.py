@@ -26,7 +26,8 @@ GIVEN = dict(task=TASK, model=START)
 # Calls that are right, in full: (function, arguments).
 CALLS = {
     "AssociationTask": (am.AssociationTask, dict(probabilities=[0.5, 0.5], targets=[0, 1], inputs=np.eye(2), outputs=np.eye(2), possible=np.ones(2, bool))),
-    "two_tokens": (am.two_tokens, dict(alpha=0.5, p1=0.75)),
+    "two_tokens": (am.two_tokens, dict(alpha=0.5, p1=0.75, loss=am.losses.squared)),
+    "losses.LabelSmoothed": (am.losses.LabelSmoothed, dict(strength=0.1)),
     "LinearMemory": (am.LinearMemory, dict(weight=np.eye(2))),
     "NormalizedMemory": (am.NormalizedMemory, dict(weight=np.eye(2), task=TASK)),
     "LinearMemory.zeros": (am.LinearMemory.zeros, dict(task=TASK)),

@@ -1,4 +1,4 @@
-"""The examples of docs/sweeps.md, run as printed. `make examples`."""
+"""The examples of docs/sweeps.md and examples/own_loss.py, run as printed. `make examples`."""
 
 import os
 import re
@@ -49,3 +49,14 @@ def test_the_commands_of_the_page(tmp_path):
     assert ran == 4
     array, whole = am.open_store(tmp_path / "array.zarr"), am.open_store(tmp_path / "fig3.zarr")
     assert array.identical(whole)
+
+
+def test_a_loss_of_ones_own():
+    """Printed in the page as it is; the focal loss with γ = 0 is the cross-entropy."""
+    file = ROOT / "examples" / "own_loss.py"
+    assert file.read_text("utf-8") in (ROOT / "docs" / "your_own_system.md").read_text("utf-8")
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    said = dict(re.findall(r"^(.*?) +(error .*)$", done.stdout, re.M))
+    assert said["focal, γ = 0"] == said["cross_entropy"]
+    assert len(set(said.values())) == len(said) - 1 == 6

@@ -1,7 +1,7 @@
 """Word co-occurrence, Cooc Definition 2.1: is it y = 1, both signals present, or not?"""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -29,9 +29,11 @@ class CooccurrenceTask(AbstractClassificationTask):
     - ``labels``: ±1, shape (n,).
     - ``dimension``: d, the size of the vocabulary.
 
-    Made by ``training`` (given numbers of each kind) or ``population`` (drawn from the law).
+    Made by ``training`` (given numbers of each kind) or ``population`` (drawn from the law). No other loss:
+    the reduced systems and the lemmas are of this one.
     """
 
+    loss_units: ClassVar[str] = "nats"
     tokens: Int[Array, "n l"]
     labels: Float[Array, " n"]
     dimension: int = eqx.field(static=True)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -65,9 +65,11 @@ class BigramTask(AbstractClassificationTask):
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
       held-out set for descent on fresh batches, the training set of full-batch descent.
 
-    Sampling is inverse-CDF on whole numbers (probabilities are right to 2⁻³¹), on the device, from a key.
+    The loss is the cross-entropy, and no other. Sampling is inverse-CDF on whole numbers (probabilities are
+    right to 2⁻³¹), on the device, from a key.
     """
 
+    loss_units: ClassVar[str] = "nats"
     unigram: Float[Array, " n"]
     bigram: Float[Array, "n n"]
     output_law: Float[Array, "n n"]

@@ -50,7 +50,7 @@ def time_to_perfect(
     From W = 0, or from ``memory``. With ``stable=False`` the run stops at the first hit, and
     ``stable_step`` equals ``first_step``: less work where most runs hit early.
 
-    Two classes and at most eight tokens run as the margins themselves, GD (17) for any N,
+    Under cross-entropy two classes and at most eight tokens run as the margins themselves, GD (17) for any N,
 
         m ← m + η K (p ⊙ σ(−m)),   K_xx' = ‖u₁−u₂‖² s_x s_x' ⟨e_x, e_x'⟩,
 
@@ -65,7 +65,8 @@ def time_to_perfect(
     if dtype == jnp.float32 and steps > FLOAT32_UPDATES:
         checks.refuse("steps", f"at most {FLOAT32_UPDATES} in float32", steps, "use float64")
     small = task.num_classes == 2 and task.num_tokens <= UNROLLED_TOKENS
-    if not small or task.soft or task.possible is not None:
+    closed = task.token_loss.is_cross_entropy and not task.soft and task.possible is None
+    if not (small and closed):
         start = ParticleSystem.zeros(task) if memory is None else ParticleSystem.from_memory(task, memory)
         run = simulate(
             task, start, Descent(optax.sgd, steps, learning_rate=learning_rate), observe={},

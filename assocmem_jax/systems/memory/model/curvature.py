@@ -1,16 +1,20 @@
 """The Hessian of the loss in W, GD (26), and its top eigenvalue, from W, from scores or from margins.
 
-It is B Bᵀ with columns √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the smaller of B Bᵀ and
-BᵀB: the top one is found densely up to 128 unknowns, by guarded Lanczos beyond, and evaluated as
-Σ p(x) Var_{z~π_x}(u_zᵀ V e_x) on its unit V (Hellmann–Feynman: V is held fixed under differentiation).
+Under cross-entropy it is B Bᵀ with columns √(p(x) π_z) (u_z − ū_x) ⊗ e_x, so its eigenvalues are those of the
+smaller of B Bᵀ and BᵀB: the top one is found densely up to 128 unknowns, by guarded Lanczos beyond, and
+evaluated as Σ p(x) Var_{z~π_x}(u_zᵀ V e_x) on its unit V (Hellmann–Feynman: V is held fixed under
+differentiation). Under any other loss of scores it is Σ_x p(x) Uᵀ(∂²ℓ/∂s²)U ⊗ e_x e_xᵀ, which may have either
+sign: the same, on W alone.
 """
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ....numerics.edges import gram_factor
 from ....numerics.lanczos import lanczos_top
 from ....tasks.embeddings import gram
 from ..task import AssociationTask
@@ -20,43 +24,48 @@ DENSE_LIMIT = 128
 
 
 def dense(task: AssociationTask, scores: Float[Array, "n m"]) -> Float[Array, "kd kd"]:
-    """Σ_x p(x) Cov_{π_x}(u) ⊗ e_x e_xᵀ; row a·d + b stands for W_ab."""
+    """Σ_x p(x) Uᵀ(∂²ℓ/∂s²)U ⊗ e_x e_xᵀ, for the cross-entropy Σ_x p(x) Cov_{π_x}(u) ⊗ e_x e_xᵀ; row a·d + b
+    stands for W_ab."""
+    k, d = task.outputs.shape[1], task.inputs.shape[1]
+    if not task.token_loss.is_cross_entropy:
+        basis = jnp.eye(k * d, dtype=scores.dtype).reshape(-1, k, d)
+        return jax.vmap(product(task, scores))(basis).reshape(k * d, k * d)
     p = jax.nn.softmax(scores, axis=-1)
     centred = task.outputs - (p @ task.outputs)[:, None, :]  # (N, M, k): u_z − ū_x
     spread = jnp.einsum("n,nz,nza,nzc->nac", task.probabilities, p, centred, centred)
     full = jnp.einsum("nac,nb,nd->abcd", spread, task.inputs, task.inputs)
-    size = task.outputs.shape[1] * task.inputs.shape[1]
-    return full.reshape(size, size)
+    return full.reshape(k * d, k * d)
 
 
 def product(task: AssociationTask, scores: Float[Array, "n m"]) -> Callable[[Array], Array]:
-    """V ↦ ∇²L(W)[V] = Uᵀ D E, D_zx = p(x) π_z (s_z − Σ π s), s = U V e_x."""
-    p, law = jax.nn.softmax(scores, axis=-1), task.probabilities[:, None]
+    """V ↦ ∇²L(W)[V] = Uᵀ D E, D_x = p(x) ∂²ℓ/∂s² s, s = U V e_x."""
+    bent = task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])
 
     def closed(direction):
         s = task.inputs @ direction.T @ task.outputs.T
-        pull = law * p * (s - jnp.sum(p * s, axis=1, keepdims=True))
-        return task.outputs.T @ pull.T @ task.inputs
+        return task.outputs.T @ bent(s).T @ task.inputs
 
     return closed
 
 
 def top_of_weights(task: AssociationTask, model) -> Float[Array, ""]:
     """λ_max of a model that holds W."""
-    v = _top_direction(*_held((task, model)))
-    return _variance(task, model.scores(task), task.inputs @ v.T @ task.outputs.T)
+    fixed_task, fixed = _held((task, model))
+    v = _top_direction(fixed_task, fixed.scores(fixed_task))
+    return _along(task, model.scores(task), task.inputs @ v.T @ task.outputs.T)
 
 
 def top_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Float[Array, ""]:
     """λ_max of a model that holds scores, from the Gram matrices of inputs and outputs."""
     fixed_task, fixed, *grams = _held((task, model, alpha, beta))
-    c = _unit(_gram_top(fixed_task, fixed.scores(fixed_task), *grams))
+    find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
+    c = _unit(find(fixed_task, fixed.scores(fixed_task), *grams))
     s = alpha @ c @ beta
-    return _ratio(_variance(task, model.scores(task), s), jnp.sum(c * s))
+    return _ratio(_along(task, model.scores(task), s), jnp.sum(c * s))
 
 
 def top_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Float[Array, ""]:
-    """λ_max for two classes, π₁π₂ = σ(m)σ(−m): BᵀB = √(pσσ) K √(pσσ)."""
+    """λ_max for two classes under cross-entropy, π₁π₂ = σ(m)σ(−m): BᵀB = √(pσσ) K √(pσσ)."""
     weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
     root = jnp.sqrt(_held(weight))
     c = _unit(root * jnp.linalg.eigh(root[:, None] * _held(kernel) * root)[1][:, -1])
@@ -68,8 +77,10 @@ def _held(tree):
     return jax.lax.stop_gradient(tree)
 
 
-def _variance(task: AssociationTask, scores: Array, s: Array) -> Float[Array, ""]:
-    """Σ_x p(x) Var_{z~π_x}(s_xz)."""
+def _along(task: AssociationTask, scores: Array, s: Array) -> Float[Array, ""]:
+    """Σ_x p(x) s_xᵀ(∂²ℓ/∂s²)s_x: Σ_x p(x) Var_{z~π_x}(s_xz) for the cross-entropy."""
+    if not task.token_loss.is_cross_entropy:
+        return jnp.sum(s * task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])(s))
     p = jax.nn.softmax(scores, axis=-1)
     centred = s - jnp.sum(p * s, axis=1, keepdims=True)
     return jnp.sum(task.probabilities[:, None] * p * centred**2)
@@ -84,13 +95,15 @@ def _ratio(a: Array, b: Array) -> Array:
     return a / jnp.where(b > 0, b, 1)
 
 
-def _top_direction(task: AssociationTask, model) -> Float[Array, "k d"]:
+def _top_direction(task: AssociationTask, scores: Array) -> Float[Array, "k d"]:
     """The unit V at which the Hessian is largest."""
-    weight, scores = model.weight, model.scores(task)
-    classes, held = task.num_tokens * task.num_classes, weight.size
-    if held <= min(classes, DENSE_LIMIT):
-        return jnp.linalg.eigh(dense(task, scores))[1][:, -1].reshape(weight.shape)
-    if classes <= DENSE_LIMIT:
+    shape = task.outputs.shape[1], task.inputs.shape[1]
+    classes, held = task.num_tokens * task.num_classes, shape[0] * shape[1]
+    # Only a square B Bᵀ has another side.
+    other = classes if task.token_loss.is_cross_entropy else DENSE_LIMIT + 1
+    if held <= min(other, DENSE_LIMIT):
+        return jnp.linalg.eigh(dense(task, scores))[1][:, -1].reshape(shape)
+    if other <= DENSE_LIMIT:
         c = _gram_top(task, scores, gram(task.inputs), gram(task.outputs))
         v = task.outputs.T @ _unit(c).T @ task.inputs
         norm = jnp.linalg.norm(v)
@@ -98,9 +111,17 @@ def _top_direction(task: AssociationTask, model) -> Float[Array, "k d"]:
     closed = product(task, scores)
 
     def flat(v):
-        return closed(v.reshape(weight.shape)).reshape(-1)
+        return closed(v.reshape(shape)).reshape(-1)
 
-    return lanczos_top(flat, held, weight.dtype).vector.reshape(weight.shape)
+    return lanczos_top(flat, held, scores.dtype).vector.reshape(shape)
+
+
+def _embedded_top(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -> Float[Array, "n m"]:
+    """Coefficients c of the top eigenvector Σ c_xz u_z ⊗ e_x, by embeddings of these inner products."""
+    rows, columns = gram_factor(alpha), gram_factor(beta)
+    stand_in = eqx.tree_at(lambda t: (t.inputs, t.outputs), task, (rows, columns))
+    s = rows @ _top_direction(stand_in, scores).T @ columns.T
+    return task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])(s)
 
 
 def _gram_top(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -> Float[Array, "n m"]:

@@ -151,8 +151,10 @@ class LinearMemory(AbstractWeights):
         return (self.weight,)
 
     def reachable(self, task):
-        """Uᵀ D E: columns in the span of the differences of outputs, rows in that of the inputs."""
-        left = projector(task.outputs - task.outputs.mean(axis=0))
+        """Uᵀ D E: columns in the span of the outputs (of their differences under cross-entropy, whose slopes
+        of a token sum to zero), rows in that of the inputs."""
+        centre = task.outputs.mean(axis=0) if task.token_loss.is_cross_entropy else 0
+        left = projector(task.outputs - centre)
         right = projector(task.inputs)
         return lambda v: eqx.tree_at(lambda m: m.weight, v, left @ v.weight @ right)
 

@@ -23,8 +23,8 @@ class ParticleSystem(AbstractModel):
     - ``alpha``: α_xx' = ⟨e_x, e_x'⟩, shape (N, N). ``beta``: ⟨u_j, u_k⟩, shape (M, M), from which
       β_ijk = ⟨u_i, u_j − u_k⟩ of GD (11).
 
-    A gradient step of W moves w by −η α (∂L/∂w) ⟨u, u⟩, which is GD (12): the rows of ∂L/∂w sum to
-    zero, so the inner products may stand for the differences β.
+    A gradient step of W moves w by −η α (∂L/∂w) ⟨u, u⟩, for any loss of scores. For the cross-entropy that
+    is GD (12): the rows of ∂L/∂w sum to zero, so the inner products may stand for the differences β.
     """
 
     weight_space: ClassVar[bool] = False
@@ -57,8 +57,9 @@ class ParticleSystem(AbstractModel):
         return eqx.tree_at(lambda m: m.values, gradient, moved)
 
     def reachable(self, task):
-        """α D β: columns in the span of α, rows in that of the centred β."""
-        left, right = projector(self.alpha), projector(self.beta - self.beta.mean(axis=0))
+        """α D β: columns in the span of α, rows in that of β (under cross-entropy, of the centred β)."""
+        centre = self.beta.mean(axis=0) if task.token_loss.is_cross_entropy else 0
+        left, right = projector(self.alpha), projector(self.beta - centre)
         return lambda v: eqx.tree_at(lambda m: m.values, v, left @ v.values @ right)
 
     def noise(self, task, key):
@@ -76,8 +77,8 @@ class MarginSystem(AbstractModel):
     - ``margins``: m, shape (N,), trained.
     - ``kernel``: ‖u₁−u₂‖² s_x s_x' ⟨e_x, e_x'⟩, s = +1 where f*(x) is class 0 and −1 elsewhere.
 
-    The smallest exact system: N numbers for any d. Its ``scores`` are ±m/2 (what all classes share
-    does not reach the loss).
+    The smallest exact system: N numbers for any d. Its ``scores`` are ±m/2: what all classes share
+    does not reach the cross-entropy. A task of another loss is refused.
     """
 
     weight_space: ClassVar[bool] = False
@@ -98,6 +99,7 @@ class MarginSystem(AbstractModel):
         if task.num_classes != 2:
             checks.refuse("task", "of two classes", f"{task.num_classes} classes", "use ParticleSystem")
         task.refuse_restricted("use ParticleSystem")
+        task.needs_cross_entropy("a MarginSystem", "use ParticleSystem")
         (margins,) = checks.floats(margins=margins)
         if margins.shape != (task.num_tokens,):
             checks.refuse("margins", f"of shape ({task.num_tokens},)", f"shape {margins.shape}")
@@ -114,6 +116,7 @@ class MarginSystem(AbstractModel):
         return cls.from_margins(task, _signs(task) * (scores[:, 0] - scores[:, 1]))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
+        task.needs_cross_entropy("a MarginSystem", "use ParticleSystem")
         half = _signs(task) * self.margins / 2
         half = half if tokens is None else half[tokens]
         return jnp.stack([half, -half], axis=1)
@@ -137,6 +140,7 @@ class MarginSystem(AbstractModel):
 
     def top_curvature(self, task):
         """λ_max(∇²L(W)) of the W that has these margins."""
+        task.needs_cross_entropy("a MarginSystem", "use ParticleSystem")
         return curvature.top_of_margins(task, self.margins, self.kernel)
 
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 from .... import checks
 from ....numerics.edges import norm
 from ....observe import margins, observable
-from ....tasks.losses import score_gradient
 from ..model import LinearMemory
 from ..task.association import AssociationTask, ScoresTokens
 
@@ -25,9 +24,10 @@ class HoldsW(Protocol):
 def weight_gradient(task: AssociationTask, model: ScoresTokens) -> Float[Array, "k d"]:
     """∇L(W) of a linear memory in closed form, GD (9) and Birth (5): Uᵀ D E.
 
-    D_zx = p(x) (p_W(z|x) − p(z|x)). For layer norm (Birth (38)), use ``gradient``.
+    D_zx = p(x) ∂ℓ/∂s_z, for the cross-entropy p(x) (p_W(z|x) − p(z|x)). For layer norm (Birth (38)), use
+    ``gradient``.
     """
-    pull = task.probabilities[:, None] * score_gradient(model.scores(task), task.targets)
+    pull = task.probabilities[:, None] * task.token_loss.slopes(model.scores(task), task.targets)
     return task.outputs.T @ pull.T @ task.inputs
 
 
@@ -45,7 +45,11 @@ def particles(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]
 
 @observable(("token", "class"), task=AssociationTask, model=ScoresTokens)
 def probabilities(task: AssociationTask, model: ScoresTokens) -> Float[Array, "n m"]:
-    """p_W(y|x) = softmax of the scores, GD (8)."""
+    """p_W(y|x) = softmax of the scores, GD (8): what the cross-entropy takes them for; of no other loss."""
+    task.needs_cross_entropy(
+        "am.memory.probabilities",
+        "where scores are log-odds all the same: jax.nn.softmax of am.memory.particles",
+    )
     return jax.nn.softmax(model.scores(task), axis=-1)
 
 

@@ -26,7 +26,8 @@ def scheme(
 ) -> Float[Array, " n"]:
     """q(x) of W ≈ Σ_x q(x)(u_{f(x)} − ū)e_xᵀ: least squares over the entries of W, or of W − ``start``.
 
-    ū is the mean output: the form of the first gradient step (``theory.first_step``), where q = ηp. Unique
+    ū is the mean output: the form of the first gradient step of the cross-entropy (``theory.first_step``),
+    where q = ηp; the steps of another loss may lie outside it, as ``scheme_share`` tells. Unique
     where the N matrices are independent (N ≤ kd, in general position); of least norm otherwise.
     """
     return _fitted(task, model, start)[0]

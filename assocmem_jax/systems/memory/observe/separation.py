@@ -39,7 +39,8 @@ class MaxMargin:
 
 @checks.takes(task=AssociationTask)
 def max_margin(task: AssociationTask) -> MaxMargin:
-    """The direction in which W grows when the data are separable (GD Theorem 3, section 4.2).
+    """The direction in which W grows under cross-entropy when the data are separable (GD Theorem 3, section
+    4.2); of the task alone, whatever its loss.
 
     Least-distance programming by non-negative least squares (Lawson and Hanson, ch. 23), in
     float64 on the host; zero residual certifies inseparability. Needs known values: it cannot run

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .... import checks
 from ....checks import Scalar
 from ....tasks import AbstractClassificationTask, cross_entropy, embeddings, laws
-from ....tasks.losses import lead
+from ....tasks.losses import TokenLoss, lead
 
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
 
@@ -34,6 +34,9 @@ class AssociationTask(AbstractClassificationTask):
       papers, but a rectangular W costs nothing.
     - ``possible``: which classes can be answered, shape (M,); the scores of the others are −∞. All of them
       unless given. See ``first``.
+    - ``loss``: ℓ, a function (scores, target) -> number of one token, the cross-entropy unless given; see
+      ``am.losses``. Sharpness, Hessian, minibatches and flows are of it; what holds under cross-entropy alone
+      refuses another. Kept as ``token_loss``.
 
     The model's logits are u_yᵀ W e_x (GD (10); GD (8) and its appendix A print the transpose).
     Embeddings belong to the task: they are frozen. Values are checked when they are known, and
@@ -44,9 +47,12 @@ class AssociationTask(AbstractClassificationTask):
     targets: Int[Array, " n"] | Float[Array, "n m"]
     inputs: Float[Array, "n d"]
     outputs: Float[Array, "m k"]
-    possible: Bool[Array, " m"] | None = None
+    possible: Bool[Array, " m"] | None
+    token_loss: TokenLoss
 
-    def __init__(self, probabilities, targets, inputs, outputs, possible=None):
+    def __init__(
+        self, probabilities, targets, inputs, outputs, possible=None, loss: Callable = cross_entropy
+    ):
         targets = jnp.asarray(_labels(targets))
         soft = targets.ndim == 2
         if soft:
@@ -101,6 +107,9 @@ class AssociationTask(AbstractClassificationTask):
                 and (np.asarray(targets)[:, ~np.asarray(possible)] > 0).any()
             ):
                 checks.refuse("targets", "0 where a class is not possible", "a positive probability there")
+        self.token_loss = TokenLoss.held(loss, m, p.dtype)
+        if possible is not None:
+            self.token_loss.refuse_infinite(m, p.dtype)
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
         self.possible = possible
 
@@ -153,20 +162,32 @@ class AssociationTask(AbstractClassificationTask):
             )
         checks.within("n", n, 1, self.num_tokens)
         kept = jnp.arange(self.num_tokens) < n
-        p = jnp.where(kept, self.probabilities, 0)
+        p, loss = jnp.where(kept, self.probabilities, 0), self.token_loss.whole
         possible = jnp.zeros(self.num_classes, bool).at[self.targets].max(kept)
         targets = jnp.where(kept, self.targets, self.targets[0])
-        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible)
+        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible, loss)
 
     @property
     def unrestricted(self) -> "AssociationTask":
         """The same with every class possible."""
-        return AssociationTask(self.probabilities, self.targets, self.inputs, self.outputs)
+        return AssociationTask(
+            self.probabilities, self.targets, self.inputs, self.outputs, loss=self.token_loss.whole
+        )
 
     def refuse_restricted(self, remedy: str) -> None:
         """Refuse a task in which some class is not possible, for what would not know it."""
         if self.possible is not None:
             checks.refuse("task", "one in which every class is possible", "one cut by first(n)", remedy)
+
+    def needs_cross_entropy(self, what: str, remedy: str = "") -> None:
+        """Refuse a task of another loss, for what holds under cross-entropy alone."""
+        if not self.token_loss.is_cross_entropy:
+            checks.refuse("loss", f"cross-entropy for {what}", self.token_loss.name, remedy)
+
+    @property
+    def loss_units(self) -> str:
+        """Nats, for the cross-entropy and what says so."""
+        return self.token_loss.units
 
     def logits(self, hidden: Float[Array, "b k"]) -> Float[Array, "b m"]:
         """u_yᵀ h for every class; −∞ for those that are not possible."""
@@ -177,8 +198,8 @@ class AssociationTask(AbstractClassificationTask):
         return scores if self.possible is None else jnp.where(self.possible, scores, -jnp.inf)
 
     def loss(self, model: ScoresTokens) -> Float[Array, ""]:
-        """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2), in nats."""
-        return jnp.dot(self.probabilities, cross_entropy(model.scores(self), self.targets))
+        """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2); in nats for the cross-entropy."""
+        return jnp.dot(self.probabilities, self.token_loss.values(model.scores(self), self.targets))
 
     def margins(self, model: ScoresTokens) -> Float[Array, " n"]:
         """GD (22)."""
@@ -226,7 +247,7 @@ class AssociationTask(AbstractClassificationTask):
         GD below (6) prints a sum over the batch, which is |B| times this (docs/theory.md: gd.2).
         """
         tokens, labels = batch
-        return jnp.mean(cross_entropy(model.scores(self, tokens), labels))
+        return jnp.mean(self.token_loss.values(model.scores(self, tokens), labels))
 
 
 def _labels(targets: Any) -> Any:
@@ -239,10 +260,11 @@ def _labels(targets: Any) -> Any:
     return given
 
 
-def two_tokens(alpha: Scalar, p1: Scalar) -> AssociationTask:
+def two_tokens(alpha: Scalar, p1: Scalar, loss: Callable = cross_entropy) -> AssociationTask:
     """Two α-correlated unit inputs, f*(x) = x, U = I: GD section 4.2, with c = ‖u₁−u₂‖² = 2.
 
-    ``alpha``: ⟨e₁, e₂⟩ ∈ [−1, 1]. ``p1``: probability of the first token.
+    ``alpha``: ⟨e₁, e₂⟩ ∈ [−1, 1]. ``p1``: probability of the first token. ``loss``: see ``AssociationTask``.
     """
     inputs = embeddings.correlated_pair(alpha)
-    return AssociationTask(laws.imbalance(p1), jnp.arange(2), inputs, jnp.eye(2, dtype=inputs.dtype))
+    outputs = jnp.eye(2, dtype=inputs.dtype)
+    return AssociationTask(laws.imbalance(p1), jnp.arange(2), inputs, outputs, loss=loss)

@@ -1,4 +1,4 @@
-"""Any task at W = 0: oracle H."""
+"""Any task at W = 0, under cross-entropy: oracle H."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,6 +9,7 @@ def weight(rate, task) -> Float[Array, "k d"]:
 
     With M classes the deduction is 1/M; Slides p. 12 prints 1/N, the case M = N (slides.38).
     """
+    task.needs_cross_entropy("theory.first_step")
     targets, outputs = task.targets, task.outputs
     wanted = outputs[targets] if targets.ndim == 1 else targets @ outputs
     pull = (wanted - outputs.mean(axis=0)) * task.probabilities[:, None]

@@ -163,6 +163,7 @@ def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, "*ba
 
 def binary_rates(task) -> Float[Array, " n"]:
     """c_x = p(x) ‖e_x‖² ‖u₁−u₂‖² of a two-class task."""
+    task.needs_cross_entropy("theory.orthogonal")
     difference = task.outputs[0] - task.outputs[1]
     squares = jnp.sum(jnp.square(task.inputs), axis=1)
     return task.probabilities * squares * jnp.dot(difference, difference)

@@ -31,6 +31,7 @@ def parameters(task) -> Parameters:
             f"task must be of two tokens and two classes, got {task.inputs.shape[0]} and "
             f"{task.outputs.shape[0]}"
         )
+    task.needs_cross_entropy("theory.two_particles")
     difference = task.outputs[0] - task.outputs[1]
     return Parameters(
         task.probabilities[0], jnp.dot(task.inputs[0], task.inputs[1]), jnp.dot(difference, difference)
