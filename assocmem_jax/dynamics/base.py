@@ -142,6 +142,7 @@ def _stepped(dynamics, task, trained, frozen, request, marks, state) -> Trajecto
         num_steps=lane.step,
         state=None if state is False else lane,
         labels=request.labelled(task),
+        names=getattr(task, "names", ()),
         clock=getattr(dynamics, "unit", RATE),
     )
 

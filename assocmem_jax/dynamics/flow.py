@@ -163,6 +163,7 @@ def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
         stable_step=none,
         num_steps=jnp.asarray(solved.num_steps, jnp.int32),
         labels=request.labelled(task),
+        names=getattr(task, "names", ()),
     )
 
 

@@ -138,6 +138,8 @@ def dataset(run: Trajectory, batch: Sequence[str] | None):
     where = (along,) if alike else (*batch, along)
     at = lane if alike else ...
     coords = {"time": (where, times[at], {"units": run.clock}), "step": (where, steps[at])}
+    sizes = {axis: n for dims, value, _ in data.values() for axis, n in zip(dims, value.shape)}
+    coords |= {axis: list(names) for axis, names in run.names if sizes.get(axis) == len(names)}
     ends = {name: np.asarray(getattr(run, name)) for name in ("first_hit", "stable_hit", "num_steps")}
     attrs: dict[str, Any] = {}
     if depth:

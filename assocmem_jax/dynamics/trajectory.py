@@ -97,7 +97,8 @@ class Trajectory(eqx.Module, Generic[Model]):
     - ``state``: what ``simulate(…, resume=trajectory)`` goes on from, if asked for (``resumable=True``).
     - ``provenance``: loss, dynamics and its numbers, key, method, dtype, device, versions, wall time (empty
       under a transformation).
-    - ``labels``: (name, axes, units) of everything observed, as its observable says.
+    - ``labels``: (name, axes, units) of everything observed, as its observable says. ``names``: axis → names,
+      where the task has them (tokens and answers of ``AssociationTask.from_pairs``).
 
     Under ``vmap`` every array has the batch axis in front.
     """
@@ -115,6 +116,7 @@ class Trajectory(eqx.Module, Generic[Model]):
     state: Any = None
     provenance: Provenance = eqx.field(static=True, default_factory=Provenance)
     labels: tuple[tuple[str, tuple[str, ...], str], ...] = eqx.field(static=True, default=())
+    names: tuple[tuple[str, tuple[str, ...]], ...] = eqx.field(static=True, default=())
     clock: str = eqx.field(static=True, default="learning rate × step")
 
     def __repr__(self):

@@ -45,7 +45,7 @@ def _small():
             yield pytest.param(name, marks=pytest.mark.examples if few else pytest.mark.soak)
 
 
-@pytest.mark.parametrize("name", _small())
+@pytest.mark.parametrize("name", [*_small()])
 def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
     out = tmp_path / "result"
     assert run("run", name, "--out", out, *options(name)) == 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,7 +14,9 @@ from .... import checks
 from ....checks import Scalar
 from ....tasks import AbstractClassificationTask, cross_entropy, embeddings, laws
 from ....tasks.losses import TokenLoss, lead
+from .pairs import arrays
 
+Names = tuple[tuple[str, tuple[str, ...]], ...]
 Batch = tuple[Int[Array, " b"], Int[Array, " b"]]
 
 
@@ -34,6 +37,7 @@ class AssociationTask(AbstractClassificationTask):
       papers, but a rectangular W costs nothing.
     - ``possible``: which classes can be answered, shape (M,); the scores of the others are −∞. All of them
       unless given. See ``first``.
+    - ``names``: axis → names, (("token", …), ("class", …)), for Datasets and pictures; see ``from_pairs``.
     - ``loss``: ℓ, a function (scores, target) -> number of one token, the cross-entropy unless given; see
       ``am.losses``. Sharpness, Hessian, minibatches and flows are of it; what holds under cross-entropy alone
       refuses another. Kept as ``token_loss``.
@@ -49,9 +53,17 @@ class AssociationTask(AbstractClassificationTask):
     outputs: Float[Array, "m k"]
     possible: Bool[Array, " m"] | None
     token_loss: TokenLoss
+    names: Names = eqx.field(static=True)
 
     def __init__(
-        self, probabilities, targets, inputs, outputs, possible=None, loss: Callable = cross_entropy
+        self,
+        probabilities,
+        targets,
+        inputs,
+        outputs,
+        possible=None,
+        loss: Callable = cross_entropy,
+        names: Names = (),
     ):
         targets = jnp.asarray(_labels(targets))
         soft = targets.ndim == 2
@@ -112,6 +124,40 @@ class AssociationTask(AbstractClassificationTask):
             self.token_loss.refuse_infinite(m, p.dtype)
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
         self.possible = possible
+        for axis, size in (("token", n), ("class", m)):
+            if (known := dict(names).get(axis)) is not None and len(known) != size:
+                checks.refuse("names", f"{size} of axis {axis!r}", len(known))
+        self.names = names
+
+    @classmethod
+    @checks.takes(key=checks.KEY)
+    def from_pairs(
+        cls,
+        pairs: Any,
+        counts: Any = None,
+        *,
+        embeddings: Any = None,
+        outputs: Any = None,
+        dimension: int | None = None,
+        key: PRNGKeyArray | None = None,
+        loss: Callable = cross_entropy,
+    ) -> "AssociationTask":
+        """An association task from pairs of names, ``[("France", "Paris"), …]`` or a mapping.
+
+        - ``counts``: how often each pair occurs, once unless given: p(x) is the share of x, and a token with
+          several answers has p(y|x) (soft labels).
+        - ``embeddings``: of the distinct tokens, in the order in which they come first: an array, a ``.npy`` or
+          a ``.safetensors`` file with a row each, a mapping word → vector, or a text file of lines "word number
+          number …". Unless given, drawn by ``key`` on the sphere of ``dimension`` (the number of tokens).
+        - ``outputs``: the same of the distinct answers; orthonormal (U = I) unless given.
+
+        Names are kept (``task.names``): Datasets and pictures of runs have them.
+
+            task = am.AssociationTask.from_pairs([("France", "Paris"), ("Italy", "Rome")], counts=[3, 1])
+            run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(10.0), observe=[am.margins])
+            run.to_xarray().margins.sel(token="Italy")
+        """
+        return cls(**arrays(pairs, counts, embeddings, outputs, dimension, key), loss=loss)
 
     @property
     def score_shape(self) -> tuple[int, int]:
@@ -165,13 +211,18 @@ class AssociationTask(AbstractClassificationTask):
         p, loss = jnp.where(kept, self.probabilities, 0), self.token_loss.whole
         possible = jnp.zeros(self.num_classes, bool).at[self.targets].max(kept)
         targets = jnp.where(kept, self.targets, self.targets[0])
-        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible, loss)
+        return AssociationTask(p / p.sum(), targets, self.inputs, self.outputs, possible, loss, self.names)
 
     @property
     def unrestricted(self) -> "AssociationTask":
         """The same with every class possible."""
         return AssociationTask(
-            self.probabilities, self.targets, self.inputs, self.outputs, loss=self.token_loss.whole
+            self.probabilities,
+            self.targets,
+            self.inputs,
+            self.outputs,
+            loss=self.token_loss.whole,
+            names=self.names,
         )
 
     def refuse_restricted(self, remedy: str) -> None:

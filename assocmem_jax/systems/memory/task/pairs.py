@@ -1,0 +1,60 @@
+"""Arrays of a task from a user's own pairs of names."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .... import checks
+from ....tasks.embeddings import sphere
+from ....tasks.vectors import vectors
+
+
+def arrays(
+    pairs: Iterable[tuple[str, str]] | Mapping[str, str],
+    counts: Any,
+    embeddings: Any,
+    outputs: Any,
+    dimension: int | None,
+    key: PRNGKeyArray | None,
+) -> dict[str, Any]:
+    """Arguments of ``AssociationTask``: see ``AssociationTask.from_pairs``."""
+    pairs = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
+    for k, pair in enumerate(pairs):
+        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+            checks.refuse(f"pairs[{k}]", "(token, answer)", checks.short(pair))
+    if not pairs:
+        checks.refuse("pairs", "at least one (token, answer)", "none")
+    tokens, answers = (tuple(dict.fromkeys(str(pair[side]) for pair in pairs)) for side in (0, 1))
+    if len(answers) < 2:
+        checks.refuse("pairs", "of at least two different answers", f"only {answers[0]!r}")
+    weights = np.ones(len(pairs)) if counts is None else np.asarray(checks.array("counts", counts), float)
+    if weights.shape != (len(pairs),):
+        checks.refuse("counts", f"{len(pairs)} numbers, one for each pair", f"shape {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
+        checks.refuse("counts", "finite and at least 0", f"{weights[bad]} for {pairs[bad]}")
+    row = {name: i for i, name in enumerate(tokens)}
+    column = {name: i for i, name in enumerate(answers)}
+    joint = np.zeros((len(tokens), len(answers)))
+    np.add.at(joint, ([row[str(x)] for x, _ in pairs], [column[str(y)] for _, y in pairs]), weights)
+    p = joint.sum(axis=1)
+    if (p == 0).any():
+        checks.refuse(
+            "counts", "above 0 for some answer of every token", f"0 for {tokens[int(np.argmin(p))]!r}"
+        )
+    conditional = joint / p[:, None]
+    hard = (conditional.max(axis=1) == 1).all()
+    if embeddings is None:
+        embeddings = sphere(jr.key(0) if key is None else key, len(tokens), dimension or len(tokens))
+    elif dimension is not None:
+        checks.refuse("dimension", "left out where embeddings are given", dimension)
+    else:
+        embeddings = vectors("embeddings", embeddings, tokens)
+    outputs = np.eye(len(answers)) if outputs is None else vectors("outputs", outputs, answers)
+    return {
+        "probabilities": p / p.sum(), "targets": conditional.argmax(axis=1) if hard else conditional,
+        "inputs": embeddings, "outputs": outputs, "names": (("token", tokens), ("class", answers)),
+    }  # fmt: skip
