@@ -146,9 +146,9 @@ class AssociationTask(AbstractClassificationTask):
 
         - ``counts``: how often each pair occurs, once unless given: p(x) is the share of x, and a token with
           several answers has p(y|x) (soft labels).
-        - ``embeddings``: of the distinct tokens, in the order in which they come first: an array, a ``.npy`` or
-          a ``.safetensors`` file with a row each, a mapping word → vector, or a text file of lines "word number
-          number …". Unless given, drawn by ``key`` on the sphere of ``dimension`` (the number of tokens).
+        - ``embeddings``: of the distinct tokens, in the order in which they come first: an array, a ``.npy``
+          or a ``.safetensors`` file with a row each, a mapping word → vector, or a text file of lines "word
+          number number …". Unless given, drawn by ``key`` on the sphere of ``dimension`` (as many as tokens).
         - ``outputs``: the same of the distinct answers; orthonormal (U = I) unless given.
 
         Names are kept (``task.names``): Datasets and pictures of runs have them.
