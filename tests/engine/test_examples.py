@@ -60,3 +60,16 @@ def test_a_loss_of_ones_own():
     said = dict(re.findall(r"^(.*?) +(error .*)$", done.stdout, re.M))
     assert said["focal, γ = 0"] == said["cross_entropy"]
     assert len(set(said.values())) == len(said) - 1 == 6
+
+
+def test_pairs_of_ones_own():
+    """The rare pair is the last to be learned, and the other three are pushed aside for none of them."""
+    file = ROOT / "examples" / "own_data.py"
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    until = {
+        name: int(step) for name, step in re.findall(r"^(\w+) +wrong until step +(\d+)", done.stdout, re.M)
+    }
+    assert set(until) == {"France", "Italy", "Japan", "Chad"}
+    assert until["Chad"] > 2 * max(step for name, step in until.items() if name != "Chad")
+    assert done.stdout.splitlines()[-1] == "margins.csv run.nc run.png"
