@@ -56,6 +56,7 @@ wheel:
 soak: $(VENV)/all
 	$(BIN)/pytest -n 2 -m soak
 	$(BIN)/python tests/faults.py
+	$(MAKE) wheel PYTHON="$$(scripts/newest_python)"
 	$(MAKE) figures
 
 lint: $(VENV)/all
