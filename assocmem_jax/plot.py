@@ -67,7 +67,7 @@ def save(figure: Figure, stem: Path) -> None:
         put(stem.with_name(stem.name + ending), drawn.getvalue())
 
 
-def legend(figure: Figure, *, band: str | None = None, loc: str = "outside lower center", **options: Any):
+def legend(figure: Figure, *, band: str | None = None, loc: Any = "outside lower center", **options: Any):
     """One legend for all axes, outside of them: every label once, in as many columns as have room.
 
     ``band`` says what bands and bars are: ``"95 % interval of the mean"``.

@@ -91,7 +91,7 @@ def test_errors_are_crisp_and_few_of_them_have_a_box_each():
         few = plot.error_bar(figure, a, fine)
         assert [t.get_text() for t in few.ax.get_yticklabels()] == ["0", "0.25"]
         many = plot.error_bar(figure, b, np.linspace(0, 1, 9))
-        assert (many.vmin, many.vmax) == (0, 1)
+        assert many.mappable.get_clim() == (0, 1)
 
     figure, found = drawn(fill)
     assert found == []

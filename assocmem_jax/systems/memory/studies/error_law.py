@@ -207,7 +207,8 @@ def error_maps(study: ErrorLaw, data):
     mean = np.maximum(data.error.mean("trial"), 1e-4)
     names = {"dimension": "dimension d", "samples": "samples n"}
     mean = mean.assign_coords({axis: mean[axis].assign_attrs(label=name) for axis, name in names.items()})
-    low, image = float(np.log10(mean.min())), None
+    low = float(np.log10(mean.min()))
+    image: Any = None
     for k, (ax, scheme) in enumerate(zip(axes[0], study.schemes)):
         image = plot.heatmap(
             mean.isel(scheme=k),

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,7 +66,7 @@ def figure(study: LearningRates, data):
     data = data.assign_coords({axis: data[axis].assign_attrs(label=words) for axis, words in names.items()})
     fixed = _panels(study)
     titles = {"imbalance": f"α = {study.panel_alpha:g}", "alpha": f"p₁ = {study.panel_p1:g}"}
-    image = None
+    image: Any = None
     for row, name in enumerate(("first_step", "stable_step")):
         for column, (x, other) in enumerate((("imbalance", "alpha"), ("alpha", "imbalance"))):
             ax = axes[row, column]

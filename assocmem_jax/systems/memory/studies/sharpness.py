@@ -96,7 +96,8 @@ def figure(study: SharpnessProfile, data):
         part, (ax, trace, loss) = data.isel(panel=k), axes[k]
         plot.mesh(ax, part.x, part.y, part.curvature, "sharpness λ", cmap="cividis")
         ax.contour(part.x, part.y, part.curvature, levels=10, colors="white", linewidths=0.3)
-        top, above = 1.15 * float(part.sharpness.max()), []
+        top, above = float(part.sharpness.max()), []
+        top = 1.15 * max(top, min(2 / max(study.learning_rates), 2 * top))
         # No blue: the plane is.
         for j, (colour, rate) in enumerate(zip(itertools.cycle((1, 3, 4, 2)), study.learning_rates)):
             path, look = part.plane.values[j], {"colour": colour, "linestyle": plot.STYLES[j % 7]}
