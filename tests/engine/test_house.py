@@ -120,7 +120,7 @@ def test_manifests_say_what_is_there():
             assert getattr(am.theory, name).__doc__
     configs = {
         path.stem: tomllib.loads(path.read_text("utf-8"))
-        for path in (ROOT / "assocmem_jax" / "systems").glob("*/configs/*.toml")
+        for path in (PACKAGE / "systems").glob("*/configs/*.toml")
     }
     named = {config: study for study, entry in entries().items() for config in entry.small}
     assert named == {config: table["study"] for config, table in configs.items()}
