@@ -143,7 +143,7 @@ def vectors():
                     stable_step=zeros, num_steps=zeros)  # fmt: skip
         steps_made = np.broadcast_to(steps, (*batch, 5))
         return Trajectory(**jax.tree.map(jnp.asarray, ends | dict(times=times, steps=steps_made)),
-                          observed=observed, model=None)  # fmt: skip
+                          observed=observed, model=am.LinearMemory(np.zeros((2, 2))))  # fmt: skip
 
     return made(), made(3)
 
