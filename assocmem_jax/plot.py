@@ -23,9 +23,8 @@ from . import checks
 from .files import put
 
 __all__ = [
-    "COLOURS", "COLUMN", "MARKERS", "PAGE", "STYLES", "band", "curves", "error_bar", "heatmap", "landscape", "legend",
-    "line", "log_axes", "mesh", "panels", "paper", "points", "save",
-    "title_legend", "traces",
+    "COLOURS", "COLUMN", "MARKERS", "PAGE", "STYLES", "band", "curves", "error_bar", "heatmap", "landscape",
+    "legend", "line", "log_axes", "mesh", "panels", "paper", "points", "save", "title_legend", "traces",
 ]  # fmt: skip
 
 
