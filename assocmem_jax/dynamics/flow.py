@@ -14,15 +14,17 @@ from jaxtyping import Array, Float
 from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
-from ..models.base import KnowsReach
+from ..models.base import Coordinates, HasGrades
+from ..observe.gradient import trainable_mask
 from ..tasks import AbstractTask
 from .base import AbstractDynamics, Request, trained_part
 from .events import Until
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status, Trajectory
 
-# Solver steps before an explicit solver is taken to face a stiff problem.
-EXPLICIT_STEPS = 200
+# Solver steps before an explicit solver is taken to face a stiff problem; fewer where an implicit one comes
+# next in any case, in coordinates that suit it.
+EXPLICIT_STEPS, FIRST_STEPS = 200, 60
 
 
 class GradientFlow(AbstractDynamics):
@@ -38,9 +40,10 @@ class GradientFlow(AbstractDynamics):
     - ``solver``: any diffrax solver, Dopri8 unless given. With ``step``, it makes equal steps of
       that length (in s, or in t without ``log_time``) instead of adapting.
     - ``stiff``: continue with an implicit solver (``ExtrapolatedEuler``) from where the explicit one
-      has used up 200 steps. ``None``: when needed, outside transformations; ``True``: always compile
-      both (under ``jit``, ``vmap`` and ``grad`` the need is not known beforehand, and ``None`` stays
-      explicit: right, but slow on stiff problems); ``False``: never.
+      has used up its steps (60, or 200 of a model that does not know graded coordinates). ``None``: when
+      200 explicit steps are not enough, outside transformations; ``True``: always compile both (under
+      ``jit``, ``vmap`` and ``grad`` the need is not known beforehand, and ``None`` stays explicit: right,
+      but slow on stiff problems); ``False``: never.
     - ``max_steps``: most solver steps in all; beyond, the status is STEP_LIMIT.
     - ``adjoint``: how diffrax differentiates; reverse mode by recursive checkpointing unless given
       (``diffrax.ForwardMode()`` for ``jax.jvp``).
@@ -196,39 +199,41 @@ def integrate(
     # Rounding must not put a requested time past the horizon.
     grid = jnp.minimum(flow.clock(times), end)
 
-    def field(s, params, project):
-        gradient = combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
-        gradient = gradient if project is None else project(gradient)
-        speed = -(1 + flow.time(s)) if flow.log_time else -1.0
-        return jax.tree.map(lambda g: speed * g, gradient)
+    def descent(params):
+        return combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
 
-    event = None
-    if until is not None and until[0].hold is not None:
-        condition, fine = until[1], 4 * float(jnp.finfo(dtype).eps)
-        event = diffrax.Event(
-            lambda t, y, args, **_: condition(y), optx.Bisection(rtol=fine, atol=fine), direction=True
-        )
     if flow.step is None:
         rtol, atol = flow.tolerances(dtype)
         adaptive: Any = diffrax.PIDController(rtol=rtol, atol=atol)
-        # Extrapolation errs on one side step after step; a tenth of the tolerance makes up for it.
+        # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
         # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
         floor = 1e4 * float(jnp.finfo(dtype).eps)
-        careful: Any = diffrax.PIDController(rtol=max(rtol / 10, floor), atol=max(atol / 10, floor))
+        strict, least = max(rtol / 5, floor), max(atol / 5, floor)
     else:
-        adaptive = careful = diffrax.ConstantStepSize()
+        adaptive = diffrax.ConstantStepSize()
 
-    def solve(solver, controller, s0, params, grid, max_steps, project=None):
-        save = [diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(y)), diffrax.SubSaveAt(t1=True)]
+    def solve(solver, controller, s0, course: Coordinates, grid, max_steps):
+        def field(s, y, args):
+            speed = -(1 + flow.time(s)) if flow.log_time else -1.0
+            return jax.tree.map(lambda g: speed * g, course.downhill(y))
+
+        event = None
+        if until is not None and until[0].hold is not None:
+            condition, fine = until[1], 4 * float(jnp.finfo(dtype).eps)
+            event = diffrax.Event(
+                lambda t, y, args, **_: condition(course.back(y)),
+                optx.Bisection(rtol=fine, atol=fine),
+                direction=True,
+            )
+        shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(course.back(y)))
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             solver,
             s0,
             end,
             flow.step,
-            params,
-            args=project,
-            saveat=diffrax.SaveAt(subs=save),
+            course.start,
+            saveat=diffrax.SaveAt(subs=[shown, diffrax.SubSaveAt(t1=True)]),
             stepsize_controller=controller,
             max_steps=max_steps,
             throw=False,
@@ -238,21 +243,29 @@ def integrate(
         )
         values: Any
         values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]
-        last = jax.tree.map(lambda a: a[0], values[1])
+        last = course.back(jax.tree.map(lambda a: a[0], values[1]))
         return Solved(last, ends[0], values[0], _status(found.result), found.stats["num_steps"])
 
-    budget = flow.max_steps if mode == "explicit" else min(flow.max_steps, EXPLICIT_STEPS)
-    first = solve(flow.solver, adaptive, start, params, grid, budget)
+    suited = mode == "both" and _has_grades(combine, params)
+    budget = flow.max_steps
+    if mode != "explicit":
+        budget = min(budget, FIRST_STEPS if suited else EXPLICIT_STEPS)
+    own = lambda params: Coordinates(params, descent, lambda y: y)  # noqa: E731
+    first = solve(flow.solver, adaptive, start, own(params), grid, budget)
     result = first
     if mode == "both" and flow.max_steps > budget:
         unfinished = first.status == int(Status.STEP_LIMIT)
         # Lanes that are done get an empty interval, so that they cost nothing.
         s0 = jnp.where(unfinished, first.clock, end)
         late = jnp.maximum(grid, s0)
+        if suited:
+            course, solver = _graded(task, combine, first.params), ExtrapolatedEuler(least=least / strict)
+            careful = diffrax.PIDController(rtol=0.0, atol=strict)
+        else:
+            course, solver = own(first.params), ExtrapolatedEuler()
+            careful = diffrax.PIDController(rtol=strict, atol=least)
         clipped = diffrax.ClipStepSizeController(careful, step_ts=late)
-        model = combine(params)
-        reach = model.reachable(task) if isinstance(model, KnowsReach) else None
-        second = solve(ExtrapolatedEuler(), clipped, s0, first.params, late, flow.max_steps - budget, reach)
+        second = solve(solver, clipped, s0, course, late, flow.max_steps - budget)
         before = grid <= first.clock
         pick = lambda a, b: jnp.where(_rows(before | ~unfinished, a), a, b)  # noqa: E731
         choose = lambda a, b: jnp.where(unfinished, b, a)  # noqa: E731
@@ -267,6 +280,19 @@ def integrate(
     final = observe(result.params)
     saved = jax.tree.map(lambda a, last: jnp.where(_rows(reached, a), a, last), result.saved, final)
     return result._replace(saved=saved)
+
+
+def _has_grades(combine, params) -> bool:
+    """Whether the model knows graded coordinates, and what is trained is what they are of."""
+    model = combine(params)
+    usual = eqx.filter(model, trainable_mask(model))
+    return isinstance(model, HasGrades) and jax.tree.structure(usual) == jax.tree.structure(params)
+
+
+def _graded(task, combine, params) -> Coordinates:
+    model = combine(params)
+    start, downhill, back = model.graded(task)
+    return Coordinates(start, downhill, lambda y: eqx.filter(back(y), trainable_mask(model)))
 
 
 def _rows(mask: Array, like: Array) -> Array:

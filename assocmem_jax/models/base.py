@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,16 +17,30 @@ class HasScores(Protocol):
     def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Array: ...
 
 
-@runtime_checkable
-class KnowsReach(Protocol):
-    """A model that knows the directions that a gradient can have, for a stiff flow.
+class Coordinates(NamedTuple):
+    """Coordinates of a model in which its flow is integrated.
 
-    Rounding in the others is never undone, and in log time it grows like t: at a finite minimiser the flow
-    would stall on it.
+    - ``start``: where the model is.
+    - ``downhill``: −d(coordinates)/dt of coordinates.
+    - ``back``: the model at coordinates.
     """
 
-    def reachable(self, task: Any) -> Callable[[Any], Any]:
-        """The projection of a velocity onto them."""
+    start: Array
+    downhill: Callable[[Array], Array]
+    back: Callable[[Array], Any]
+
+
+@runtime_checkable
+class HasGrades(Protocol):
+    """A model that knows coordinates of graded rates, for a stiff flow.
+
+    In log time rounding grows like t until something pulls back. Where fast directions round into slow
+    ones, or into those that no gradient has, an implicit solver takes thousands of small steps to follow it.
+    """
+
+    def graded(self, task: Any) -> Coordinates:
+        """One array, every entry as large as the scores are, in which a slow entry has as little rounding as
+        it has rate."""
         ...
 
 

@@ -106,14 +106,6 @@ def _(primals, tangents):
     return lower[back], (lower @ half)[back]
 
 
-def projector(rows: Float[Array, "n d"]) -> Float[Array, "d d"]:
-    """The orthogonal projection onto the span of the rows."""
-    _, sizes, vectors = jnp.linalg.svd(rows, full_matrices=False)
-    level = max(rows.shape) * jnp.finfo(rows.dtype).eps * jnp.max(sizes, initial=0.0)
-    kept = jnp.where((sizes > level)[:, None], vectors, 0)
-    return kept.T @ kept
-
-
 def rooted(function: Callable) -> Callable:
     """``function`` with every √ in it differentiated as ``root``: for code that is not ours.
 

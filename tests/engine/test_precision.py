@@ -139,6 +139,76 @@ def test_a_flow_stays_at_a_finite_minimiser(model, outputs):
         assert am.simulate(task, model.zeros(task), am.GradientFlow(1e12)).num_steps <= 1200
 
 
+KINDS = ["", "duplicates", "d < N", "scale 30", "collinear", "collinear scale 30", "collinear duplicates",
+         "duplicates d < N scale 30"]  # fmt: skip
+
+
+def soft_problem(rng, kind):
+    """(p, q, E, U, W₀): four tokens of three soft labels in four dimensions."""
+    p, q = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(3), 4)
+    inputs, outputs = rng.normal(size=(4, 4)) / 2, rng.normal(size=(3, 3)) / np.sqrt(3)
+    if "d < N" in kind:
+        span = helpers.orthonormal(rng, rng.integers(1, 4), 4)
+        inputs = inputs @ span.T @ span
+    if "collinear" in kind:
+        inputs[1] = rng.choice([1, -1, 2]) * inputs[0] + 10 ** rng.uniform(-3, -1) * inputs[1]
+    if "duplicates" in kind:
+        inputs[3] = inputs[2]
+    return p, q, inputs, outputs, rng.normal(size=(3, 4)) * (30 if "scale 30" in kind else 1)
+
+
+def minimum(p, q, inputs, outputs):
+    """(centred scores where the loss is least, their error, least curvature of W there), by Newton's method.
+
+    On the directions that gradients have, in units that even out how far apart the embeddings are.
+    """
+    bases = []
+    for rows in (outputs - outputs.mean(axis=0), inputs):
+        _, sizes, turn = np.linalg.svd(rows)
+        bases.append((rows @ turn[sizes > 1e-10].T / sizes[sizes > 1e-10], sizes[sizes > 1e-10]))
+    (y, b), (x, a) = bases
+    units, features = np.outer(b, a).ravel(), np.einsum("mi,nj->nmij", y, x).reshape(4, 3, -1)
+    loss = lambda w: p @ -(q * np.log(helpers.softmax(features @ w))).sum(axis=1)  # noqa: E731
+    w = np.zeros(len(units))
+    for _ in range(100):
+        found = helpers.softmax(features @ w)
+        mean = np.einsum("nm,nmi->ni", found, features)
+        hessian = np.einsum("n,nm,nmi,nmj->ij", p, found, features, features) - (mean.T * p) @ mean
+        step = np.linalg.solve(hessian, np.einsum("n,nm,nmi->i", p, found - q, features))
+        part = next((s for s in 0.5 ** np.arange(30) if loss(w - s * step) <= loss(w)), 1)
+        w = w - part * step
+    return features @ w, np.abs(step).max(), np.linalg.eigvalsh(hessian * np.outer(units, units))[0]
+
+
+def test_flows_end_at_finite_minimisers():
+    """200 random ones, of which rounding made hundreds to thousands of steps, against Newton's method."""
+    rng = np.random.default_rng(1)
+    problems, ends, times = [], [], []
+    while len(problems) < 200:
+        problem = soft_problem(rng, KINDS[len(problems) % len(KINDS)])
+        scores, error, curvature = minimum(*problem[:4])
+        if curvature * 1e12 > 1e3 and error < 1e-10:  # at t = 10¹² nothing is left of the way
+            problems.append(problem)
+            ends.append(scores)
+            times.append(min(1e12, 1e3 / curvature * 10 ** rng.uniform(0, 12)))
+
+    @jax.jit
+    @jax.vmap
+    def solve(p, q, inputs, outputs, weight, t1):
+        task = am.AssociationTask(p, q, inputs, outputs)
+        flow = am.GradientFlow(t1, stiff=True, max_steps=301)
+        run = am.simulate(task, am.LinearMemory(weight), flow, observe={}, at=jnp.zeros(0))
+        return run.model.weight, run.status, run.num_steps
+
+    arrays = [np.stack(a) for a in zip(*problems)]
+    weights, status, steps = map(np.asarray, solve(*arrays, np.array(times)))
+    assert (status == am.Status.OK).all()
+    assert steps.max() <= 300
+    found = np.einsum("bma,bad,bnd->bnm", arrays[3], weights, arrays[2])
+    off = found - found.mean(axis=2, keepdims=True) - np.array(ends)
+    assert np.abs(off).max() <= 1e-8
+
+
 def test_names_are_part_of_a_sweep(tmp_path):
     first = am.sweep(lambda a: {"loss": 2 * a}, a=[1.0, 2.0])
     second = am.sweep(lambda a: {"error": 2 * a}, a=[1.0, 2.0])

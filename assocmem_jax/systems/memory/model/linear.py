@@ -13,10 +13,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .... import checks
 from ....checks import Scalar
 from ....models import AbstractWeights
-from ....numerics.edges import norm, projector
+from ....models.base import Coordinates
+from ....numerics.edges import norm
 from ....tasks.embeddings import product
 from ..task import AssociationTask, schemes
 from . import curvature
+from .graded import graded
 
 
 def rows(task: AssociationTask, tokens) -> Array:
@@ -150,13 +152,10 @@ class LinearMemory(AbstractWeights):
     def trainable(self):
         return (self.weight,)
 
-    def reachable(self, task):
-        """Uᵀ D E: columns in the span of the outputs (of their differences under cross-entropy, whose slopes
-        of a token sum to zero), rows in that of the inputs."""
-        centre = task.outputs.mean(axis=0) if task.token_loss.is_cross_entropy else 0
-        left = projector(task.outputs - centre)
-        right = projector(task.inputs)
-        return lambda v: eqx.tree_at(lambda m: m.weight, v, left @ v.weight @ right)
+    def graded(self, task):
+        """W at the principal axes of E and U."""
+        start, downhill, moved = graded(task, task.inputs, task.outputs, self.scores(task.unrestricted))
+        return Coordinates(start, downhill, lambda v: LinearMemory(self.weight + moved(v)))
 
     def hessian_product(self, task):
         """V ↦ ∇²L(W)[V], in closed form."""

@@ -9,10 +9,12 @@ from jaxtyping import Array, Float, Int
 
 from .... import checks
 from ....models import AbstractModel
-from ....numerics.edges import projector
+from ....models.base import Coordinates
+from ....numerics.edges import gram_factor
 from ....tasks.embeddings import gram, product
 from ..task import AssociationTask
 from . import curvature
+from .graded import graded
 from .linear import LinearMemory
 
 
@@ -56,11 +58,16 @@ class ParticleSystem(AbstractModel):
         moved = product(product(self.alpha, gradient.values), self.beta)
         return eqx.tree_at(lambda m: m.values, gradient, moved)
 
-    def reachable(self, task):
-        """α D β: columns in the span of α, rows in that of β (under cross-entropy, of the centred β)."""
-        centre = self.beta.mean(axis=0) if task.token_loss.is_cross_entropy else 0
-        left, right = projector(self.alpha), projector(self.beta - centre)
-        return lambda v: eqx.tree_at(lambda m: m.values, v, left @ v.values @ right)
+    def graded(self, task):
+        """As of a memory whose embeddings have the inner products α and β."""
+        inputs, outputs = gram_factor(self.alpha), gram_factor(self.beta)
+        start, downhill, moved = graded(task, inputs, outputs, self.values)
+
+        def back(coordinates):
+            change = product(product(inputs, moved(coordinates).T), outputs.T)
+            return eqx.tree_at(lambda m: m.values, self, self.values + change)
+
+        return Coordinates(start, downhill, back)
 
     def noise(self, task, key):
         noise = LinearMemory.zeros(task).noise(task, key)
@@ -128,10 +135,17 @@ class MarginSystem(AbstractModel):
         moved = product(self.kernel, gradient.margins[:, None])[:, 0]
         return eqx.tree_at(lambda m: m.margins, gradient, moved)
 
-    def reachable(self, task):
-        """In the span of the kernel."""
-        span = projector(self.kernel)
-        return lambda v: eqx.tree_at(lambda m: m.margins, v, span @ v.margins)
+    def graded(self, task):
+        """As of a memory with inputs s_x e_x and outputs ±½ on a line, whose kernel is this."""
+        inputs = gram_factor(self.kernel)
+        signed, halves = _signs(task)[:, None] * inputs, jnp.array([[0.5], [-0.5]], inputs.dtype)
+        start, downhill, moved = graded(task, signed, halves, self.scores(task))
+
+        def back(coordinates):
+            change = product(inputs, moved(coordinates).T)[:, 0]
+            return eqx.tree_at(lambda m: m.margins, self, self.margins + change)
+
+        return Coordinates(start, downhill, back)
 
     def noise(self, task, key):
         scores = LinearMemory.zeros(task).noise(task, key).scores(task)
