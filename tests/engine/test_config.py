@@ -93,8 +93,8 @@ FAULTS = [
     (SPIKES, "resolution = 100", "resolution = 100\nseed = 1.0", "11: seed = 1.0: must be a whole number"),
     # fields that must fit each other
     (SPIKES, "horizon = 1000", "horizon = 3", "1: config: horizon must be at least steps = 35, got 3"),
-    (SPIKES, "[-2.0, 8.0, -10.0, 10.0]", "[8.0, -2.0, -10.0, 10.0]", "1: config: window must be [x0, x1, y0, y1] with x0 < x1 and y0 < y1, got [8.0, -2.0, -10.0, 10.0]"),
-    (SPIKES, "[-2.0, 8.0, -10.0, 10.0]", "[-2.0, 8.0]", "9: window.2: missing; the list is too short"),
+    (SPIKES, "[-2.0, 8.0, -4.0, 18.0]", "[8.0, -2.0, -10.0, 10.0]", "1: config: window must be [x0, x1, y0, y1] with x0 < x1 and y0 < y1, got [8.0, -2.0, -10.0, 10.0]"),
+    (SPIKES, "[-2.0, 8.0, -4.0, 18.0]", "[-2.0, 8.0]", "9: window.2: missing; the list is too short"),
     # nested tables, arrays of tables
     (CAPACITY, 'name = "A"', "", "4: panels.0.name: missing; a string"),
     (CAPACITY, 'name = "A"', "name = 3", "5: panels.0.name = 3: must be a string"),

@@ -57,15 +57,16 @@ def test_ctrl_c_is_heard_at_once_and_says_what_is_kept(tmp_path):
         "import time; from assocmem_jax.commands.common import interruptible\n"
         "print('ready', flush=True); interruptible(lambda: time.sleep(60), lambda: '3 parts are kept')"
     )
-    run = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    assert run.stdout is not None
-    assert run.stdout.readline() == "ready\n"
-    time.sleep(0.2)
-    began = time.monotonic()
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=30)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # if this runs in the background
+    ) as run:  # fmt: skip
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        began = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate()
     assert time.monotonic() - began < 20  # of the sixty
     assert run.returncode == 130
     assert said == "\nassocmem: interrupted; 3 parts are kept\n"
