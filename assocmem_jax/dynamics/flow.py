@@ -202,15 +202,14 @@ def integrate(
     def descent(params):
         return combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
 
-    if flow.step is None:
-        rtol, atol = flow.tolerances(dtype)
-        adaptive: Any = diffrax.PIDController(rtol=rtol, atol=atol)
-        # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
-        # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
-        floor = 1e4 * float(jnp.finfo(dtype).eps)
-        strict, least = max(rtol / 5, floor), max(atol / 5, floor)
-    else:
+    rtol, atol = flow.tolerances(dtype)
+    adaptive: Any = diffrax.PIDController(rtol=rtol, atol=atol)
+    if flow.step is not None:
         adaptive = diffrax.ConstantStepSize()
+    # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
+    # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
+    floor = 1e4 * float(jnp.finfo(dtype).eps)
+    strict, least = max(rtol / 5, floor), max(atol / 5, floor)
 
     def solve(solver, controller, s0, course: Coordinates, grid, max_steps):
         def field(s, y, args):

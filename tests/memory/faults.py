@@ -68,7 +68,7 @@ FAULTS = {
     "own loss: half a mixin": ("tasks/base.py", "known = next(vars(above)[name] for above in cls.__mro__ if name in vars(above))", "known = vars(cls).get(name, member)", "memory/test_losses.py -k halves"),
     "own loss: nats for all": ("observe/quality.py", "return getattr(task, \"loss_units\", \"1\")", "return \"nats\"", "memory/test_losses.py -k says_which"),
     "own loss: a checkpoint of any": ("dynamics/checkpoint.py", "for name in (\"loss\", \"dynamics\")", "for name in (\"dynamics\",)", "memory/test_losses.py -k checkpoint"),
-    "counts of pairs ignored": ("systems/memory/task/pairs.py", "column[str(y)] for _, y in pairs]), weights)", "column[str(y)] for _, y in pairs]), 1)", "memory/test_pairs.py -k counts_are"),
+    "counts of pairs ignored": ("systems/memory/task/pairs.py", "column[str(y)] for _, y in given]), weights)", "column[str(y)] for _, y in given]), 1)", "memory/test_pairs.py -k counts_are"),
     "names in another order": ("systems/memory/task/pairs.py", '(("token", tokens),', '(("token", tokens[::-1]),', "memory/test_pairs.py -k counts_are"),
     "bfloat16 read as integers": ("tasks/vectors.py", '(raw.astype("<u4") << 16).view("<f4")', 'raw.astype("<f4")', "memory/test_pairs.py -k files"),
 }  # fmt: skip

@@ -67,7 +67,8 @@ def test_embeddings_from_files(tmp_path):
         "c": ("F64", ROWS * 3),
         "n": ("F32", np.ones(4, "<f4")),
     }
-    header, content = {"__metadata__": {"format": "np"}}, b""
+    header: dict[str, dict] = {"__metadata__": {"format": "np"}}
+    content = b""
     for name, (dtype, value) in parts.items():
         raw = value.tobytes()
         header[name] = {

@@ -21,25 +21,25 @@ def arrays(
     key: PRNGKeyArray | None,
 ) -> dict[str, Any]:
     """Arguments of ``AssociationTask``: see ``AssociationTask.from_pairs``."""
-    pairs = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
-    for k, pair in enumerate(pairs):
+    given: list[Any] = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
+    for k, pair in enumerate(given):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             checks.refuse(f"pairs[{k}]", "(token, answer)", checks.short(pair))
-    if not pairs:
+    if not given:
         checks.refuse("pairs", "at least one (token, answer)", "none")
-    tokens, answers = (tuple(dict.fromkeys(str(pair[side]) for pair in pairs)) for side in (0, 1))
+    tokens, answers = (tuple(dict.fromkeys(str(pair[side]) for pair in given)) for side in (0, 1))
     if len(answers) < 2:
         checks.refuse("pairs", "of at least two different answers", f"only {answers[0]!r}")
-    weights = np.ones(len(pairs)) if counts is None else np.asarray(checks.array("counts", counts), float)
-    if weights.shape != (len(pairs),):
-        checks.refuse("counts", f"{len(pairs)} numbers, one for each pair", f"shape {weights.shape}")
+    weights = np.ones(len(given)) if counts is None else np.asarray(checks.array("counts", counts), float)
+    if weights.shape != (len(given),):
+        checks.refuse("counts", f"{len(given)} numbers, one for each pair", f"shape {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any():
         bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
-        checks.refuse("counts", "finite and at least 0", f"{weights[bad]} for {pairs[bad]}")
+        checks.refuse("counts", "finite and at least 0", f"{weights[bad]} for {given[bad]}")
     row = {name: i for i, name in enumerate(tokens)}
     column = {name: i for i, name in enumerate(answers)}
     joint = np.zeros((len(tokens), len(answers)))
-    np.add.at(joint, ([row[str(x)] for x, _ in pairs], [column[str(y)] for _, y in pairs]), weights)
+    np.add.at(joint, ([row[str(x)] for x, _ in given], [column[str(y)] for _, y in given]), weights)
     p = joint.sum(axis=1)
     if (p == 0).any():
         checks.refuse(
