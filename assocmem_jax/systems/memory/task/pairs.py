@@ -27,7 +27,8 @@ def arrays(
             checks.refuse(f"pairs[{k}]", "(token, answer)", checks.short(pair))
     if not given:
         checks.refuse("pairs", "at least one (token, answer)", "none")
-    tokens, answers = (tuple(dict.fromkeys(str(pair[side]) for pair in given)) for side in (0, 1))
+    tokens: tuple[str, ...] = tuple(dict.fromkeys(str(token) for token, _ in given))
+    answers: tuple[str, ...] = tuple(dict.fromkeys(str(answer) for _, answer in given))
     if len(answers) < 2:
         checks.refuse("pairs", "of at least two different answers", f"only {answers[0]!r}")
     weights = np.ones(len(given)) if counts is None else np.asarray(checks.array("counts", counts), float)
