@@ -30,7 +30,7 @@ def arrays(
     tokens: tuple[str, ...] = tuple(dict.fromkeys(str(token) for token, _ in given))
     answers: tuple[str, ...] = tuple(dict.fromkeys(str(answer) for _, answer in given))
     if len(answers) < 2:
-        checks.refuse("pairs", "of at least two different answers", f"only {answers[0]!r}")
+        checks.refuse("pairs", "of at least two different answers", f"only {', '.join(answers)!r}")
     weights = np.ones(len(given)) if counts is None else np.asarray(checks.array("counts", counts), float)
     if weights.shape != (len(given),):
         checks.refuse("counts", f"{len(given)} numbers, one for each pair", f"shape {weights.shape}")
