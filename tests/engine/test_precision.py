@@ -209,6 +209,40 @@ def test_flows_end_at_finite_minimisers():
     assert np.abs(off).max() <= 1e-8
 
 
+@pytest.mark.parametrize("model", [am.LinearMemory, am.ParticleSystem, am.MarginSystem])
+def test_graded_coordinates_are_of_the_same_flow(model):
+    """Three Euler steps, which a linear change of coordinates leaves as they are, and their derivatives.
+
+    With a duplicate, two inputs 10⁻³ apart, d > N and p = 0, where what does not move has a derivative.
+    """
+    rng = np.random.default_rng(0)
+    inputs, p, labels = rng.normal(size=(4, 5)), np.array([0.4, 0.3, 0.3, 0.0]), np.array([0, 1, 1, 0])
+    inputs[1], inputs[3] = inputs[0] + 1e-3 * inputs[1], inputs[2]
+    at = (p, inputs, rng.normal(size=(2, 4)), rng.normal(size=(4, 5)))
+    seen = rng.normal(
+        size=(4, 5) if model is am.LinearMemory else (4, 2) if model is am.ParticleSystem else 4
+    )
+
+    def end(graded, p, inputs, outputs, weight):
+        task = am.AssociationTask(p, labels, inputs, outputs)
+        start = am.LinearMemory(weight)
+        start = start if model is am.LinearMemory else model.from_memory(task, start)
+        if graded:
+            y, downhill, back = start.graded(task)
+            for _ in range(3):
+                y = y - 0.3 * downhill(y)
+            start = back(y)
+        else:
+            start = am.simulate(task, start, am.Descent(optax.sgd(0.3), 3), observe={}).model
+        return jnp.sum(seen * start.trainable()[0])
+
+    graded, plain = (
+        jax.jit(jax.value_and_grad(lambda *x, g=g: end(g, *x), argnums=(0, 1, 2, 3)))(*at)
+        for g in (True, False)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13), graded, plain)
+
+
 def test_names_are_part_of_a_sweep(tmp_path):
     first = am.sweep(lambda a: {"loss": 2 * a}, a=[1.0, 2.0])
     second = am.sweep(lambda a: {"error": 2 * a}, a=[1.0, 2.0])
