@@ -55,12 +55,12 @@ def place(config: str, study: Study, ending: str = "") -> Path:
 def interruptible(work: Callable[[], T], kept: Callable[[], str]) -> T:
     """Run in a thread of its own: Ctrl-C is then heard at once, whatever XLA computes. What is on disk is
     whole at any time, so the process ends there and then; ``kept`` says what a second run goes on from."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(work).result()
-    except KeyboardInterrupt:
-        print(f"\nassocmem: interrupted; {kept()}", file=sys.stderr, flush=True)
-        os._exit(130)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(work).result()
+        except KeyboardInterrupt:
+            print(f"\nassocmem: interrupted; {kept()}", file=sys.stderr, flush=True)
+            os._exit(130)
 
 
 @contextlib.contextmanager

@@ -58,14 +58,11 @@ def _keys(before: Sequence[str]) -> Iterable[str]:
 
 
 def _paths(section: Any, path: str = "") -> Iterable[str]:
-    from ..studies.study import Section
+    from ..studies.study import tables
 
     for name in type(section).model_fields:
-        value = getattr(section, name)
-        parts = [("", value)] if isinstance(value, Section) else []
-        if isinstance(value, tuple):
-            parts = [(f".{k}", part) for k, part in enumerate(value) if isinstance(part, Section)]
-        for place, part in parts:
-            yield from _paths(part, f"{path}{name}{place}.")
+        parts = tables(getattr(section, name))
+        for key, part in parts:
+            yield from _paths(part, f"{path}{name}." if key == "" else f"{path}{name}.{key}.")
         if not parts and name != "study":
             yield f"{path}{name}"

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
-from pydantic_core import PydanticUndefined
 
 from ..files import put
 from ..named import PATTERN
 from ..studies.config import in_words, nearest, source
 from ..studies.registry import entries, schema
-from ..studies.study import Section, Study
+from ..studies.study import Section, Study, tables
 from ..systems import configs
 from .common import RecordError
 
@@ -48,27 +47,23 @@ def shown(study: Study) -> Iterator[str]:
 
 def _table(section: Section, path: str, explained: set) -> Iterator[str]:
     """The keys of a table, then the tables in it; a key is explained where it comes first."""
-    tables = []
+    later = []
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if (type(section), name) not in explained:
             explained.add((type(section), name))
-            unless = (
-                ""
-                if field.default in (..., PydanticUndefined, None) or _parts(field.default)
-                else (f"; {_toml(field.default)} unless given")
-            )
+            given = field.is_required() or field.default is None or tables(field.default)
+            unless = "" if given else f"; {_toml(field.default)} unless given"
             comment = f"# {field.description or name} ({in_words(field)}{unless})"
         else:
             comment = None
-        parts = _parts(value)
-        if parts is None:
-            if comment:
-                yield comment
-            yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
-        else:
-            tables.append((f"{path}{name}", comment, parts))
-    for where, comment, parts in tables:
+        if parts := tables(value):
+            later.append((f"{path}{name}", comment, parts))
+            continue
+        if comment:
+            yield comment
+        yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
+    for where, comment, parts in later:
         for key, part in parts:
             yield ""
             if comment:
@@ -77,15 +72,6 @@ def _table(section: Section, path: str, explained: set) -> Iterator[str]:
             here = f"{where}.{key}" if isinstance(key, str) and key else where
             yield f"[[{here}]]" if isinstance(key, int) else f"[{here}]"
             yield from _table(part, f"{here}.", explained)
-
-
-def _parts(value: Any) -> list[tuple[str | int, Section]] | None:
-    """(key, table) of what TOML writes as tables: one, a list of them, or named ones."""
-    if isinstance(value, Section):
-        return [("", value)]
-    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple) else ()
-    parts = [(key, part) for key, part in named if isinstance(part, Section)]
-    return parts or None
 
 
 def _toml(value: Any) -> str:

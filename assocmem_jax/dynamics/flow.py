@@ -202,14 +202,10 @@ def integrate(
     def descent(params):
         return combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
 
-    rtol, atol = flow.tolerances(dtype)
-    adaptive: Any = diffrax.PIDController(rtol=rtol, atol=atol)
-    if flow.step is not None:
-        adaptive = diffrax.ConstantStepSize()
-    # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
-    # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
-    floor = 1e4 * float(jnp.finfo(dtype).eps)
-    strict, least = max(rtol / 5, floor), max(atol / 5, floor)
+    adaptive: Any = diffrax.ConstantStepSize()
+    if flow.step is None:
+        rtol, atol = flow.tolerances(dtype)
+        adaptive = diffrax.PIDController(rtol=rtol, atol=atol)
 
     def solve(solver, controller, s0, course: Coordinates, grid, max_steps):
         def field(s, y, args):
@@ -257,6 +253,10 @@ def integrate(
         # Lanes that are done get an empty interval, so that they cost nothing.
         s0 = jnp.where(unfinished, first.clock, end)
         late = jnp.maximum(grid, s0)
+        # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
+        # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
+        floor = 1e4 * float(jnp.finfo(dtype).eps)
+        strict, least = (max(tolerance / 5, floor) for tolerance in flow.tolerances(dtype))
         if suited:
             course, solver = _graded(task, combine, first.params), ExtrapolatedEuler(least=least / strict)
             careful = diffrax.PIDController(rtol=0.0, atol=strict)

@@ -20,6 +20,9 @@ Size = Annotated[int, Field(ge=2)]
 Seeds = Annotated[int, Field(ge=2)]
 
 
+Precision = Annotated[Literal["float64", "float32"], Field(description="of all numbers of the run")]
+
+
 def about(text: str, default: Any = ...) -> Any:
     """A key of a config: what it is, as ``assocmem show`` prints it, and its default if it has one."""
     return Field(default, description=text)
@@ -29,6 +32,14 @@ class Section(pydantic.BaseModel):
     """A table of a config: strict types, no unknown keys, no NaN."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def tables(value: Any) -> list[tuple[str | int, Section]]:
+    """(key, table) of what TOML writes as tables: one (key ""), a list of them, or named ones; else none."""
+    if isinstance(value, Section):
+        return [("", value)]
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple) else ()
+    return [(key, part) for key, part in named if isinstance(part, Section)]
 
 
 class Study(Section):
@@ -41,7 +52,7 @@ class Study(Section):
     title: ClassVar[str]
     parallel: ClassVar[bool] = False  # whether it splits its work over devices: every core is one
     study: str = about("which study: a name of `assocmem list`, or your own as path/to/file.py:Name")
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float64")
+    precision: Precision = "float64"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = about("of all that is drawn", 0)
 
     @abstractmethod

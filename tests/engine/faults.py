@@ -93,7 +93,7 @@ FAULTS = {
     "a file run once for every name": ("named.py", "    if known in sys.modules:", "    if False:", "engine/test_own_system.py -k one_module"),
     "a kept part is made again": ("studies/kit.py", "if path is not None and path.exists():", "if False:", "engine/test_long_work.py -k goes_on"),
     "a part is not kept": ("studies/kit.py", "put(path, content.getvalue())", "pass", "engine/test_long_work.py -k goes_on"),
-    "Ctrl-C waits for the work": ("commands/common.py", "        os._exit(130)", "        pool.shutdown(wait=True)\n        os._exit(130)", "engine/test_long_work.py -k ctrl_c"),
+    "Ctrl-C waits for the work": ("commands/common.py", "            os._exit(130)", "            pool.shutdown(wait=True)\n            os._exit(130)", "engine/test_long_work.py -k ctrl_c"),
     "a key shown without its table": ("commands/configs.py", 'yield from _table(part, f"{here}.", explained)', "pass", "engine/test_config.py -k shown_as"),
     "a schema that takes any key": ("commands/configs.py", '"then": refs[model, "validation"]', '"then": {}', "engine/test_configs.py -k schema_takes"),
     "joined times begin again": ("dynamics/records.py", "second.times + time[..., None]", "second.times", "engine/test_records.py -k counted_on"),

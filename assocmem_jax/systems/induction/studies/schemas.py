@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section, about
+from ....studies.study import Count, Positive, Precision, Schema, Section, about
 
 Length = Annotated[int, Field(ge=2)]
 
@@ -72,7 +72,7 @@ class Induction(Schema):
 
     title: ClassVar[str] = "Birth: an induction head forms"
     work: ClassVar[str] = "formation"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     cases: Annotated[tuple[Case, ...], Field(min_length=1)] = about("curves")
     length: Length = about("T, tokens a sequence", 64)
     batch: Count = about("sequences drawn a step", 128)
@@ -123,7 +123,7 @@ class ThreeSteps(Schema):
 
     title: ClassVar[str] = "Birth Theorem 3: three gradient steps"
     work: ClassVar[str] = "three_steps"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     tokens: Annotated[int, Field(ge=4)] = about("N", 64)
     length: Annotated[int, Field(ge=4)] = about("T, tokens a sequence", 16)
     widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
@@ -147,7 +147,7 @@ class Constructed(Schema):
 
     title: ClassVar[str] = "Birth Figure 1: a constructed induction head"
     work: ClassVar[str] = "constructed"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 64)
     widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
@@ -165,7 +165,7 @@ class Dimension(Schema):
 
     title: ClassVar[str] = "Birth Figure 8: the width"
     work: ClassVar[str] = "width"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 64)
     batch: Count = about("sequences drawn a step", 128)
@@ -192,7 +192,7 @@ class OneStep(Schema):
 
     title: ClassVar[str] = "Birth Figure 9: one step"
     work: ClassVar[str] = "one_step"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 256)
     batch: Count = about("sequences a batch", 32)
@@ -221,7 +221,7 @@ class FullBatch(Schema):
 
     title: ClassVar[str] = "GD Figure 7: full-batch training of an induction head"
     work: ClassVar[str] = "full_batch"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     data: Data = about("law of sequences", Data())
     groups: Annotated[tuple[_FullBatch, ...], Field(min_length=1)] = about("of curves")
     shown_tokens: Count = about("tokens whose margins are drawn", 5)

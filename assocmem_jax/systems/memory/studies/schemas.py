@@ -9,6 +9,7 @@ from ....studies.study import (
     Cosine,
     Count,
     Positive,
+    Precision,
     Probability,
     Range,
     Real,
@@ -364,7 +365,7 @@ class Optimizers(Schema):
 
     title: ClassVar[str] = "Slides p. 34: optimizers as memory schemes"
     work: ClassVar[str] = "optimizers"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     tokens: Size = about("N", 100)
     classes: Size = about("M: f(x) = x mod M", 5)
     zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
@@ -432,7 +433,7 @@ class Sizes(Schema):
     title: ClassVar[str] = "Slides p. 6–9: how many associations fit"
     work: ClassVar[str] = "sizes"
     parallel: ClassVar[bool] = True
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = about("curves")
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of tokens that must be recalled", 0.99)
     resolution: Positive = about("of the capacity, as a share of it", 0.02)

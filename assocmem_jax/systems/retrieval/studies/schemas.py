@@ -1,10 +1,10 @@
 """Configs of the studies of this system: what they hold and what is refused. No JAX here."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section, Seeds, Share, Size, about
+from ....studies.study import Count, Positive, Precision, Schema, Section, Seeds, Share, Size, about
 
 
 class Hopfield(Schema):
@@ -12,7 +12,7 @@ class Hopfield(Schema):
 
     title: ClassVar[str] = "Slides p. 5: a Hopfield network over its load"
     work: ClassVar[str] = "hopfield"
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d, a curve each", (250, 500, 1000))
     loads: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("N/d, a point each")
     flips: Share = about("share of the bits of a cue that are wrong", 0.1)
@@ -50,7 +50,7 @@ class Dense(Schema):
     title: ClassVar[str] = "Slides p. 5: capacity of dense memories"
     work: ClassVar[str] = "dense"
     parallel: ClassVar[bool] = True
-    precision: Literal["float64", "float32"] = about("of all numbers of the run", "float32")
+    precision: Precision = "float32"
     curves: Annotated[tuple[_Curve, ...], Field(min_length=1)] = about("energies")
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of the patterns that must be stable", 0.9)
     seeds: Seeds = about("independent sets of patterns", 20)
