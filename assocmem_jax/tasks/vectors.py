@@ -1,7 +1,8 @@
 """Vectors of words from what a user has: an array, a table, a file."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,33 @@ def vectors(argument: str, source: Any, words: Sequence[str]) -> np.ndarray:
 
 def _read(argument: str, place: str, words: set[str]) -> Any:
     path, _, name = place.partition(":") if ".safetensors:" in place else (place, "", "")
-    try:
-        if path.endswith(".npy"):
-            return np.load(path, allow_pickle=False)
-        if path.endswith(".safetensors"):
-            return _safetensors(argument, path, name)
-        return _lines(argument, path, words)
-    except (OSError, ValueError, KeyError) as fault:
-        reason = getattr(fault, "strerror", None) or str(fault)
-        if reason.startswith(argument):
-            raise
-        checks.refuse(argument, "a file of vectors (.npy, .safetensors, or lines of a word and its numbers)",
-                      f"{path}: {reason}")  # fmt: skip
+
+    def tried(reader: Callable[..., Any], *about: Any) -> Any:
+        try:
+            return reader(path, *about)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+            reason = getattr(fault, "strerror", None) or " ".join(str(fault).split())
+            checks.refuse(
+                argument, "a file of vectors (.npy, .safetensors, or lines of a word and its numbers)",
+                f"{path}: {reason}",
+            )  # fmt: skip
+
+    if path.endswith(".npy"):
+        return tried(lambda file: np.load(file, allow_pickle=False))
+    if not path.endswith(".safetensors"):
+        return tried(_lines, words)
+    matrices = tried(_matrices)
+    if not name and len(matrices) == 1:
+        (name,) = matrices
+    if name not in matrices:
+        known = ", ".join(sorted(matrices)[:4])
+        checks.refuse(argument, f"one matrix of {path}, as {path}:NAME", repr(name), f"it has {known}, …")
+    if matrices[name]["dtype"] not in _DTYPES:
+        checks.refuse(argument, f"of {', '.join(_DTYPES)}", matrices[name]["dtype"])
+    return tried(_numbers, matrices[name])
 
 
-def _lines(argument: str, path: str, words: set[str]) -> dict[str, np.ndarray]:
+def _lines(path: str, words: set[str]) -> dict[str, np.ndarray]:
     found = {}
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -60,7 +73,7 @@ def _lines(argument: str, path: str, words: set[str]) -> dict[str, np.ndarray]:
                 try:
                     found[word] = np.array(numbers, float)
                 except ValueError:
-                    checks.refuse(argument, "lines of a word and its numbers", f"{path}:{number}")
+                    raise ValueError(f"line {number} is no word and its numbers") from None
     return found
 
 
@@ -68,21 +81,24 @@ def _lines(argument: str, path: str, words: set[str]) -> dict[str, np.ndarray]:
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
-def _safetensors(argument: str, path: str, name: str) -> np.ndarray:
+def _matrices(path: str) -> dict[str, Any]:
+    """Name → what the header says, of every matrix in the file."""
     with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        begin = file.tell()
-        matrices = {k: v for k, v in header.items() if k != "__metadata__" and len(v["shape"]) == 2}
-        if not name and len(matrices) == 1:
-            (name,) = matrices
-        if name not in matrices:
-            known = ", ".join(sorted(matrices)[:4])
-            checks.refuse(argument, f"one matrix of {path}, as {path}:NAME", repr(name), f"it has {known}, …")
-        about = matrices[name]
-        if about["dtype"] not in _DTYPES:
-            checks.refuse(argument, f"of {', '.join(_DTYPES)}", about["dtype"])
-        first, last = about["data_offsets"]
-        file.seek(begin + first)
+        size = int.from_bytes(file.read(8), "little")
+        text = file.read(min(size, os.path.getsize(path)))
+    try:
+        every = {name: about for name, about in json.loads(text).items() if name != "__metadata__"}
+        return {
+            name: about | {"begin": 8 + size} for name, about in every.items() if len(about["shape"]) == 2
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("is no safetensors file") from None
+
+
+def _numbers(path: str, about: dict[str, Any]) -> np.ndarray:
+    first, last = about["data_offsets"]
+    with open(path, "rb") as file:
+        file.seek(about["begin"] + first)
         raw = np.frombuffer(file.read(last - first), _DTYPES[about["dtype"]]).reshape(about["shape"])
     # bfloat16 is the upper half of a float32.
     return (raw.astype("<u4") << 16).view("<f4") if about["dtype"] == "BF16" else raw

@@ -112,3 +112,29 @@ def test_refusals(arguments, words):
         am.AssociationTask.from_pairs(**{"pairs": PAIRS} | arguments)
     assert str(fault.value).startswith(words)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.safetensors", b"", "is no safetensors file"),
+        ("a.safetensors", b"garbage " * 9, "is no safetensors file"),
+        ("a.safetensors", (2).to_bytes(8, "little") + b"[]", "is no safetensors file"),
+        ("a.safetensors", (14).to_bytes(8, "little") + b'{"a":{"x": 1}}', "is no safetensors file"),
+        ("a.npy", b"x", "contains pickled"),
+        ("a.npy", b"", "No data left in file"),
+        ("a.npy", None, "No such file or directory"),
+        ("a.txt", b"France 1 2\nItaly 3 x\nJapan 1 2", "line 2 is no word and its numbers"),
+        ("a.txt", b"\xff\xfe", "'utf-8' codec"),
+    ],
+)
+def test_files_that_hold_no_vectors_are_one_line(tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError) as fault:
+        am.AssociationTask.from_pairs(PAIRS, embeddings=path)
+    said = str(fault.value)
+    assert said.startswith("embeddings must be a file of vectors (.npy, .safetensors, or lines of a word")
+    assert "\n" not in said
+    assert words in said
