@@ -151,18 +151,22 @@ def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel:
     few = len(labels) <= 21
     clock = _CLOCK
     for label, run in trajectories:
-        times, values, entries, clock = _columns(run, name)
+        if hasattr(run, "observed"):
+            depth = run.status.ndim
+            run = run.to_xarray("run" if depth == 1 else [f"run_{i}" for i in range(depth)])
+        times, values, entries = _rows(run, name)
+        clock = run.time.attrs.get("units", _CLOCK)
         k = labels.index(label)
         if len(trajectories) == 1 and 1 < len(entries) <= 7:
             for j, entry in enumerate(entries):
-                line(ax, times[:, j], values[:, j], colour=j, label=f"{label}, {entry}" if label else entry)
+                line(ax, times[j], values[j], colour=j, label=f"{label}, {entry}" if label else entry)
             continue
         shade = {} if few else {"color": mpl.colormaps["viridis"](k / (len(labels) - 1)), "linestyle": "-"}
-        thin = {"linewidth": 0.5, "alpha": 0.6} if values.shape[1] > 1 else {}
+        thin = {"linewidth": 0.5, "alpha": 0.6} if len(values) > 1 else {}
         named = label not in ax.get_legend_handles_labels()[1]
-        for j, column in enumerate(values.T):
-            line(ax, times[:, j], column, colour=k, label=label if named and not j else None, **shade, **thin)
-    ax.set_xlabel("step" if clock == "steps" else f"time  ({clock})")
+        for j, row in enumerate(values):
+            line(ax, times[j], row, colour=k, label=label if named and not j else None, **shade, **thin)
+    ax.set_xlabel(_time_label(clock))
     ax.set_ylabel(name.replace("_", " ") if ylabel is None else ylabel)
     handles, named = ax.get_legend_handles_labels()
     if not few:  # in the order given, dark to light
@@ -170,29 +174,17 @@ def traces(ax: Axes, trajectories: Sequence[tuple[str, Any]], name: str, ylabel:
     ax.legend(handles, named, ncols=-(-len(named) // 7))
 
 
-def _columns(run, name: str):
-    """(times, values, names, clock): a column for each entry of an observable and each run of a batch."""
-    if hasattr(run, "observed") and run.times.ndim == 1:
-        run, clock = run.to_xarray(), run.clock
-    elif hasattr(run, "observed"):
-        times = np.asarray(run.times).reshape(-1, run.times.shape[-1])
-        values = np.asarray(run.observed[name])
-        values = np.moveaxis(values.reshape(len(times), times.shape[1], -1), 1, 0)
-        each = values.shape[2]
-        entries = [
-            f"run {i}" + (f", {j}" if each > 1 else "") for i in range(len(times)) for j in range(each)
-        ]
-        return np.repeat(times, each, axis=0).T, values.reshape(times.shape[1], -1), entries, run.clock
-    else:
-        clock = run.time.attrs.get("units", _CLOCK)
-    table = run[name].transpose("time", ...)
-    values = np.asarray(table.values).reshape(table.shape[0], -1)
-    places = itertools.product(*(table[axis].values for axis in table.dims[1:]))
-    entries = [
-        ", ".join(f"{axis} {v}".replace("_", " ") for axis, v in zip(table.dims[1:], place))
-        for place in places
-    ]
-    return np.repeat(np.asarray(run.time)[:, None], values.shape[1], axis=1), values, entries, clock
+def _rows(data: Any, name: str, x: str = "time") -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(x, values, names) of an observable of a Dataset: a row for each of its entries and each run."""
+    table = data[name].transpose(..., data["time"].dims[-1])
+    at = data[x].broadcast_like(table).transpose(*table.dims)
+    places = itertools.product(*(table[dim].values for dim in table.dims[:-1]))
+    names = [", ".join(f"{d} {v}".replace("_", " ") for d, v in zip(table.dims, place)) for place in places]
+    return at.values.reshape(len(names), -1), table.values.reshape(len(names), -1), names
+
+
+def _time_label(clock: str) -> str:
+    return "step" if clock == "steps" else f"time  ({clock})"
 
 
 def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
@@ -405,35 +397,23 @@ def curves(data: Any, names: Sequence[str] = (), *, x: str = "time", log: bool |
 
 
 def _curves(ax: Axes, data: Any, name: str, along: str, x: str, log: bool | None) -> None:
-    table = data[name].transpose(..., along)
-    dims, sizes = table.dims[:-1], table.shape[:-1]
-    values = table.values.reshape(-1, table.shape[-1])
-    at = data[x].broadcast_like(table).transpose(*table.dims).values.reshape(values.shape)
-    few = len(values) <= len(COLOURS)
-    # Of many lines only the last axis (tokens) is told apart, if it is short.
-    shown = dims if few else dims[-1:] if sizes[-1] <= len(COLOURS) and len(dims) > 1 else ()
+    at, values, labels = _rows(data, name, x)
+    sizes = {dim: n for dim, n in data[name].sizes.items() if dim != along}
+    few, last = len(values) <= len(COLOURS), list(sizes.values() or [1])[-1]
+    # Of many lines only the last axis (tokens) is told apart, if it is short: it is that of the first lines.
+    told = len(values) if few else last if len(sizes) > 1 and last <= len(COLOURS) else 1
+    thin = {} if few else {"linestyle": "-", "alpha": max(0.05, 8 / len(values)), "linewidth": 0.6}
     for k, row in enumerate(values):
-        where = dict(zip(dims, np.unravel_index(k, sizes)))
-        colour = k if few else int(where[shown[0]]) if shown else 0
-        label = ", ".join(
-            f"{dim.removeprefix(f'{name}_')} {_coordinate(data, dim, where[dim])}" for dim in shown
-        )
-        thin = {} if few else {"linestyle": "-", "alpha": max(0.05, 8 / len(values)), "linewidth": 0.6}
-        first = few or k < (sizes[-1] if shown else 0)
-        line(ax, at[k], row, colour=colour, label=label if first and label else None, **thin)
-    if shown and len(values) > 1:
+        label = labels[k] if few else labels[k].rpartition(", ")[2]
+        line(ax, at[k], row, colour=k % told, label=label if k < told > 1 else None, **thin)
+    if told > 1:
         for handle in ax.legend().get_lines():
             handle.set(alpha=1, linewidth=1.2)
     if not few:
-        ax.set_title(" × ".join(f"{n} {d}" for d, n in zip(dims, sizes)))
+        ax.set_title(" × ".join(f"{n} {dim}" for dim, n in sizes.items()))
     known = values[np.isfinite(values)]
-    if log or (log is None and known.size and known.min() > 0 and known.max() > 30 * known.min()):
-        ax.set_yscale("log")
-    if _geometric(at[0, 1:]):  # the start, at time 0, is left of the axis
-        ax.set_xscale("log")
-    ax.set_xlabel("step" if x == "step" else f"time  ({data[x].attrs.get('units', '1')})")
-    ax.set_ylabel(_axis_label(table))
-
-
-def _coordinate(data: Any, dim: str, i: Any) -> str:
-    return str(data[dim].values[i]) if dim in data.coords else str(int(i))
+    tall = log or (log is None and known.size and known.min() > 0 and known.max() > 30 * known.min())
+    # The start, at time 0, is left of a logarithmic axis.
+    log_axes(ax, ("x" if _geometric(at[0, 1:]) else "") + ("y" if tall else ""))
+    ax.set_xlabel("step" if x == "step" else _time_label(data[x].attrs.get("units", _CLOCK)))
+    ax.set_ylabel(_axis_label(data[name]))

@@ -37,7 +37,7 @@ def vectors(argument: str, source: Any, words: Sequence[str]) -> np.ndarray:
 
 
 def _read(argument: str, place: str, words: set[str]) -> Any:
-    path, _, name = place.partition(":") if ".safetensors:" in place else (place, "", "")
+    path, _, name = place.rpartition(":") if ".safetensors:" in place else (place, "", "")
 
     def tried(reader: Callable[..., Any], *about: Any) -> Any:
         try:
