@@ -14,7 +14,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -66,7 +66,9 @@ def save(figure: Figure, stem: Path) -> None:
         put(stem.with_name(stem.name + ending), drawn.getvalue())
 
 
-def legend(figure: Figure, *, band: str | None = None, loc: Any = "outside lower center", **options: Any):
+def legend(
+    figure: Figure | SubFigure, *, band: str | None = None, loc: Any = "outside lower center", **options: Any
+):
     """One legend for all axes, outside of them: every label once, in as many columns as have room.
 
     ``band`` says what bands and bars are: ``"95 % interval of the mean"``.
@@ -77,7 +79,7 @@ def legend(figure: Figure, *, band: str | None = None, loc: Any = "outside lower
             entries.setdefault(label, handle)
     if band is not None:
         entries[band] = Patch(facecolor="0.5", alpha=0.4, linewidth=0)
-    options = {"ncols": _columns_for(list(entries), 72 * figure.get_figwidth())} | options
+    options = {"ncols": _columns_for(list(entries), 72 * figure.bbox.width / figure.dpi)} | options
     return figure.legend(entries.values(), entries.keys(), loc=loc, **options)
 
 

@@ -46,7 +46,8 @@ def _overlap(one: Bbox, other: Bbox) -> bool:
 
 
 def _legends(figure):
-    return [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    parts = [*figure.legends, *(legend for part in figure.subfigs for legend in part.legends)]
+    return [*parts, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
 
 
 def _texts(figure):

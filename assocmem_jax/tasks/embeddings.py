@@ -148,3 +148,32 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
 def pairs(first: Float[Array, "n d"], second: Float[Array, "m d"]) -> Float[Array, "nm d"]:
     """Sums e_i + ẽ_j of all pairs, j fastest: the inputs of a multi-input memory (Slides p. 9)."""
     return (first[:, None, :] + second[None, :, :]).reshape(-1, first.shape[1])
+
+
+def normalised(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
+    """Rows of norm one; a row of zeros is refused."""
+    (rows,) = checks.floats(rows=rows)
+    checks.shaped("rows", rows, "a matrix, one row a token", 2)
+    size = norm(rows, axis=1, keepdims=True)
+    if checks.concrete(size) and (known := np.asarray(size)).min() == 0:
+        checks.refuse("rows", "none of them 0", f"zeros in row {int(known.argmin())}")
+    return rows / size
+
+
+def centred(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
+    """Rows less their mean: what all tokens share says nothing of any."""
+    (rows,) = checks.floats(rows=rows)
+    checks.shaped("rows", rows, "a matrix, one row a token", 2)
+    return rows - rows.mean(axis=0)
+
+
+def whitened(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
+    """Centred rows with covariance proportional to the identity on what they span; mean squared norm 1.
+
+    √(n/r) times the left factor of their singular value decomposition, r its rank (n − 1 or d at most).
+    Directions below the rounding of the type count as none. Not for differentiation.
+    """
+    rows = centred(rows)
+    left, values, right = jnp.linalg.svd(rows, full_matrices=False)
+    kept = values > max(rows.shape) * jnp.finfo(rows.dtype).eps * values[0]
+    return jnp.sqrt(len(rows) / kept.sum()) * (left * kept) @ right

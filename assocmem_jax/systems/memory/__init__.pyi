@@ -25,6 +25,7 @@ from .observe import weight_gradient as weight_gradient
 from .observe import weight_norm as weight_norm
 from .observe import weights as weights
 from .task import AssociationTask as AssociationTask
+from .task import real_words as real_words
 from .task import schemes as schemes
 from .task import two_tokens as two_tokens
 

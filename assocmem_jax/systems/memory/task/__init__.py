@@ -3,3 +3,4 @@
 from . import schemes as schemes
 from .association import AssociationTask as AssociationTask
 from .association import two_tokens as two_tokens
+from .words import real_words as real_words

@@ -61,6 +61,29 @@ def recall(
     return jnp.asarray(w / w.sum(), scheme.dtype) @ jax.lax.map(at, jnp.asarray(g, scheme.dtype))
 
 
+def gram_recall(gram: Float[Array, "n n"], k: int, nodes: int = 40) -> Float[Array, " n"]:
+    """P(token z is recalled) by W = Σ_x u_x e_xᵀ for given inputs, of that Gram matrix.
+
+    u uniform on the sphere of R^k. A competitor y wins unless
+    (G_zz − G_zy)(1 − ⟨u_z, u_y⟩) + ⟨u_z − u_y, R⟩ > 0, R = Σ_{x≠z,y} G_zx u_x. With σ² = Σ_{x≠z,y} G_zx²/k,
+    the variance of either product, and independent Gaussian competitors:
+    ∫ φ(g) Π_{y≠z} Φ((G_zz − G_zy + σ g)/√(σ² + (G_zz − G_zy)²/k)) dg, by Gauss–Hermite. Not in print (Slides
+    p. 6 has random inputs); an approximation as ``recall`` is.
+    """
+    square = jnp.square(gram)
+    g, w = np.polynomial.hermite_e.hermegauss(nodes)
+
+    def one(z):
+        lead = gram[z, z] - gram[z]
+        noise = jnp.maximum(square[z].sum() - square[z, z] - square[z], 0) / k
+        scale = jnp.sqrt(noise + jnp.square(lead) / k)
+        odds = (lead + jnp.sqrt(noise) * jnp.asarray(g, gram.dtype)[:, None]) / jnp.where(scale > 0, scale, 1)
+        logs = jnp.where(jnp.arange(len(gram)) == z, 0.0, jax.scipy.stats.norm.logcdf(odds))
+        return jnp.asarray(w / w.sum(), gram.dtype) @ jnp.exp(jnp.sum(logs, axis=1))
+
+    return jax.lax.map(one, jnp.arange(len(gram)))
+
+
 def binary_recall(tokens, d) -> Real:
     """P(token recalled) with two classes and unit inputs: Φ(√(d/(N−1))), up to Berry–Esseen."""
     return jax.scipy.stats.norm.cdf(jnp.sqrt(d / (tokens - 1.0)))
