@@ -180,6 +180,7 @@ def test_faulty_checkpoints(tmp_path):
         am.load(tmp_path / "none.ckpt", TREE)
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path):
     path = tmp_path / "run.ckpt"
     am.in_segments(SEGMENT, 4, 4, path=path, about={"seed": 0})

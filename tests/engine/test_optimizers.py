@@ -112,6 +112,7 @@ def by_hand(optimizer, steps=STEPS):
     return np.stack(found)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [
@@ -220,6 +221,7 @@ def test_adam_has_a_derivative_where_a_gradient_is_zero():
     assert float(slope) == pytest.approx(float(end(0.1 + 1e-4) - end(0.1 - 1e-4)) / 2e-4, abs=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "rule",
     [

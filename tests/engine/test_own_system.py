@@ -263,6 +263,7 @@ def test_refused_in_one_line(call, words):
 # --- How a batch is computed ----------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [1, 3, 8, 100])
 def test_microbatches_of_any_task(size):
     """The same value, gradient (in the model and in the task) and descent, cut or whole."""

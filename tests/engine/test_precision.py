@@ -121,6 +121,7 @@ def test_numbers_of_a_dynamics_are_those_of_the_task():
     helpers.refused(lambda: am.simulate(task, start, am.GradientFlow(3e38)), "t1 must be between 0 and")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outputs", [np.eye(3), np.eye(3) - 1 / 3], ids=["I", "centred"])
 @pytest.mark.parametrize(
     "model",
@@ -180,6 +181,7 @@ def minimum(p, q, inputs, outputs):
     return features @ w, np.abs(step).max(), np.linalg.eigvalsh(hessian * np.outer(units, units))[0]
 
 
+@pytest.mark.thorough
 def test_flows_end_at_finite_minimisers():
     """200 random ones, of which rounding made hundreds to thousands of steps, against Newton's method."""
     rng = np.random.default_rng(1)
@@ -209,6 +211,7 @@ def test_flows_end_at_finite_minimisers():
     assert np.abs(off).max() <= 1e-8
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", [am.LinearMemory, am.ParticleSystem, am.MarginSystem])
 def test_graded_coordinates_are_of_the_same_flow(model):
     """Three Euler steps, which a linear change of coordinates leaves as they are, and their derivatives.
@@ -328,6 +331,7 @@ def test_max_margin_in_any_unit(scale):
     np.testing.assert_allclose(rebuilt * found.margin, found.direction, rtol=1e-10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scale", [1e-160, 1e160])
 def test_lanczos_of_an_operator_of_any_size(scale):
     diagonal = jnp.arange(1.0, 51.0)
@@ -336,6 +340,7 @@ def test_lanczos_of_an_operator_of_any_size(scale):
     assert float(top.value) / scale == pytest.approx(50.0, rel=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("d", "degree"), [(200, None), (2000, None), (200, 50), (200, 300)])
 def test_dense_memories_do_not_underflow(d, degree):
     """One update against energies in whole numbers: every bit of lower energy, whatever the size of F."""
@@ -370,6 +375,7 @@ def test_patterns_that_are_not_stored_set_no_scale(degree):
     assert (made(known).update(task.cues)[2:] != task.cues[2:]).any()
 
 
+@pytest.mark.thorough
 def test_patterns_are_signs_and_attention_does_not_cancel():
     digits = np.random.default_rng(0).integers(0, 256, (4, 8, 8))
     helpers.refused(
@@ -391,6 +397,7 @@ def test_patterns_are_signs_and_attention_does_not_cancel():
         np.testing.assert_allclose(memory.update(size * jnp.ones((1, 8)))[0], expected, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_one_sided_derivatives_at_the_ends():
     pairs = lambda E: jnp.sum(E @ E.T) - jnp.trace(E @ E.T)  # noqa: E731
     for n in (2, 4):
@@ -412,6 +419,7 @@ def test_one_sided_derivatives_at_the_ends():
     np.testing.assert_array_equal(still, 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "setting", ["jax_numpy_rank_promotion='raise'", "jax_numpy_dtype_promotion='strict'"]
 )

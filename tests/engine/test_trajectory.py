@@ -82,6 +82,7 @@ class _List(list):
     __hash__ = object.__hash__  # pyright: ignore
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("dynamics", "options"),
     [

@@ -118,6 +118,7 @@ LAWS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LAWS)
 def test_sequences_follow_the_law(name):
     """5 × 10⁶ tokens: first tokens, every row of π_b, triggers, outputs, by χ²; forced tokens one by one."""
@@ -248,6 +249,7 @@ def numpy_loss(table, batch, everywhere):
     return total / count
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("loss_on", ["in_context", "all"])
 def test_loss_against_a_loop_however_it_is_cut(loss_on, monkeypatch):
     """Value, gradient, second derivative, central differences; chunks of 3 (the last one short) and all 11; the
@@ -413,6 +415,7 @@ def test_bad_texts(tmp_path, content, options, message):
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.thorough
 def test_dtypes(float32):
     task = am.BigramTask.shakespeare(length=8, data=3)
     assert task.dtype == jnp.float32

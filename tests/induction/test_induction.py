@@ -85,6 +85,7 @@ def test_forward_pass_against_loops(name):
     assert float(jnp.triu(weights[0, 0], 1).max()) == 0
 
 
+@pytest.mark.thorough
 def test_blocks_of_rows_do_not_show():
     """A sequence longer than a block of the causal triangle, and one that is not a multiple of it."""
     from assocmem_jax.models.attention import causal
@@ -94,6 +95,7 @@ def test_blocks_of_rows_do_not_show():
     np.testing.assert_allclose(causal(q, k, v), jax.nn.softmax(scores, axis=-1) @ v, atol=1e-13)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("task", "name"), [(TASK, "two layers"), (EVERYWHERE, "with W_F"), (LONG, "one layer")]
 )

@@ -244,6 +244,7 @@ def test_pairs():
     np.testing.assert_array_equal(sums, [a + b for a in first for b in second])
 
 
+@pytest.mark.thorough
 def test_schemes():
     task = problem(jr.key(14), 7, 3, 4)
     assert np.asarray(am.memory.schemes.equal(task.first(4))).tolist() == [1, 1, 1, 1, 0, 0, 0]
@@ -384,6 +385,7 @@ def test_search_finds_a_known_crossing():
     assert (below.status, below.size, below.interval[0]) == ("below", 300, 0)
 
 
+@pytest.mark.thorough
 def test_intervals_cover():
     """95 % intervals of 300 searches hold the truth; six standard errors below .95, and not by being idle."""
     runs = [
@@ -419,6 +421,7 @@ def test_two_answers_fit_where_the_closed_form_says(together):
     assert found.size == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.thorough
 def test_trained_memories_fit_more():
     def make(key, n):
         keys = jr.split(key)

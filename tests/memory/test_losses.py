@@ -165,6 +165,7 @@ def test_sharpness_beyond_the_dense_limit(route):
     assert float(jnp.vdot(slope, step)) == pytest.approx(change, rel=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LOSSES)
 def test_classes_that_are_not_possible_have_no_part(name):
     """task.first(n), n traced, is the task of n tokens and their answers; a user's loss must see to it."""
@@ -200,6 +201,7 @@ def test_classes_that_are_not_possible_have_no_part(name):
 # --- Dynamics -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "soft"), [("squared", True), ("hinge", False), ("exponential", True)])
 def test_ten_minibatches_are_the_loop(name, soft):
     loss, of = LOSSES[name]
@@ -328,6 +330,7 @@ def test_time_to_perfect_of_another_loss():
     assert int(found.stable_step) == len(right) - right[::-1].index(False)
 
 
+@pytest.mark.thorough
 def test_x64_off(float32):
     """The numbers of a loss are at the precision of the task, and so is all that comes of it."""
     p, targets, inputs, outputs, weight = problem(True)

@@ -24,11 +24,13 @@ DYNAMICS = {
         lambda t: 0.3 / (1 + t), 5.0, 60, solver=diffrax.ShARK()
     ),
 }
+# In `make test`; the others compile as long again.
+FAST = ("flow", "descent", "sgd")
 
 
 @pytest.mark.parametrize(
     ("name", "soft"),
-    [(name, False) for name in DYNAMICS]
+    [pytest.param(name, False, marks=() if name in FAST else pytest.mark.thorough) for name in DYNAMICS]
     + [pytest.param("flow", True, marks=pytest.mark.soak), ("descent", True), ("sgd", True)],
 )
 def test_matrix_is_particles(name, soft):
@@ -47,7 +49,14 @@ def test_matrix_is_particles(name, soft):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("flow", marks=pytest.mark.soak), "descent", "momentum", "sgd", "stochastic flow"]
+    "name",
+    [
+        pytest.param("flow", marks=pytest.mark.soak),
+        "descent",
+        "sgd",
+        pytest.param("momentum", marks=pytest.mark.thorough),
+        pytest.param("stochastic flow", marks=pytest.mark.thorough),
+    ],
 )
 def test_matrix_is_margins(name):
     """Two classes, random f*: N margins stand for W."""

@@ -37,6 +37,7 @@ def test_loss_gradient_hessian_are_the_loops(soft):
     np.testing.assert_allclose(found.ravel(), expected @ direction.ravel(), rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "shape", [(4, 3, 2, 2), (3, 2, 6, 5), pytest.param((12, 12, 12, 12), marks=pytest.mark.soak)]
 )

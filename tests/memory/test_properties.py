@@ -167,6 +167,7 @@ def test_first_step(alpha, p1, rate):
         assert found >= float(theory.two_particles.spike_lower(rate, p1, alpha, 2.0)) * (1 - 1e-12)
 
 
+@pytest.mark.thorough
 @given(problems())
 def test_first_step_of_any_task(problem):
     task, _ = build(problem)
@@ -191,6 +192,7 @@ def test_sharpness_of_two_particles(alpha, p1, g1, g2):
         assert float(am.sharpness(task, built)) == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("x64", [True, False])
 def test_vmapped_is_looped(x64):
     """300 lanes: the same to rounding of one ulp-scale tolerance, dtype kept throughout."""
@@ -225,6 +227,7 @@ _WATCHED = (
 _all = jax.jit(lambda task, memory: [observable(task, memory) for observable in _WATCHED])
 
 
+@pytest.mark.thorough
 @given(problems())
 def test_dtypes_do_not_drift(problem):
     """float32 in, float32 out, x64 on."""

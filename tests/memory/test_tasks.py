@@ -108,6 +108,7 @@ def test_rare_tokens_keep_their_rate_in_float32(float32):
     assert (counts > 0).sum() == pytest.approx(hit * n, abs=5 * np.sqrt(n * hit * (1 - hit)))
 
 
+@pytest.mark.thorough
 def test_soft_one_hot_is_hard():
     p, targets, inputs, outputs, weight = helpers.random_problem(62)
     hard = am.AssociationTask(p, targets, inputs, outputs)

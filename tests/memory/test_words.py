@@ -165,6 +165,7 @@ def test_recall_predicted_from_the_gram_matrix_of_real_words():
         assert every[z] == pytest.approx(quad(integrand, -9, 9, epsabs=1e-9, limit=200)[0], abs=1e-6)
 
 
+@pytest.mark.thorough
 def test_two_words_train_as_theory_says_of_their_cosine_and_counts():
     """What the study of real words measures in 384 dimensions, against two numbers: α and p₁."""
     from assocmem_jax.studies.config import load

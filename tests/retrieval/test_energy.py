@@ -132,6 +132,7 @@ def test_dense_updates_compare_two_energies(separation):
     np.testing.assert_array_equal(moved[sure], np.sign(gaps)[sure])
 
 
+@pytest.mark.thorough
 def test_degree_two_is_a_hopfield_network():
     task = am.RetrievalTask.binary(jr.key(2), 6, 25, flips=0.2)  # odd d: N even, no field is zero
     dense, network = am.DenseMemory.polynomial(task, 2, steps=3), am.HopfieldNetwork.hebb(task, steps=3)
@@ -152,6 +153,7 @@ def attention(queries, patterns, beta):
     return weights / weights.sum(axis=1, keepdims=True) @ patterns
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("beta", [0.5, 4.0, 50.0])
 def test_attention_is_a_step_down_the_energy(beta):
     task = am.RetrievalTask.spherical(jr.key(4), 40, 12, noise=0.1)
@@ -232,6 +234,7 @@ def test_attention_trains_through_the_one_door():
     assert run.observed["loss"][-1] < 0.7 * run.observed["loss"][0]
 
 
+@pytest.mark.thorough
 def test_crosstalk_of_a_dense_memory():
     """The variance by enumeration in NumPy; for F = z² the closed form Φ(−√((d−1)/(N−1)))."""
     theory = am.theory.hopfield

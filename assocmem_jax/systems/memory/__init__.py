@@ -133,15 +133,14 @@ WING = Wing(
             "real words: embeddings of a language model in a memory",
             {
                 "real_words": (
-                    "written.sizes=[20, 40]",
-                    "search.dimensions=[4, 6]",
-                    "search.largest=64",
+                    "written.sizes=[20]",
+                    "search.dimensions=[4]",
+                    "search.largest=8",
                     "search.steps=40",
                     "pairs.nearest=4",
                     "pairs.learning_rates.log=[1.0, 10.0, 4]",
                     "pairs.horizon=60",
                     "optimizers.tokens=20",
-                    "search.trained_to=4",
                     "optimizers.steps=4",
                     "optimizers.sgd.log=[1.0, 10.0, 3]",
                     "optimizers.adam.log=[0.01, 0.1, 3]",

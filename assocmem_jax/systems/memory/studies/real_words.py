@@ -1,5 +1,6 @@
 """Memories of real words, beside random embeddings of the same width: spectrum, capacity, training."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -280,20 +281,20 @@ def _optimizers(study: RealWords, words: Any, embeddings: dict[str, Any]) -> dic
     """Which words are right after some steps of each optimizer, at its best rate of a grid."""
     settings = study.optimizers
     n = settings.tokens
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def trained(name, task, rate):
+        descent = am.Descent(RULES[name], settings.steps, learning_rate=rate)
+        start, once = am.LinearMemory.zeros(task), settings.steps
+        run = am.simulate(task, start, descent, observe=[am.loss], every=once, throw=False)
+        return run.observed["loss"][-1], am.margins(task, run.model) > 0
+
     found = []
     for family in TWO:
         task = _task(embeddings[family][:n], jax.random.key(study.seed + 3), words.counts[:n])
         for name in OPTIMIZERS:
             rates = getattr(settings, name).points()
-
-            @jax.jit
-            def trained(task, rate, rule=RULES[name]):
-                descent = am.Descent(rule, settings.steps, learning_rate=rate)
-                start = am.LinearMemory.zeros(task)
-                run = am.simulate(task, start, descent, observe=[am.loss], every=settings.steps, throw=False)
-                return run.observed["loss"][-1], am.margins(task, run.model) > 0
-
-            loss, right = zip(*(trained(task, rate) for rate in jnp.asarray(rates, task.dtype)))
+            loss, right = zip(*(trained(name, task, rate) for rate in jnp.asarray(rates, task.dtype)))
             best = int(np.nanargmin(loss))
             found.append((loss[best], rates[best], best in (0, len(rates) - 1), right[best]))
     names = ("trained_loss", "chosen", "edge_of_grid", "right")
