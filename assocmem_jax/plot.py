@@ -23,8 +23,9 @@ from . import checks
 from .files import put
 
 __all__ = [
-    "COLOURS", "COLUMN", "MARKERS", "PAGE", "STYLES", "band", "curves", "error_bar", "heatmap", "landscape",
-    "legend", "line", "log_axes", "mesh", "panels", "paper", "points", "save", "title_legend", "traces",
+    "COLOURS", "COLUMN", "MARKERS", "PAGE", "STYLES", "band", "curves", "error_bar", "heatmap",
+    "landscape", "legend", "line", "log_axes", "mesh", "panels", "paper", "points", "rows", "save",
+    "title_legend", "traces",
 ]  # fmt: skip
 
 
@@ -55,6 +56,12 @@ def panels(rows: int, columns: int, height: float, width: float = PAGE, **option
     """(figure, axes of shape (rows, columns)); inches. Call and fill it inside ``paper()``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def rows(heights: Sequence[float], width: float = PAGE) -> tuple[Figure, Any]:
+    """(figure, its rows); heights in inches. A row has axes and a legend of its own."""
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    return figure, figure.subfigures(len(heights), 1, height_ratios=heights)
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -1,5 +1,6 @@
 """Float64, every annotation of the package checked at run time, and compiled programs kept on disk."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -27,6 +28,18 @@ settings.register_profile(
     "ci", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("ci")
+
+
+# Traced programs are millions of objects that live as long as the process. Looking at them again and again
+# is a quarter of the time of the tests: what a module leaves is looked at once.
+gc.set_threshold(100_000, 20, 100)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled():
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The examples of docs/sweeps.md and examples/own_loss.py, run as printed. `make examples`."""
+"""The examples of docs/sweeps.md and of examples/, as printed. `make examples`; clusters: `make soak`."""
 
 import os
 import re
@@ -22,7 +22,14 @@ COMMANDS = [
 MET = "met: 61523"  # of 64,000; the laptop's, and so everyone's
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=() if "laptop" in command else pytest.mark.soak)
+        for command in COMMANDS
+        if command.startswith("python")
+    ],
+)
 def test_the_scripts_of_the_page(command, tmp_path):
     words = command.replace("results/", f"{tmp_path}/").split()
     done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, cwd=ROOT)
@@ -32,6 +39,7 @@ def test_the_scripts_of_the_page(command, tmp_path):
         assert Store(Path(words[2])).verify().faults == []
 
 
+@pytest.mark.soak
 def test_the_commands_of_the_page(tmp_path):
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     ran = 0

@@ -4,7 +4,6 @@ import itertools
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .... import plot
 from ....studies.kit import interval
@@ -34,9 +33,7 @@ def labelled(data: Any) -> Any:
 
 def figure(study: RealWords, data: Any):
     data = labelled(data)
-    figure = Figure(figsize=(plot.PAGE, 7.2), layout="constrained")
-    # A row each, with a legend of its own: colours say something else in each.
-    rows: Any = figure.subfigures(3, 1, height_ratios=(1, 1.06, 1))
+    figure, rows = plot.rows((2.4, 2.6, 2.3))
     _memories(study, data, rows[0].subplots(1, 3))
     _two_words(study, data, rows[1].subplots(1, 3))
     _trained(study, data, rows[2].subplots(1, 4))
