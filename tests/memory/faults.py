@@ -71,4 +71,9 @@ FAULTS = {
     "counts of pairs ignored": ("systems/memory/task/pairs.py", "column[str(y)] for _, y in given]), weights)", "column[str(y)] for _, y in given]), 1)", "memory/test_pairs.py -k counts_are"),
     "names in another order": ("systems/memory/task/pairs.py", '(("token", tokens),', '(("token", tokens[::-1]),', "memory/test_pairs.py -k counts_are"),
     "bfloat16 read as integers": ("tasks/vectors.py", '(raw.astype("<u4") << 16).view("<f4")', 'raw.astype("<f4")', "memory/test_pairs.py -k files"),
+    "real words: half the noise": ("systems/memory/theory/outer_product.py", "noise = jnp.maximum(square[z].sum() - square[z, z] - square[z], 0) / k", "noise = jnp.maximum(square[z].sum() - square[z, z] - square[z], 0) / (2 * k)", "memory/test_words.py -k gram_matrix"),
+    "real words: the rarest first": ("systems/memory/task/words.py", "np.argsort(-often", "np.argsort(often", "memory/test_words.py -k ships"),
+    "real words: pieces of words": ("systems/memory/task/words.py", "often = np.where([name.isalpha() for name in names], often, 0)", "often = often + 1e-9", "memory/test_words.py -k ones_own"),
+    "real words: counts of other words": ("systems/memory/studies/real_words.py", "law = jnp.asarray(often[list(pair)] / often[list(pair)].sum(), rows.dtype)", "law = jnp.asarray(often[list(pair)][::-1] / often[list(pair)].sum(), rows.dtype)", "memory/test_words.py -k two_words"),
+    "whitened, not centred": ("tasks/embeddings.py", "    rows = centred(rows)", "    (rows,) = checks.floats(rows=rows)", "memory/test_words.py -k whitened"),
 }  # fmt: skip
