@@ -105,6 +105,7 @@ def test_output_loss_and_error_are_the_numpy_loop():
     np.testing.assert_allclose(am.cooccurrence.value_correlations(TASK, MODEL), V.T @ V, rtol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("law", "gain"), [("uniform", 2**0.5), ("normal", 1.0)])
 def test_initial_scales(law, gain):
     """Standard deviations to six standard errors, 8,192 entries each; a bound on the uniform law."""
@@ -123,6 +124,7 @@ def test_initial_scales(law, gain):
 # --- Closed systems -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_descent_closes_exactly(name):
     """The scalar products of the weights after 300 steps are those that the system steps to, to rounding."""

@@ -189,6 +189,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
     assert said.endswith("to begin again")
 
 
+@pytest.mark.thorough
 def test_rerun_skips_force_runs_and_other_configs_refuse(tmp_path, capsys):
     config, out = "gd_fig2", tmp_path / "r"
     few = options("gd_fig2")

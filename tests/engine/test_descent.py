@@ -107,6 +107,7 @@ def test_descent_tends_to_the_flow_at_first_order():
     assert fit > 0.999
 
 
+@pytest.mark.thorough
 def test_a_rate_for_every_step():
     """As data: against a NumPy loop, on the clock, in reverse mode; and as optax's own schedule does it."""
     problem = helpers.random_problem(7)
@@ -144,6 +145,7 @@ def test_a_rate_for_every_step():
         am.Descent(optax.sgd, 5, learning_rate=rates[:4])
 
 
+@pytest.mark.thorough
 def test_marks():
     """every and at: the same states, initial and final included, uneven remainders too."""
     task = am.two_tokens(0.9, 0.75)
@@ -166,6 +168,7 @@ def test_marks():
     assert nothing.observed["loss"].shape == (1,)
 
 
+@pytest.mark.thorough
 def test_hits_of_descent_against_a_scan_of_the_record():
     """First and stable zero error of GD Figure 2, read off a NumPy loop of (17)."""
     eta, alpha, p = 10.0, 0.95, np.array([0.75, 0.25])

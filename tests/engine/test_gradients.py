@@ -129,6 +129,7 @@ def test_reverse_mode_memory_grows_like_the_square_root():
     assert used < steps * 4 * state
 
 
+@pytest.mark.thorough
 def test_no_nan_at_the_edges():
     """Ties, zeros, saturation: values and derivatives stay finite."""
     task = am.two_tokens(0.0, 0.75)

@@ -112,7 +112,7 @@ def by_hand(optimizer, steps=STEPS):
     return np.stack(found)
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "name",
     [
@@ -175,6 +175,7 @@ CLOCKS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("optimizer", "options", "end"), CLOCKS.values(), ids=CLOCKS)
 def test_the_clock_is_the_sum_of_rates_or_counts_steps(optimizer, options, end):
     """To the rounding of a schedule, which optax computes in float32."""
@@ -206,6 +207,7 @@ def test_a_float32_clock_goes_on_past_two_to_the_24(float32):
     assert float(run.times[-1]) == steps
 
 
+@pytest.mark.thorough
 def test_adam_has_a_derivative_where_a_gradient_is_zero():
     """Inputs of four dimensions, two of which are 0: entries of the gradient are exactly 0 all along."""
     p, u = np.array([0.7, 0.3]), jnp.eye(2)
@@ -221,7 +223,7 @@ def test_adam_has_a_derivative_where_a_gradient_is_zero():
     assert float(slope) == pytest.approx(float(end(0.1 + 1e-4) - end(0.1 - 1e-4)) / 2e-4, abs=1e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "rule",
     [

@@ -91,6 +91,7 @@ def test_one_file_is_one_module():
     assert named.module(str(FILE)) is own
 
 
+@pytest.mark.thorough
 def test_a_task_without_margins(tmp_path):
     """Only the loss is observed unless asked; margins, error and their events are refused in one line."""
     A, U, V = own.drawn(1, 3, 2, 4)
@@ -111,6 +112,7 @@ def test_a_task_without_margins(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_ones_own_dynamics_is_watched_stopped_and_differentiated():
     A, U, V = own.drawn(2, 3, 3, 3)
     task, model = own.Teacher(A), own.TwoLayers(U, V)
@@ -183,6 +185,7 @@ def test_a_model_of_another_task_is_one_line():
         am.simulate(task, Bare(jnp.zeros(2)), am.Descent(optax.sgd(0.1), 1))
 
 
+@pytest.mark.thorough
 def test_an_observable_says_its_axes_units_and_whom_it_is_for():
     task = am.two_tokens(0.5, 0.7)
     watch = {"L": am.loss, "mine": am.margins, "plain": lambda task, model: model.weight}
@@ -209,6 +212,7 @@ def test_an_observable_says_its_axes_units_and_whom_it_is_for():
 # --- Optimizers with hyper-parameters as data -----------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_any_keyword_of_an_optimizer_is_data():
     """Momentum and β swept, differentiated (against central differences) and batched in one compilation."""
     task = am.two_tokens(0.9, 0.7)
@@ -288,6 +292,7 @@ def test_microbatches_of_any_task(size):
 # --- Provenance -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_trajectory_says_where_it_comes_from():
     task = am.two_tokens(0.5, 0.7)
     descent = am.Descent(optax.sgd, 3, 4, learning_rate=0.25, momentum=0.5)

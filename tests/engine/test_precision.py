@@ -40,11 +40,9 @@ def end(task, model, dynamics):
     return {name: np.asarray(value[-1], float) for name, value in run.observed.items()}
 
 
-# In `make test` one of each kind; the rest of the table compiles as long again.
+# In `make test` one of each kind; the rest of the table, which compiles as long again, in `make soak`.
 TABLE = [
-    pytest.param(
-        m, d, marks=() if m == "memory" or (m, d) == ("margins", "descent") else pytest.mark.thorough
-    )
+    pytest.param(m, d, marks=() if m == "memory" or (m, d) == ("margins", "descent") else pytest.mark.soak)
     for m in MODELS
     for d in DYNAMICS
 ]
@@ -121,7 +119,7 @@ def test_numbers_of_a_dynamics_are_those_of_the_task():
     helpers.refused(lambda: am.simulate(task, start, am.GradientFlow(3e38)), "t1 must be between 0 and")
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize("outputs", [np.eye(3), np.eye(3) - 1 / 3], ids=["I", "centred"])
 @pytest.mark.parametrize(
     "model",
@@ -211,7 +209,7 @@ def test_flows_end_at_finite_minimisers():
     assert np.abs(off).max() <= 1e-8
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize("model", [am.LinearMemory, am.ParticleSystem, am.MarginSystem])
 def test_graded_coordinates_are_of_the_same_flow(model):
     """Three Euler steps, which a linear change of coordinates leaves as they are, and their derivatives.
@@ -258,6 +256,7 @@ def test_names_are_part_of_a_sweep(tmp_path):
             am.sweep(lambda a, name=name: {name: 2 * a}, a=[1.0, 2.0])
 
 
+@pytest.mark.thorough
 def test_a_law_sums_to_one_and_what_has_probability_zero_is_never_drawn(monkeypatch):
     words = np.random.default_rng(0).zipf(1.3, 50_257).astype(float)
     p = am.laws.normalized(words.astype(np.float32))
@@ -363,6 +362,7 @@ def test_dense_memories_do_not_underflow(d, degree):
     assert float(task.error(memory)) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("degree", [None, 300])
 def test_patterns_that_are_not_stored_set_no_scale(degree):
     """A cue beside one that is not stored, d = 2,000: as in the memory of those that are."""
@@ -419,7 +419,7 @@ def test_one_sided_derivatives_at_the_ends():
     np.testing.assert_array_equal(still, 0)
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "setting", ["jax_numpy_rank_promotion='raise'", "jax_numpy_dtype_promotion='strict'"]
 )

@@ -69,6 +69,7 @@ def test_a_resumed_run_is_joined_to_the_whole_one():
     assert int(whole.num_steps) == int(once.num_steps)
 
 
+@pytest.mark.thorough
 def test_a_run_that_begins_where_another_ended_is_counted_on():
     """The flow is autonomous: to t = 3 and on for 5 is to t = 8, hits included, to the solver's tolerance."""
 

@@ -103,6 +103,7 @@ def test_increments_are_distinct_at_late_times():
     np.testing.assert_allclose(np.diff(times), 1e-3, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_without_noise_it_is_the_flow():
     p, targets, inputs, outputs, weight = helpers.random_problem(3)
     task = am.AssociationTask(p, targets, inputs, outputs)

@@ -186,6 +186,7 @@ def test_rows_of_the_real_table():
     assert tried > 50
 
 
+@pytest.mark.thorough
 def test_sequences_do_not_depend_on_how_many():
     task = am.BigramTask(P, Q, length=7, triggers=1, data=1)
     few, many = task.sample(jr.key(1), 3), task.sample(jr.key(1), 4)
@@ -193,6 +194,7 @@ def test_sequences_do_not_depend_on_how_many():
     assert (task.sample(jr.key(2), 3).tokens != few.tokens).any()
 
 
+@pytest.mark.thorough
 def test_the_second_occurrence_of_the_trigger():
     """The law of B.3 by rejection: K = 1, keep what has its second trigger at T."""
     from assocmem_jax.systems.induction.task import second_trigger
@@ -297,7 +299,7 @@ def test_a_batch_of_lanes_is_each_lane_alone():
     assert "cond" in str(jax.make_jaxpr(jax.vmap(one))(keys))  # a switch, not all of its branches
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 def test_two_devices_share_a_batch():
     """Loss and gradient on two CPU devices, and a whole descent, against one device: 1e-12."""
     run_python("""

@@ -175,6 +175,7 @@ def test_lemma_4_is_the_gradient_of_key2():
     np.testing.assert_allclose(twin, closed.T, atol=1e-14)
 
 
+@pytest.mark.thorough
 def test_lemma_5_is_the_gradient_of_key1_to_first_order():
     """d/dε of ∇_{W_K¹} at W_K² = εW, W_K¹ = 0, between positions: the lemma's linearised second layer. Keys
     are what layer 1 wrote, values and queries are tokens, by matrices that see nothing else.
@@ -352,6 +353,7 @@ def test_thawing():
         np.testing.assert_allclose(got, wanted, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_an_induction_head_forms():
     """Six letters, d = 32: accuracy from chance to .9, W_O² before the keys."""
     uniform = np.ones(8) / 8

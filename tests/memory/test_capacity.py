@@ -25,6 +25,7 @@ def problem(key, n, m, d, k=None, labels=None, sphere=False):
     return am.AssociationTask(am.laws.zipf(n, 1.5), labels, draw(keys[0], n, d), draw(keys[1], m, k or d))
 
 
+@pytest.mark.thorough
 def test_written_memory_is_a_sum_of_outer_products():
     task = problem(jr.key(0), 6, 3, 5, k=4)
     q = np.random.default_rng(0).uniform(size=6)
@@ -47,6 +48,7 @@ def test_written_memory_is_a_sum_of_outer_products():
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("inputs", "outputs"), [(True, True), (False, True), (True, False)])
 def test_moments_of_a_written_memory(inputs, outputs):
     """Means q 1{y = f(z)} and oracle I's variances, for q = 1 and any q: six standard errors of 40,000 draws."""
@@ -79,6 +81,7 @@ def test_moments_of_a_written_memory(inputs, outputs):
         np.testing.assert_allclose(outer.noise(jnp.ones(n), jnp.asarray(occurs), d), exact, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_recall_against_independent_competitors():
     """The integral against NumPy draws of just those Gaussians; two classes against Φ(√(d/(N−1)))."""
     occurs = jnp.eye(4)[jnp.array([0, 1, 2, 3, 0])]
@@ -108,6 +111,7 @@ def test_recall_against_independent_competitors():
     assert abs(found.mean() - float(outer.binary_recall(n, d))) <= within
 
 
+@pytest.mark.thorough
 def test_the_first_tokens_alone():
     """first(n), padded and traced, is the task of n tokens: scores, loss, error, and a step of descent."""
     whole = problem(jr.key(6), 9, 9, 4)
@@ -151,6 +155,7 @@ def test_the_first_tokens_alone():
         soft.first(1)
 
 
+@pytest.mark.thorough
 def test_low_rank_by_hand():
     task, rank = problem(jr.key(7), 6, 4, 5), 3
     W1 = np.asarray(am.memory.LowRankMemory.gaussian(task, jr.key(8), rank).output)
@@ -270,6 +275,7 @@ def test_schemes():
     np.testing.assert_array_equal(traced(40), np.bincount(np.asarray(tokens)[:40], minlength=7))
 
 
+@pytest.mark.thorough
 def test_the_scheme_of_a_weight():
     """Read back what was written; q = ηp after one step; orthonormal tokens follow the recursion of Slides p. 34."""
     task = problem(jr.key(15), 6, 3, 5)
@@ -402,6 +408,7 @@ def written(task, key):
     return am.LinearMemory.outer_product(task)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("together", [None, 7])
 def test_two_answers_fit_where_the_closed_form_says(together):
     """Unit inputs, orthonormal outputs: Φ(√(d/(N−1))) = .99 at N = 1 + d/2.326²."""

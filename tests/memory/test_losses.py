@@ -103,6 +103,7 @@ def problem(soft, shape=(4, 3, 2, 5), seed=70):
 # --- Value, gradient, Hessian, sharpness, gradient noise ------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("soft", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_derivative_is_the_loops(name, soft):
@@ -232,6 +233,7 @@ def linear_ode(t, start, p, targets, inputs, outputs):
     return left @ (pull * grown + decay * (left.T @ start @ right)) @ right.T
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["weights", pytest.param("particles", marks=pytest.mark.thorough)])
 def test_the_flow_of_the_squared_loss_is_linear(kind):
     """Inputs nearly collinear: by the stiff solver and its projection, towards the finite minimiser, while

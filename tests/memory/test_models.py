@@ -94,6 +94,7 @@ def test_particle_step_is_equation_12():
     np.testing.assert_allclose(run.observed["particles"][1], expected, rtol=1e-13)
 
 
+@pytest.mark.thorough
 def test_scores_refuse_optimizers_that_act_on_entries():
     task = am.two_tokens(0.5, 0.75)
     particles = am.ParticleSystem.zeros(task)

@@ -71,6 +71,7 @@ def test_sharpness_of_layer_norm():
     assert float(jax.jit(am.sharpness)(task, memory)) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.thorough
 def test_layer_norm_gradient_is_birth_38():
     p, targets, inputs, outputs, weight = helpers.random_problem(43, soft=True)
     task, memory = am.AssociationTask(p, targets, inputs, outputs), am.NormalizedMemory(weight)
@@ -102,6 +103,7 @@ def test_lanczos_on_one_hot_tokens():
     assert float(am.sharpness(task, memory)) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("matrix", ["zero", "identity", "minus identity", "indefinite", "random"])
 def test_lanczos_on_hard_matrices(matrix):
     size = 40

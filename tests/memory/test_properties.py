@@ -67,6 +67,7 @@ def _closed_and_autodiff(task, memory):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 @given(problems())
 def test_closed_gradient_and_hessian_are_autodiff(problem):
     value, top, gradient, slope, dense, expected = _closed_and_autodiff(*build(problem))

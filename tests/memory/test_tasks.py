@@ -24,6 +24,7 @@ def test_laws():
     assert float(slope) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-8)
 
 
+@pytest.mark.thorough
 def test_embeddings():
     key = jr.key(0)
     gram = am.embeddings.orthonormal(key, 3, 5)
@@ -89,6 +90,7 @@ def test_sampling_passes_chi_squared_and_the_test_can_fail(soft):
     assert chi_squared(counts.sum(axis=1), biased) < 1e-6  # one per cent of bias is seen
 
 
+@pytest.mark.thorough
 def test_rare_tokens_keep_their_rate_in_float32(float32):
     """4,095 tokens of p = 2⁻²⁶, below a float32 uniform's grid of 2⁻²³: how many draws, how many tokens."""
     n, rare = 4096, 2.0**-26

@@ -208,6 +208,7 @@ def test_what_a_retrieval_task_reads_off():
     assert float(task.sampled_loss(model, batch)) == pytest.approx(4 * counts @ wrong / 8, rel=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["hopfield", "cubic", "exponential", "attention"])
 def test_the_first_patterns_alone(kind):
     """first(n) in padded arrays is the task of n patterns."""
