@@ -3,7 +3,7 @@
 # make thorough   tests that take long to compile: the other half of the suite
 # make examples   README, every study, every script of examples/
 # make check  every statement of the papers on fresh problems (two minutes on two cores)
-# make wheel  the fast tests on the built wheel, outside the repository
+# make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
 # make soak   the longer checks: planted faults, stiff gradients, figures at full size
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
@@ -50,7 +50,7 @@ wheel:
 	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(ls $(CURDIR)/$(VENV)/wheel/dist/*.whl)[test]"
 	tar -xzf $(VENV)/wheel/dist/*.tar.gz -C $(VENV)/wheel
-	cd $(VENV)/wheel/assocmem_jax-*/ && rm -r assocmem_jax && ../env/bin/pytest -n 2 --dist worksteal
+	cd $(VENV)/wheel/assocmem_jax-*/ && rm -r assocmem_jax && ../env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
 soak: $(VENV)/all
 	$(BIN)/pytest -n 2 -m soak
