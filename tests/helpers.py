@@ -1,5 +1,8 @@
 """Independent truth: NumPy only, written from the papers' formulas, sharing no code with the package."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 
@@ -116,3 +119,16 @@ def run_python(code: str) -> None:
 
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def script(name: str) -> Any:
+    """A module of scripts/, which stand beside one another."""
+    import importlib
+    import sys
+
+    folder = str(Path(__file__).parents[1] / "scripts")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)

