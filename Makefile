@@ -1,10 +1,10 @@
 # make demo   set up, run GD Figure 2, say where the figure is
 # make test   set up, run the fast tests (under six minutes on two cores)
-# make thorough   tests that take long to compile: the other half of the suite
-# make examples   README, every study, every script of examples/
+# make thorough   tests that take long to compile
+# make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (two minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
-# make soak   the longer checks: planted faults, stiff gradients, figures at full size
+# make soak   the longer checks: planted faults, tables of many cases, clusters, the newest Python, figures
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))

@@ -5,7 +5,8 @@ import functools
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax.core
@@ -117,6 +118,27 @@ def a_path(argument: str, value: Any) -> None:
     """Refuse what cannot name a file."""
     if not isinstance(value, str | os.PathLike):
         refuse(argument, "a path", short(value))
+
+
+def text(argument: str, path: Any) -> str:
+    """What a file in UTF-8 says; a byte-order mark is no character."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        refuse(argument, "UTF-8 text", f"byte {fault.start} that is not")
+    except OSError as fault:
+        refuse(argument, "a file that can be read", fault.strerror or repr(fault))
+
+
+def amounts(argument: str, value: Any, each: str, names: Sequence[Any]) -> np.ndarray:
+    """A finite number at least 0 for each of names."""
+    known = np.asarray(array(argument, value), float)
+    if known.shape != (len(names),):
+        refuse(argument, f"{len(names)} numbers, one for each {each}", f"shape {known.shape}")
+    if (wrong := ~(np.isfinite(known) & (known >= 0))).any():
+        bad = int(np.argmax(wrong))
+        refuse(argument, "finite and at least 0", f"{known[bad]} for {names[bad]!r}")
+    return known
 
 
 def a_function(argument: str, value: Any, required: str) -> None:

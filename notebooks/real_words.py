@@ -79,7 +79,7 @@ assert recall["real"] < recall["whitened"] <= recall["random"]
 def pair(first, second):
     at = [words.names.index(first), words.names.index(second)]
     return am.AssociationTask.from_pairs(
-        [(first, first), (second, second)], words.counts[at], embeddings=words.vectors[at] / np.linalg.norm(words.vectors[at], axis=1, keepdims=True)
+        [(first, first), (second, second)], words.counts[at], embeddings=real[np.array(at)]
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 Everything that is a number here (α, a Gram matrix) can be differentiated through.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -150,10 +152,16 @@ def pairs(first: Float[Array, "n d"], second: Float[Array, "m d"]) -> Float[Arra
     return (first[:, None, :] + second[None, :, :]).reshape(-1, first.shape[1])
 
 
-def normalised(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
-    """Rows of norm one; a row of zeros is refused."""
+def _rows(rows: Any) -> Float[Array, "n d"]:
     (rows,) = checks.floats(rows=rows)
     checks.shaped("rows", rows, "a matrix, one row a token", 2)
+    checks.finite("rows", rows)
+    return rows
+
+
+def normalised(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
+    """Rows of norm one; a row of zeros is refused."""
+    rows = _rows(rows)
     size = norm(rows, axis=1, keepdims=True)
     if checks.concrete(size) and (known := np.asarray(size)).min() == 0:
         checks.refuse("rows", "none of them 0", f"zeros in row {int(known.argmin())}")
@@ -162,18 +170,22 @@ def normalised(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
 
 def centred(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
     """Rows less their mean: what all tokens share says nothing of any."""
-    (rows,) = checks.floats(rows=rows)
-    checks.shaped("rows", rows, "a matrix, one row a token", 2)
+    rows = _rows(rows)
     return rows - rows.mean(axis=0)
 
 
 def whitened(rows: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n d"]:
     """Centred rows with covariance proportional to the identity on what they span; mean squared norm 1.
 
-    √(n/r) times the left factor of their singular value decomposition, r its rank (n − 1 or d at most).
+    √(n/r) U Vᵀ of their singular value decomposition U S Vᵀ of rank r (n − 1 or d at most).
     Directions below the rounding of the type count as none. Not for differentiation.
     """
-    rows = centred(rows)
+    rows = _rows(rows)
+    mean, rows = rows.mean(axis=0), centred(rows)
     left, values, right = jnp.linalg.svd(rows, full_matrices=False)
-    kept = values > max(rows.shape) * jnp.finfo(rows.dtype).eps * values[0]
+    # Rounding is of what was there before the mean was taken off.
+    scale = jnp.maximum(values[0], np.sqrt(len(rows)) * norm(mean))
+    kept = values > max(rows.shape) * jnp.finfo(rows.dtype).eps * scale
+    if checks.concrete(kept) and not np.asarray(kept).any():
+        checks.refuse("rows", "not all the same", f"{len(rows)} equal rows")
     return jnp.sqrt(len(rows) / kept.sum()) * (left * kept) @ right

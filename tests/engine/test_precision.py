@@ -119,7 +119,6 @@ def test_numbers_of_a_dynamics_are_those_of_the_task():
     helpers.refused(lambda: am.simulate(task, start, am.GradientFlow(3e38)), "t1 must be between 0 and")
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("outputs", [np.eye(3), np.eye(3) - 1 / 3], ids=["I", "centred"])
 @pytest.mark.parametrize(
     "model",
@@ -209,7 +208,7 @@ def test_flows_end_at_finite_minimisers():
     assert np.abs(off).max() <= 1e-8
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", [am.LinearMemory, am.ParticleSystem, am.MarginSystem])
 def test_graded_coordinates_are_of_the_same_flow(model):
     """Three Euler steps, which a linear change of coordinates leaves as they are, and their derivatives.
@@ -419,7 +418,7 @@ def test_one_sided_derivatives_at_the_ends():
     np.testing.assert_array_equal(still, 0)
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "setting", ["jax_numpy_rank_promotion='raise'", "jax_numpy_dtype_promotion='strict'"]
 )

@@ -233,7 +233,6 @@ def linear_ode(t, start, p, targets, inputs, outputs):
     return left @ (pull * grown + decay * (left.T @ start @ right)) @ right.T
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["weights", pytest.param("particles", marks=pytest.mark.thorough)])
 def test_the_flow_of_the_squared_loss_is_linear(kind):
     """Inputs nearly collinear: by the stiff solver and its projection, towards the finite minimiser, while

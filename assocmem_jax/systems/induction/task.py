@@ -159,12 +159,7 @@ class BigramTask(AbstractClassificationTask):
     @classmethod
     def from_text(cls, path: str | Path, *, alphabet: str | None = None, **options: Any) -> "BigramTask":
         """Counts of a text file in UTF-8. ``alphabet``: the characters, in order; else those that occur."""
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")  # a byte-order mark is no character
-        except UnicodeDecodeError as fault:
-            checks.refuse(str(path), "UTF-8 text", f"byte {fault.start} that is not")
-        except OSError as fault:
-            checks.refuse(str(path), "a file that can be read", fault.strerror or repr(fault))
+        text = checks.text(str(path), path)
         if not text:
             checks.refuse(str(path), "a text of at least two characters", "an empty file")
         known = "".join(sorted(set(text))) if alphabet is None else alphabet

@@ -17,8 +17,6 @@ NAMES = {"sgd": "SGD", "adam": "Adam", "sign": "sign descent"}
 TITLES = {"real": "real embeddings", "random": "random embeddings"}
 # Colours: what embeddings; elsewhere what its legend says. Random is black everywhere.
 LOOKS = {"real": 0, "centred": 4, "whitened": 2, "random": 6}
-
-
 # Axis → what its places are; numbers where a Dataset is stored, and these beside it.
 LABELS = {
     "family": list(FAMILIES), "two": list(TWO), "training": ["written", "trained"], "near": ["near", "far"],

@@ -36,6 +36,9 @@ def run(study: RealWords, scratch: Path | None) -> xr.Dataset:
             checks.refuse(
                 name, f"at most {most} for this table ({len(words.names)} words of {width} numbers)", value
             )
+    for name in (name for pair in study.pairs.shown for name in pair):
+        if name not in words.names:
+            checks.refuse("pairs.shown", "of words in the table", repr(name))
     embeddings = _embeddings(study, jnp.asarray(words.vectors))
     with Parts(scratch, 4 + len(FAMILIES)) as part:
         spectrum = part("spectrum", lambda: _spectrum(embeddings))
@@ -163,9 +166,6 @@ def _pairs(study: RealWords, words: Any, rows: Any) -> dict[str, Any]:
     nearest = np.argsort(-gram, axis=None)[: settings.nearest]
     every = [tuple(int(k) for k in np.unravel_index(flat, gram.shape)) for flat in nearest]
     place = {name: k for k, name in enumerate(words.names)}
-    for name in (name for pair in settings.shown for name in pair):
-        if name not in place:
-            checks.refuse("pairs.shown", "of words in the table", repr(name))
     # The more frequent of the two first, as words are in the order of their counts.
     shown = [tuple(sorted((place[a], place[b]))) for a, b in settings.shown] or every[:3]
     # Beside the first pair, a word about as frequent as its second and hardly correlated with its first.
@@ -306,6 +306,7 @@ def _optimizers(study: RealWords, words: Any, embeddings: dict[str, Any]) -> dic
 
 
 def _edge(study: RealWords, words: Any, embeddings: dict[str, Any]) -> dict[str, Any]:
+    """Sharpness and loss along descent."""
     settings = study.edge
     looks = np.unique(np.round(np.geomspace(1, settings.steps, settings.looks)).astype(int))
 

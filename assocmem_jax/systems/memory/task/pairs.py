@@ -31,12 +31,7 @@ def arrays(
     answers: tuple[str, ...] = tuple(dict.fromkeys(str(answer) for _, answer in given))
     if len(answers) < 2:
         checks.refuse("pairs", "of at least two different answers", f"only {', '.join(answers)!r}")
-    weights = np.ones(len(given)) if counts is None else np.asarray(checks.array("counts", counts), float)
-    if weights.shape != (len(given),):
-        checks.refuse("counts", f"{len(given)} numbers, one for each pair", f"shape {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
-        checks.refuse("counts", "finite and at least 0", f"{weights[bad]} for {given[bad]}")
+    weights = checks.amounts("counts", np.ones(len(given)) if counts is None else counts, "pair", given)
     row = {name: i for i, name in enumerate(tokens)}
     column = {name: i for i, name in enumerate(answers)}
     joint = np.zeros((len(tokens), len(answers)))

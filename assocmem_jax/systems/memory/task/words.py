@@ -67,6 +67,8 @@ def real_words(n: int | None = None, *, names: Any = None, vectors: Any = None, 
         often = np.where([name.isalpha() for name in names], often, 0)
     order = np.argsort(-often, kind="stable")
     order = order[often[order] > 0]
+    if len(order) < 2:
+        checks.refuse("counts", "above 0 for two words at least", f"{len(order)} such words")
     n = len(order) if n is None else checks.count("n", n, 2)
     if n > len(order):
         checks.refuse("n", f"at most {len(order)}, the words that occur", n)
@@ -75,12 +77,7 @@ def real_words(n: int | None = None, *, names: Any = None, vectors: Any = None, 
 
 
 def _lines(argument: str, file: str | Path) -> list[str]:
-    try:
-        return Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        checks.refuse(
-            argument, "a text file that can be read", f"{file}: {getattr(fault, 'strerror', fault)}"
-        )
+    return checks.text(f"{argument} ({file})", file).splitlines()
 
 
 def _counts(counts: Any, names: tuple[str, ...]) -> np.ndarray:
@@ -89,7 +86,11 @@ def _counts(counts: Any, names: tuple[str, ...]) -> np.ndarray:
             frequency = importlib.import_module("wordfreq").word_frequency
         except ImportError:
             checks.refuse("counts", "those of an installed package", counts, "pip install wordfreq")
-        counts = {name: frequency(name, counts.removeprefix("wordfreq:")) for name in names}
+        language = counts.removeprefix("wordfreq:")
+        try:
+            counts = {name: frequency(name, language) for name in names}
+        except LookupError as fault:
+            checks.refuse("counts", "of a language that wordfreq knows", repr(language), str(fault))
     elif isinstance(counts, str | Path):
         file, counts = counts, {}
         for number, line in enumerate(_lines("counts", file), 1):
@@ -100,10 +101,4 @@ def _counts(counts: Any, names: tuple[str, ...]) -> np.ndarray:
                 checks.refuse("counts", 'lines "word number"', f"{line!r} in line {number} of {file}")
     if isinstance(counts, Mapping):
         counts = [counts.get(name, 0) for name in names]
-    often = np.asarray(checks.array("counts", counts, "a number for each word"), float)
-    if often.shape != (len(names),):
-        checks.refuse("counts", f"{len(names)} numbers, one for each word", f"shape {often.shape}")
-    if not np.isfinite(often).all() or (often < 0).any():
-        bad = int(np.argmax(~(np.isfinite(often) & (often >= 0))))
-        checks.refuse("counts", "finite and at least 0", f"{often[bad]} for {names[bad]!r}")
-    return often
+    return checks.amounts("counts", counts, "word", names)
