@@ -16,7 +16,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough examples wheel soak lint types notebooks check theory bench figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough examples wheel soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -88,6 +88,10 @@ bench: export JAX_ENABLE_COMPILATION_CACHE = false
 bench: $(VENV)/all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# Where JAX sees a card: its own limits, tiles, the sweep of 10⁸, Birth (ten minutes at most).
+bench-gpu:
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf .venv .venv-* .jax_cache results

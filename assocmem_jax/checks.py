@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from . import machine
+
 # A public number: Python's or NumPy's, or a traced one.
 Scalar = float | int | Float[Array, ""]
 
@@ -105,8 +107,16 @@ def fits(task: Any, model: Any) -> None:
 
 @contextlib.contextmanager
 def standard() -> Iterator[None]:
-    """JAX's own rules of promotion, whatever the caller has set: what is inside is written for them."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+    """What the package's own code is written for, whatever the caller has set: JAX's rules of promotion.
+
+    And float32 that is float32: on a card JAX multiplies matrices with 10 bits of mantissa (TF32) unless told
+    otherwise. Who asks for that by ``jax_default_matmul_precision`` gets it.
+    """
+    with contextlib.ExitStack() as rules:
+        rules.enter_context(jax.numpy_rank_promotion("allow"))
+        rules.enter_context(jax.numpy_dtype_promotion("standard"))
+        if machine.on_card() and jax.config.jax_default_matmul_precision is None:
+            rules.enter_context(jax.default_matmul_precision("highest"))
         yield
 
 

@@ -14,7 +14,11 @@ PACKAGES = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scip
 
 @functools.cache
 def version(package: str) -> str:
-    return metadata.version(package)
+    """As installed; of a source tree that is only on the path, that it is."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def versions(*packages: str) -> dict[str, str]:

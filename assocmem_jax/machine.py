@@ -4,6 +4,21 @@ import os
 from pathlib import Path
 from typing import Any
 
+# A kernel of a card costs some 8 µs to start, as much as 10⁵ lanes of a small step (benchmarks/gpu.py).
+STEPS_A_KERNEL = 8
+
+
+def on_card() -> bool:
+    """Whether JAX computes on an accelerator."""
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def unrolled(steps: int) -> int:
+    """Steps of a loop that are compiled as one: on a card several, so that they share a kernel."""
+    return max(1, min(STEPS_A_KERNEL, steps)) if on_card() else 1
+
 
 def cores() -> int:
     """Cores this process may use."""

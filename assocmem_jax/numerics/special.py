@@ -84,7 +84,8 @@ def _branch_start(x: Array, sign: float) -> tuple[Array, Array]:
     if x.dtype == jnp.float64:
         # e = e1 + e2 + e3 and x = x1 + x2, short enough that e1·x1 and 1 + e1·x1 are exact.
         e1, e2, e3 = 2.7182818055152893, 2.294375592871966e-08, 1.113147273821939e-24
-        x1 = x.astype(jnp.float32).astype(x.dtype)
+        # Not a conversion to float32 and back, which XLA may leave out (on a card it does).
+        x1 = jax.lax.reduce_precision(x, 11, 23)
         x2 = x - x1
         gap = (1 + e1 * x1) + (e1 * x2 + e2 * x1) + (e2 * x2 + e3 * x)
     else:

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .. import checks
-from .. import machine as memory
+from .. import checks, machine
 from ..files import checksum, versions
 from . import tiles
 from .axes import Blocks, Grid, blocks
@@ -22,7 +21,6 @@ from .tiles import Program, Traced, Variable
 # Configurations in a box, unless asked for: enough boxes to resume and to show progress, none too small.
 SMALLEST_BOX, LARGEST_BOX, BOXES = 4096, 2**20, 64
 BOX_BYTES = 2**27
-TRIAL_TILES, TRIAL_LANES = (8, 32, 128, 512, 2048), 4096
 
 
 class Plan(NamedTuple):
@@ -101,21 +99,23 @@ def prepare(
         checks.refuse(
             "fn", "a function whose results (and their axes) are not named like an axis", sorted(taken)
         )
-    if kept is not None and tuple(kept["shape"]) == grid.shape:
-        cut = Blocks(grid.shape, tuple(kept["box"]))
-    else:
-        lane_bytes = sum(v.dtype.itemsize * math.prod(v.shape) for v in traced.variables.values())
-        most = np.clip(grid.size // BOXES, SMALLEST_BOX // grid.replicas, LARGEST_BOX // grid.replicas)
-        most = max(1, min(int(most), BOX_BYTES // (lane_bytes * grid.replicas)))
-        cut = blocks(grid.shape, most if chunk is None else checks.count("chunk", chunk))
     measured = None
     if kept is not None and tile in (None, "measure"):
         tile, measured = kept["tile"], kept["tile_measured"]
     elif tile == "measure":
         tile, measured = _measure(traced, grid)
     elif tile is None:
-        tile = tiles.default_tile(traced, grid.size * grid.replicas, jax.default_backend())
+        tile = tiles.default_tile(traced, grid.size * grid.replicas, machine.on_card())
     tile = checks.count("tile", tile)
+    if kept is not None and tuple(kept["shape"]) == grid.shape:
+        cut = Blocks(grid.shape, tuple(kept["box"]))
+    else:
+        lane_bytes = sum(v.dtype.itemsize * math.prod(v.shape) for v in traced.variables.values())
+        most = np.clip(grid.size // BOXES, SMALLEST_BOX // grid.replicas, LARGEST_BOX // grid.replicas)
+        # No smaller than a tile on every device: lanes that a tile lacks are computed all the same.
+        most = max(most, tile * jax.local_device_count() // grid.replicas)
+        most = max(1, min(int(most), BOX_BYTES // (lane_bytes * grid.replicas)))
+        cut = blocks(grid.shape, most if chunk is None else checks.count("chunk", chunk))
     double = jax.config.jax_enable_x64  # type: ignore[attr-defined]
     description: dict[str, Any] = {
         "function": tiles.describe(fn), "function_digest": traced.digest,
@@ -162,13 +162,21 @@ def program(plan: Plan) -> Program:
     return _kept(_PROGRAMS, key, make).on(plan.grid)
 
 
+def trials() -> tuple[tuple[int, ...], int]:
+    """Tiles that ``tile="measure"`` tries, and on how many lanes."""
+    if machine.on_card():
+        return (2**14, 2**16, 2**18, 2**20), 2**20
+    return (8, 32, 128, 512, 2048), 4096
+
+
 def _measure(traced: Traced, grid: Grid) -> tuple[int, dict[str, float]]:
     """The fastest tile on lanes spread over the grid, and nanoseconds a lane for each tried."""
     lanes = grid.size * grid.replicas
     whole = Blocks(grid.shape, grid.shape)
-    sample = np.linspace(0, lanes - 1, min(lanes, TRIAL_LANES)).astype(np.int32)
+    tried, most = trials()
+    sample = np.linspace(0, lanes - 1, min(lanes, most)).astype(np.int32)
     found: dict[str, float] = {}
-    for tile in TRIAL_TILES:
+    for tile in tried:
         trial = Program(traced, grid, whole, tile, tuple(jax.local_devices()[:1]), capacity=len(sample))
         trial.run(0, sample)
         times = []
@@ -185,7 +193,7 @@ def guard(plan: Plan, built: Program, workers: int) -> None:
     by_tile, by_box = built.bytes_needed
     boxes = math.prod(plan.blocks.box)
     by_box += boxes * plan.row_bytes
-    need, free = workers * (by_tile + by_box), memory.free(built.devices[0])
+    need, free = workers * (by_tile + by_box), machine.free(built.devices[0])
     if free is None or need <= free:
         return
     chunk = max(1, min(boxes, int(boxes * free / (4 * workers * max(by_box, 1)))))

@@ -52,7 +52,8 @@ _OF_STATUS = {
 _RESERVED = {"time", "step", "seed", "commits", "plan", "zarr.json", "plan.json", "complete", "tries"}
 TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024
-GPU_TILE = 2**17  # a card wants at least 10⁵ lanes; not measured
+# On a card in its second-level cache (measured: benchmarks/gpu.py).
+CARD_BYTES, CARD_TILE = 32 * 2**20, 2**20
 
 
 class Variable(NamedTuple):
@@ -246,13 +247,10 @@ def _loop_bytes(jaxpr: Any) -> int:
     return most
 
 
-def default_tile(traced: Traced, lanes: int, platform: str) -> int:
-    """A power of two: loop state in cache on CPU, wide on other devices, no wider than the sweep."""
-    if platform == "cpu":
-        wide = TILE_BYTES // max(traced.state_bytes, 1)
-        wide = min(max(wide, SMALLEST_TILE), LARGEST_TILE)
-    else:
-        wide = GPU_TILE
+def default_tile(traced: Traced, lanes: int, card: bool) -> int:
+    """A power of two: loop state in cache, no wider than the sweep."""
+    room, most = (CARD_BYTES, CARD_TILE) if card else (TILE_BYTES, LARGEST_TILE)
+    wide = min(max(room // max(traced.state_bytes, 1), SMALLEST_TILE), most)
     return 2 ** min(int(math.log2(wide)), math.ceil(math.log2(max(lanes, 1))))
 
 

@@ -23,7 +23,7 @@ NOTHING: set[str] = set()
 GROUND = {"checks", "files", "machine", "named", "progress"}
 TRUNK = ["numerics", "tasks", "models", "observe", "dynamics", "sweeps", "statements"]
 ALLOWED = {
-    "checks": NOTHING, "files": NOTHING, "machine": NOTHING, "named": NOTHING, "systems": NOTHING,
+    "checks": {"machine"}, "files": NOTHING, "machine": NOTHING, "named": NOTHING, "systems": NOTHING,
     "progress": NOTHING,
     **{room: {*GROUND, *TRUNK[:place]} for place, room in enumerate(TRUNK)},
     "dynamics": {*GROUND, "numerics", "tasks", "models", "observe", "plot"},

@@ -240,7 +240,7 @@ def test_the_identity_knows_what_fn_has_captured():
 def test_the_tile_can_be_measured():
     data = am.sweep(lambda a: {"b": jnp.exp(a)}, a=np.linspace(0, 1, 100), tile="measure")
     told = json.loads(data.attrs["sweep"])
-    assert set(told["tile_measured"]) == {str(t) for t in plan.TRIAL_TILES}
+    assert set(told["tile_measured"]) == {str(t) for t in plan.trials()[0]}
     assert str(told["tile"]) == min(told["tile_measured"], key=told["tile_measured"].get)
 
 
@@ -249,9 +249,11 @@ def test_the_default_tile_keeps_the_loop_in_cache():
     traced = tiles.trace(steps, points)
     # Two margins, four kernel entries, the slack of a loop counter: float64, and two int32 results.
     assert 8 * 6 + 2 * 4 <= traced.state_bytes <= 8 * 6 + 6 * 4
-    tile = tiles.default_tile(traced, 12_000, "cpu")
+    tile = tiles.default_tile(traced, 12_000, card=False)
     assert tile * traced.state_bytes <= tiles.TILE_BYTES < 2 * tile * traced.state_bytes
-    assert tiles.default_tile(traced, 3, "cpu") == 4
+    assert tiles.default_tile(traced, 3, card=False) == 4
+    wide = tiles.default_tile(traced, 10**9, card=True)
+    assert wide * traced.state_bytes <= 32 * 2**20 < 2 * wide * traced.state_bytes
 
 
 # ---------------------------------------------------------------- what fails

@@ -14,16 +14,18 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
-from ... import checks
+from ... import checks, machine
 from ...tasks import AbstractClassificationTask, cross_entropy
 from ...tasks.batches import accumulated
 from ...tasks.losses import lead
 
 # Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
 _LEVELS = 2**31
-# Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py).
-_CHUNK_TOKENS, _CHUNK_TOKENS_GPU = 2**10, 2**17
-# Positions that a packed loss looks at, as shares of T; the least that is enough is taken.
+# Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py), on a
+# card more are no faster (benchmarks/gpu.py).
+_CHUNK_TOKENS, _CHUNK_TOKENS_CARD = 2**10, 2**15
+# Positions that a packed loss looks at, as shares of T; the least that is enough is taken. A card looks at
+# all: it gains nothing by less, and takes a minute to compile the branches.
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 # Below this length all positions are looked at: a switch would cost more to compile than it saves.
 _SHORT = 32
@@ -263,7 +265,7 @@ class BigramTask(AbstractClassificationTask):
         """Mean cross-entropy over the loss positions of a batch, a few sequences at a time."""
         weights = self.weights(batch)
         n = weights.shape[0]
-        room = _CHUNK_TOKENS if jax.default_backend() == "cpu" else _CHUNK_TOKENS_GPU
+        room = _CHUNK_TOKENS_CARD if machine.on_card() else _CHUNK_TOKENS
         size = min(max(1, room // self.length), n)
         # Sequences with as many loss positions side by side: a chunk looks at no more than its fullest needs.
         order = jnp.argsort(jnp.sum(weights, axis=1)) if self.loss_on == "in_context" else jnp.arange(n)
@@ -298,7 +300,7 @@ class BigramTask(AbstractClassificationTask):
 
             return total
 
-        shares = _SHARES if self.length >= _SHORT else (1,)
+        shares = (1,) if machine.on_card() or self.length < _SHORT else _SHARES
         sizes = [round(share * self.length) for share in shares]
         fullest = _shared_max(jnp.max(jnp.sum(weights, axis=1)).astype(jnp.int32))
         branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)
@@ -392,7 +394,7 @@ def _sampled(key, n, cuts, unigram, k, fixed, length) -> Sequences:
         return token, token
 
     first = _inverse(start, bits[:, k])
-    _, rest = jax.lax.scan(follow, first, bits[:, k + 1 :].T)
+    _, rest = jax.lax.scan(follow, first, bits[:, k + 1 :].T, unroll=machine.unrolled(length))
     tokens = jnp.concatenate([first[:, None], rest.T], axis=1)
     matches = tokens[:, :-1, None] == triggers[:, None, :]
     times = jnp.cumsum(matches, axis=1, dtype=jnp.int32)

@@ -1,5 +1,6 @@
 """Steps to perfect accuracy: the map of GD Figure 3, fast enough to sweep."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -10,7 +11,7 @@ import optax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Int
 
-from ... import checks
+from ... import checks, machine
 from ...checks import Scalar
 from ...dynamics import Descent, Status, perfect_accuracy, simulate
 from ...dynamics.descent import FLOAT32_UPDATES
@@ -112,19 +113,24 @@ def _descend(m, signed, rates, steps: int, stable: bool):
     # Column x' of η K diag(p), summed by hand: a batched product of such small matrices costs more
     # than a hundred steps.
     columns = [rates[x] * overlap(x) for x in range(tokens)]
-    # The barriers keep XLA from computing these, and each sigmoid, once for every use.
-    columns = jax.lax.optimization_barrier(columns)
+    together = machine.unrolled(BLOCK)
+    if together == 1:
+        # The barriers keep XLA on a CPU from computing these, and each sigmoid, once for every use.
+        once = jax.lax.optimization_barrier
+    else:
+        # A card makes one kernel of several steps, if no array is cut and no barrier in the way.
+        once = lambda parts: parts  # noqa: E731
+        m, columns = tuple(m), [tuple(column) for column in columns]
+    columns = once(columns)
 
     def perfect(m):
-        least = m[0]
-        for x in range(1, tokens):
-            least = jnp.minimum(least, m[x])
-        return least > 0
+        return functools.reduce(jnp.minimum, [m[x] for x in range(tokens)]) > 0
 
     def step(t, state):
         m, first, since = state
-        slope = jax.lax.optimization_barrier(jax.nn.sigmoid(-m))
-        m = m + sum(columns[x] * slope[x] for x in range(tokens))
+        slope = once(jax.tree.map(lambda m: jax.nn.sigmoid(-m), m))
+        add = lambda m, *column: m + sum(c * slope[x] for x, c in enumerate(column))  # noqa: E731
+        m = jax.tree.map(add, m, *columns)
         holds = perfect(m)
         first = jnp.minimum(first, jnp.where(holds, t + 1, _NEVER))
         if stable:
@@ -132,27 +138,30 @@ def _descend(m, signed, rates, steps: int, stable: bool):
         return m, first, since
 
     holds = perfect(m)
-    zero = jnp.zeros(m.shape[1:], jnp.int32)
+    zero = jnp.zeros(signed.shape[2:], jnp.int32)
     state = (m, jnp.where(holds, 0, zero + _NEVER), jnp.where(holds, 0, zero + 1))
     if stable:
-        m, first, since = jax.lax.fori_loop(0, steps, step, state)
+        m, first, since = jax.lax.fori_loop(0, steps, step, state, unroll=together)
         since = jnp.where(since > steps, -1, since)  # failed at the last step
     else:
 
-        def waiting(carry):
-            t, (_, first, _) = carry
-            return (t < steps) & jnp.any(first == _NEVER)
+        def waiting(state):
+            return jnp.any(state[1] == _NEVER)
 
         def block(carry):
             t, state = carry
-            end = jnp.minimum(t + BLOCK, steps)
-            return end, jax.lax.fori_loop(t, end, step, state)
+            each = lambda k, state: step(t + k, state)  # noqa: E731
+            return t + BLOCK, jax.lax.fori_loop(0, BLOCK, each, state, unroll=together)
 
-        _, (m, first, _) = jax.lax.while_loop(waiting, block, (jnp.zeros((), jnp.int32), state))
+        whole = steps - steps % BLOCK
+        more = lambda carry: (carry[0] < whole) & waiting(carry[1])  # noqa: E731
+        _, state = jax.lax.while_loop(more, block, (jnp.zeros((), jnp.int32), state))
+        rest = lambda state: jax.lax.fori_loop(whole, steps, step, state)  # noqa: E731
+        m, first, _ = jax.lax.cond(waiting(state), rest, lambda state: state, state)
         since = first
     never = first == _NEVER
     # A lane that has hit may run on beside one that has not: what comes after its hit is not told.
-    sound = jnp.all(jnp.isfinite(m), axis=0)
+    sound = functools.reduce(jnp.logical_and, [jnp.isfinite(m[x]) for x in range(tokens)])
     sound = sound if stable else sound | ~never
     ended = jnp.where(never, int(Status.OK), int(Status.OK if stable else Status.HIT))
     status = jnp.where(sound, ended, int(Status.NON_FINITE)).astype(jnp.int8)
