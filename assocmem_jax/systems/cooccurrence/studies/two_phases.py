@@ -43,11 +43,25 @@ def run(study: TwoPhases, scratch: Path | None):
         "score": lambda task, model: model.table[:3, :3],
         "value_correlation": lambda task, model: model.value_gram[:3, :3],
     }  # fmt: skip
-    descent = am.Descent(optax.sgd, study.steps, learning_rate=study.learning_rate)
     early = np.geomspace(1, study.steps, study.observations)
     at = np.unique(np.round(np.concatenate([np.arange(min(100, study.steps)), early])).astype(int))
-    run = am.simulate(task, model, descent, observe=watch, at=at)
+
+    def segment(previous, steps):
+        begun = 0 if previous is None else int(previous.steps[-1])
+        descent = am.Descent(optax.sgd, steps, learning_rate=study.learning_rate)
+        looks = at[(at >= begun) & (at <= begun + steps)] - begun
+        return am.simulate(
+            task, model, descent, observe=watch, at=looks, resume=previous, resumable=True, throw=False
+        )
+
+    # Looks lie unevenly, so that each segment is a program of its own: three of a long run are worth that.
+    length = study.steps // 3 if study.steps % 3 == 0 and study.steps >= 15_000 else study.steps
+    path = None if scratch is None else scratch / "descent.ckpt"
+    run = am.in_segments(
+        segment, study.steps, length, path=path, about={"config": study.hash()}, progress=path is not None
+    )
     # The state at the end of Phase 1: all training samples correct for the first time.
+    descent = am.Descent(optax.sgd, study.steps, learning_rate=study.learning_rate)
     phase: Any = am.simulate(
         task, model, descent, observe={"loss": am.loss}, every=min(50, study.steps),
         until=am.perfect_accuracy(), throw=False,
@@ -66,7 +80,8 @@ def run(study: TwoPhases, scratch: Path | None):
         "score_spread_at_start": float(jnp.std(model.table)),
         "coefficients": (("key", "query"), np.asarray(end.table - model.table)),
     }  # fmt: skip
-    return xr.Dataset(data, coords={"step": np.asarray(run.steps)})
+    found = xr.Dataset(data, coords={"step": np.asarray(run.steps)})
+    return found.sel(step=at)  # the ends of segments are looked at too
 
 
 def report(study: TwoPhases, data):
