@@ -4,7 +4,7 @@
 # make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (two minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
-# make soak   the longer checks: planted faults, tables of many cases, clusters, the newest Python, figures
+# make soak   the longer checks: thorough, planted faults, tables of many cases, clusters, figures
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
@@ -52,10 +52,9 @@ wheel:
 	tar -xzf $(VENV)/wheel/dist/*.tar.gz -C $(VENV)/wheel
 	cd $(VENV)/wheel/assocmem_jax-*/ && rm -r assocmem_jax && ../env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
-soak: $(VENV)/all
+soak: $(VENV)/all thorough
 	$(BIN)/pytest -n 2 -m soak
 	$(BIN)/python tests/faults.py
-	$(MAKE) wheel PYTHON="$$(scripts/newest_python)"
 	$(MAKE) figures
 
 lint: $(VENV)/all

@@ -238,6 +238,12 @@ ORDERS = [
     (ExtrapolatedEuler(4), 4, 32, 2),
     (ExtrapolatedEuler(6), 6, 24, 1.35),
 ]
+# A solver of each kind in `make test`.
+ORDERS = [
+    case if type(case[0]) in (diffrax.Tsit5, diffrax.Kvaerno3, ExtrapolatedEuler)
+    else pytest.param(*case, marks=pytest.mark.thorough)
+    for case in ORDERS
+]  # fmt: skip
 ORDERS += [
     pytest.param(*case, marks=pytest.mark.soak)
     for case in (

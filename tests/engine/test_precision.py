@@ -70,6 +70,7 @@ def test_float32_is_float64_to_its_rounding(model, dynamics):
     np.testing.assert_allclose(narrow["loss"], wide["loss"], atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.thorough
 def test_with_x64_off():
     """In a process of its own, without the type hook: everything a user meets first, against exact numbers."""
     helpers.run_python("""
