@@ -1,4 +1,4 @@
-"""What factual recall is watched by: which half of the loss is left, what is answered, what is stored where."""
+"""Factual recall: which half of the loss is left, what is answered, what is stored where."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -58,7 +58,7 @@ def relation_accuracy(task: FactualTask, model: Any) -> Float[Array, ""]:
 
 @observable(task=FactualTask)
 def probability_right(task: FactualTask, model: Any) -> Float[Array, ""]:
-    """Mean probability that the model gives to the right answer: what it would be right if it drew its answer."""
+    """Mean probability of the right answer: how often a model that draws its answers is right."""
     surprise = cross_entropy(model.scores(task), task.data.answers)
     return jnp.dot(task.weights, jnp.exp(-surprise))
 

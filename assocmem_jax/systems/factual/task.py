@@ -21,7 +21,7 @@ MOST_TEXTS = 1_000_000
 
 
 class Questions(NamedTuple):
-    """Texts z_1 … z_T and what follows. ``tokens``: shape (n, T), the last EOS. ``answers``: a*(s, r), (n,)."""
+    """Texts z_1 … z_T, the last EOS, as ``tokens`` of shape (n, T), and their ``answers`` a*(s, r), (n,)."""
 
     tokens: Int[Array, "n t"]
     answers: Int[Array, " n"]
@@ -52,8 +52,8 @@ class FactualTask(AbstractClassificationTask):
     - ``draws``, ``key``: the population loss is the mean over (s, r), exactly, and over so many texts drawn
       once, places and noise the same for every pair; ``"all"``: over every multiset of noise tokens.
 
-    That all pairs share their noise makes the flow of a model that starts symmetric (``LinearAttentionRecall``)
-    exact for any ``draws``. No model here knows where a token stands. The loss is the cross-entropy.
+    That all pairs share their noise makes the flow of a ``LinearAttentionRecall`` that starts symmetric exact
+    for any ``draws``. No model here knows where a token stands. The loss is the cross-entropy.
     """
 
     loss_units: ClassVar[str] = "nats"
@@ -176,7 +176,7 @@ class FactualTask(AbstractClassificationTask):
 
     @property
     def symmetric(self) -> bool | Array:
-        """Whether facts are balanced and both laws uniform: what the reduced system needs. Traced, if they are."""
+        """Whether facts are balanced and both laws uniform: what the reduced system needs."""
         counts = jax.nn.one_hot(self.facts, self.num_answers, dtype=self.dtype).sum(axis=0)
         wanted = jnp.repeat(jnp.eye(self.relations), self.answers, axis=1) * self.subjects / self.answers
         even = jnp.max(jnp.abs(self.pair_probabilities * self.facts.size - 1))
@@ -211,17 +211,14 @@ class FactualTask(AbstractClassificationTask):
         """A function of a key that draws ``batch_size`` fresh texts, on the device."""
         n = checks.count("batch_size", batch_size)
         pick_subject, pick_relation = (
-            (lambda key, size=size: _below(key, (n,), size)) if law is None
-            else (lambda key, draw=laws.drawer(law): draw(key, n))
-            for law, size in zip((self.subjects_law, self.relations_law), self.facts.shape)
-        )  # fmt: skip
+            _picker(law, size) for law, size in zip((self.subjects_law, self.relations_law), self.facts.shape)
+        )
 
         def draw(key):
             keys = jr.split(key, 4)
             fill = _noise(keys[3], n, self.length - 3, self.noise)
-            return self._written(
-                pick_subject(keys[0]), pick_relation(keys[1]), _places(keys[2], n, self.length), fill
-            )
+            s, r = pick_subject(keys[0], n), pick_relation(keys[1], n)
+            return self._written(s, r, _places(keys[2], n, self.length), fill)
 
         return draw
 
@@ -285,6 +282,11 @@ def _shuffled(key, rows: int, relations: int, answers: int) -> Int[Array, "s r"]
     column = jnp.arange(rows) % answers
     columns = [jr.permutation(k, column) for k in jr.split(key, relations)]
     return jnp.stack(columns, axis=1) + answers * jnp.arange(relations)
+
+
+def _picker(law: Any, size: int) -> Callable[[PRNGKeyArray, int], Int[Array, " n"]]:
+    """A function (key, count) that draws from a law, or uniformly without one."""
+    return (lambda key, n: _below(key, (n,), size)) if law is None else laws.drawer(law)
 
 
 def _below(key: PRNGKeyArray, shape: tuple[int, ...], size: int) -> Int[Array, "..."]:
