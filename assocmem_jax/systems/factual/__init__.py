@@ -7,10 +7,12 @@ WING = Wing(
     place=4,
     names={
         "task": "FactualTask Questions",
-        "observe": "accuracy probability_right relation_accuracy relation_loss relation_recall subject_loss "
+        "model": "FactualSystem LinearAttentionRecall",
+        "observe": "accuracy balancedness probability_right relation_accuracy relation_loss relation_recall subject_loss "
         "subject_recall",
     },
-    first="FactualTask",
+    first="FactualTask LinearAttentionRecall",
+    theory={"factual": "theory"},
 )
 
 __all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]
