@@ -1,6 +1,6 @@
 """Factual recall: how facts are stored, which half is learned first, and what hallucination is."""
 
-from .. import Wing, lazily
+from .. import Source, Wing, lazily
 
 WING = Wing(
     __name__,
@@ -13,6 +13,13 @@ WING = Wing(
     },
     first="FactualTask LinearAttentionRecall",
     theory={"factual": "theory"},
+    sources={
+        "facts": Source(
+            "Facts: Slides p. 19–23, and Nichani, Lee, Bietti 2025, *Understanding Factual Recall in "
+            "Transformers via Associative Memories*"
+        ),
+    },
+    statements=("statements.halves",),
 )
 
 __all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]
