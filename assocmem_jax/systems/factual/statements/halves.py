@@ -105,9 +105,9 @@ _HALF = {"v_s": LogUniform(0.05, 3), "x": Uniform(-2, 2), "v_r": LogUniform(0.05
     tolerance="rounding of sums over S R texts",
 )
 def reduced(v_s, x, v_r, y, level, noise, seed, S, R, D, mentions):
-    """Scores are μ_s v_s x 1{a ∈ a*(s,·)} + μ_r v_r y 1{a ∈ A_r}: probabilities are of the block times within it.
-    Summed over r, A_{·,s} is pulled by 1 − p(own) on R answers and −1/(D − 1) of it on the others; summed over
-    s, by balance, A_{·,r} by 1 − p(block) on D answers and −1/(R − 1) of it on the rest."""
+    """Scores are μ_s v_s x 1{a ∈ a*(s,·)} + μ_r v_r y 1{a ∈ A_r}: p is p(block) times p(a | block).
+    Over r, A_{·,s} is pulled by 1 − p(own) on R answers, by −1/(D − 1) of it on the others; over s, by
+    balance, A_{·,r} by 1 − p(block) on D answers, by −1/(R − 1) of it on the rest."""
     task = FactualTask.balanced(
         S, R, D, jr.key(seed), noise=2, length=7, draws=2, mentions=(mentions, 1)
     )  # fmt: skip
@@ -164,7 +164,7 @@ def plain_facts(seed, S, R, D):
     "facts.times",
     "when a half has learned, exactly",
     where="not on the slides",
-    corrected="v = α cosh θ, √c x = α sinh θ, m = ε sinh 2θ with ε = μα²/(2√c); μκ√c t = nθ + ∫ (e^m − 1) dθ, "
+    corrected="v = α cosh θ, √c x = α sinh θ, m = ε sinh 2θ, ε = μα²/(2√c); μκ√c t = nθ + ∫(e^m − 1)dθ with "
     "(n, c, κ) = (D, R(1 − 1/D), D/(SR)) of subjects, (R, D(1 − 1/R), 1/D) of relations; and θ ≤ λt ≤ θ + "
     "1/(2(e^ℓ − 1)) for the fall to a loss ℓ, λ = μκ√c/n",
     domain=_SIZES | {"start": LogUniform(1e-12, 3), "level": LogUniform(1e-4, 0.6), "mu": Uniform(1, 5)},
@@ -259,8 +259,8 @@ def _(S, R, D, mu):
     "how high the plateau is, and how long",
     where="Slides p. 21–22",
     printed="the loss waits at log D, the model knowing relations only",
-    corrected="at log D where relations are first, at log R where subjects are, from when the first half has a "
-    "loss of ℓ to when the other has lost ℓ: within ℓ of that height throughout; its length is (1/λ_late − "
+    corrected="at log D where relations are first, at log R where subjects are, from when the first half has "
+    "a loss of ℓ to when the other has lost ℓ: within ℓ of that height throughout; its length is (1/λ_late − "
     "1/λ_early) log(1/α) + O(1), with the O(1) bracketed by facts.times",
     verdict="false",
     reason="log D is the slides' case; at (8, 32, 8) it is log 32",

@@ -57,7 +57,7 @@ def time(half: tuple, m: float, start: float) -> float:
     lead = low / speed(half, 0.0, start)
     slow = lambda u: np.exp(u) / speed(half, np.exp(u), start)  # noqa: E731
     ends = np.linspace(np.log(low), np.log(m), 12)
-    parts = [quad(slow, a, b, epsabs=0, epsrel=1e-13)[0] for a, b in zip(ends[:-1], ends[1:])]
+    parts = [quad(slow, a, b, epsabs=0, epsrel=1e-13)[0] for a, b in np.stack([ends[:-1], ends[1:]], 1)]
     return lead + sum(parts)
 
 
