@@ -1,5 +1,6 @@
 """Slides p. 20–23: relations before subjects, or after, the plateau between; SGD on the reduced system."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,33 @@ def trained(study: Hallucination, case: Case) -> xr.Dataset:
     """What SGD of every seed shows, and the losses of the reduced system: by descent, and by the flow."""
     watch: dict[str, Any] = {"loss": am.loss} | {name: getattr(am.factual, name) for name in _SEEN[1:]}
     at = np.unique(np.round(np.linspace(0, case.steps, study.looks + 1)).astype(int))
-    rate = {"learning_rate": case.learning_rate}
-    data: dict[str, Any] = {}
+    descent = functools.partial(am.Descent, optax.sgd, case.steps, learning_rate=case.learning_rate)
+    runs: dict[str, list] = {name: [] for name in _SEEN}
     for seed in range(study.seeds):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(study.seed), seed))
-        task = am.FactualTask.balanced(
-            case.subjects, case.relations, case.answers, keys[0], noise=study.noise, length=study.length,
-            mentions=(case.mentions, 1), draws=1,
-        )  # fmt: skip
+        task = facts(study, case, keys[0])
         model = am.LinearAttentionRecall.constant(task, case.start)
-        descent = am.Descent(optax.sgd, case.steps, study.batch, **rate)
-        seen = am.simulate(task, model, descent, observe=watch, at=at, key=keys[1])
-        for name, values in seen.observed.items():
-            data.setdefault(name, []).append(np.asarray(values, float))
-    data = {name: (("seed", "look"), np.stack(runs)) for name, runs in data.items()}
-    losses = {name: watch[name] for name in ("loss", "relation_loss", "subject_loss")}
+        seen = am.simulate(
+            task, model, descent(batch_size=study.batch), observe=watch, at=at, key=keys[1]
+        ).observed  # fmt: skip
+        for name, found in runs.items():
+            found.append(np.asarray(seen[name], float))
+    data: dict[str, Any] = {name: (("seed", "look"), np.stack(found)) for name, found in runs.items()}
+    task = facts(study, case, jax.random.key(study.seed))
     system = am.factual.FactualSystem.constant(task, case.start)
-    reduced = am.simulate(task, system, am.Descent(optax.sgd, case.steps, **rate), observe=losses, at=at)
+    losses = {name: watch[name] for name in _SEEN[:3]}
+    reduced = am.simulate(task, system, descent(), observe=losses, at=at)
     data |= {f"reduced_{name}": ("look", np.asarray(values)) for name, values in reduced.observed.items()}
     times = np.asarray(reduced.times, float)
     flow = sum(np.asarray(theory.loss(half, theory.margin(half, times, case.start))) for half in halves(case))
     return xr.Dataset(data | {"flow_loss": ("look", flow), "time": ("look", times)})
+
+
+def facts(study: Hallucination, case: Case, key):
+    return am.FactualTask.balanced(
+        case.subjects, case.relations, case.answers, key, noise=study.noise, length=study.length,
+        mentions=(case.mentions, 1), draws=1,
+    )  # fmt: skip
 
 
 def halves(case: Case) -> tuple[theory.Half, theory.Half]:

@@ -24,8 +24,8 @@ def flow_times(subjects, relations, answers, start, *, level):
 
 def sweep(study: Order):
     axes = {name: getattr(study, name).points() for name in ("subjects", "relations", "answers", "start")}
-    axes["answers"] = np.unique([*axes["answers"], study.panel_answers])
-    axes["start"] = np.unique([*axes["start"], study.panel_start])
+    # Slices that are drawn, exactly.
+    axes = {name: np.unique([*points, getattr(study, f"panel_{name}")]) for name, points in axes.items()}
     return functools.partial(flow_times, level=study.level), axes
 
 
@@ -55,7 +55,7 @@ def figure(study: Order, data):
     names = {"subjects": "subjects S", "relations": "relations R", "answers": "answers D", "start": "start α"}
     at = {"answers": study.panel_answers, "start": study.panel_start}
     spread = float(np.abs(np.log10(ratio.sel(at))).max())
-    small = length.sel(relations=4, subjects=16, method="nearest")
+    small = length.sel(subjects=study.panel_subjects, relations=study.panel_relations)
     tables: Any = (
         (ratio.sel(at), "relations", "subjects", "subjects' time/relations'",
          dict(cmap="RdBu_r", vmin=-spread, vmax=spread)),
@@ -74,6 +74,6 @@ def figure(study: Order, data):
             ax.set(ylim=(data.subjects.min(), data.subjects.max()))
             ax.set_title(f"D = {study.panel_answers:g}, α = {study.panel_start:g}")
         else:
-            ax.set_title(f"S = {float(small.subjects):.3g}, R = {float(small.relations):.3g}")
-    plot.legend(figure)
+            ax.set_title(f"S = {study.panel_subjects:g}, R = {study.panel_relations:g}")
+    plot.legend(figure, loc="outside lower left")
     return figure

@@ -62,3 +62,5 @@ class Order(SweepSchema):
     level: Annotated[float, Field(gt=0, lt=0.3)] = about("below which a loss counts as learned", 0.1)
     panel_answers: Positive = about("D of the maps over S and R; added to the axis", 8)
     panel_start: Positive = about("α of the maps over S and R; added to the axis", 1e-5)
+    panel_subjects: Positive = about("S of the map over D and α; added to the axis", 16)
+    panel_relations: Positive = about("R of the map over D and α; added to the axis", 4)
