@@ -27,26 +27,24 @@ def test_bits_of_maps_count_them():
     assert float(bits.facts(4, 2, 2)) == 8
 
 
+def mutual(laws, ends, right):
+    """I(f; g) of maps f drawn from ``laws`` and g among ``ends``: each answer right with probability ``right``,
+    else any other of three; summed over all pairs."""
+    each = lambda f, g: np.prod([right if x == y else (1 - right) / 2 for x, y in zip(f, g)])  # noqa: E731
+    joint = np.array([[each(f, g) for g in ends] for f in laws]) / len(laws)
+    return np.sum(joint * np.log2(joint / (joint.sum(0) * joint.sum(1)[:, None])))
+
+
 def test_right_answers_tell_what_a_symmetric_channel_does():
-    """Any map at random, seen through a channel that is right with probability a and else any other answer: the
-    mutual information, summed over all pairs of maps, is the bound itself; and no law has less."""
-    N, M, a = 2, 3, 0.7
-    every = list(itertools.product(range(M), repeat=N))
-    seen = np.array([[np.prod([a if x == y else (1 - a) / (M - 1) for x, y in zip(f, g)]) for g in every] for f in every])  # fmt: skip
-    joint = seen / len(every)
-    mutual = np.sum(joint * np.log2(joint / (joint.sum(0) * joint.sum(1)[:, None])))
-    assert float(bits.recalled(bits.maps(N, M), N, M, a)) == pytest.approx(mutual, rel=1e-12)
-    # Of bijections (N = M = 3) seen through the same channel the bound is below.
+    """The bound is met where any map may be and errors are symmetric; of bijections it is below."""
+    every = list(itertools.product(range(3), repeat=2))
+    exact = mutual(every, every, 0.7)
+    assert float(bits.recalled(bits.maps(2, 3), 2, 3, 0.7)) == pytest.approx(exact, rel=1e-12)
     whole, ends = list(itertools.permutations(range(3))), list(itertools.product(range(3), repeat=3))
-    seen = np.array([[np.prod([a if x == y else (1 - a) / 2 for x, y in zip(f, g)]) for g in ends] for f in whole])  # fmt: skip
-    joint = seen / len(whole)
-    mutual = np.sum(joint * np.log2(joint / (joint.sum(0) * joint.sum(1)[:, None])))
-    assert 0 < float(bits.recalled(math.log2(6), 3, 3, 0.9)) < math.log2(6)
-    assert float(bits.recalled(math.log2(6), 3, 3, a)) <= mutual
+    assert 0 < float(bits.recalled(math.log2(6), 3, 3, 0.9)) < mutual(whole, ends, 0.9)
     # Chance and less tell nothing, everything right tells all of it.
-    np.testing.assert_array_equal(
-        bits.recalled(bits.maps(5, 4), 5, 4, np.array([0, 0.1, 0.25, 1])), [0, 0, 0, 10]
-    )
+    told = bits.recalled(bits.maps(5, 4), 5, 4, np.array([0, 0.1, 0.25, 1]))
+    np.testing.assert_array_equal(told, [0, 0, 0, 10])
 
 
 def test_bits_of_a_memory():
@@ -75,7 +73,7 @@ def test_bits_of_a_memory():
 
 
 def test_couplings_of_a_dense_energy():
-    """Rank of the field of one bit over all corners of a cube, as a function of the other bits and the patterns."""
+    """Rank of the field of one bit, as a function of the other bits and the pattern: all corners of a cube."""
     for d, degree in ((4, 2), (5, 3), (5, 4), (4, 5)):
         corners = np.array(list(itertools.product([-1.0, 1.0], repeat=d - 1)))
         overlap = corners @ corners.T

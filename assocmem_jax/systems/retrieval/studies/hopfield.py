@@ -89,8 +89,8 @@ def report(study: Hopfield, data):
         most = int(np.argmax(row.mean(axis=1)))
         mean, half = (float(v) for v in interval(row[most]))
         lines.append(
-            f"d = {d}: bits told beyond the cues, a coupling: most {mean:.4f} ± {half:.4f} of {whole[most]:.4f} "
-            f"needed, at load {data['load'].values[most]:g}"
+            f"d = {d}: bits told beyond the cues, a coupling: most {mean:.4f} ± {half:.4f} of "
+            f"{whole[most]:.4f} needed, at load {data['load'].values[most]:g}"
         )
     rises = float(np.diff(data.energy.values, axis=1).max())
     lines.append(f"asynchronous energy per bit: largest rise {max(rises, 0):.1e}")
