@@ -62,11 +62,13 @@ from .sweeps import sampled as sampled
 from .sweeps import sweep as sweep
 from .sweeps import zipped as zipped
 from .systems import cooccurrence as cooccurrence
+from .systems import factual as factual
 from .systems import induction as induction
 from .systems import memory as memory
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
+from .systems.factual.task import FactualTask as FactualTask
 from .systems.induction.model import InductionTransformer as InductionTransformer
 from .systems.induction.task import BigramTask as BigramTask
 from .systems.memory.dynamics import time_to_perfect as time_to_perfect

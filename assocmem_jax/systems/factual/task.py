@@ -1,0 +1,312 @@
+"""Factual recall, Slides p. 19: a subject and a relation somewhere in a text, the answer at its end."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ... import checks
+from ...tasks import AbstractClassificationTask, cross_entropy, laws
+from ...tasks.losses import lead
+
+# Texts that a population loss may be over, when its noise is enumerated.
+MOST_TEXTS = 1_000_000
+
+
+class Questions(NamedTuple):
+    """Texts z_1 … z_T, the last EOS, as ``tokens`` of shape (n, T), and their ``answers`` a*(s, r), (n,)."""
+
+    tokens: Int[Array, "n t"]
+    answers: Int[Array, " n"]
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """one with scores(task, tokens=None) and logits(tokens); build it from this task"""
+
+    def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b m"]:
+        """Logits of the texts of ``task.data`` (of those named)."""
+        ...
+
+    def logits(self, tokens: Int[Array, "n t"]) -> Float[Array, "n m"]:
+        """Logits of the R·D answers after each text."""
+        ...
+
+
+class FactualTask(AbstractClassificationTask):
+    """s ~ p(s) and r ~ p(r) stand at two distinct uniform places of a text of length T, uniform noise at the
+    others, EOS at the end; the answer is a*(s, r). Slides p. 19; Nichani, Lee, Bietti 2025.
+
+    - ``facts``: a*(s, r), whole numbers of shape (S, R). ``answers``: D; those of relation r are the block
+      A_r = {rD, …, (r+1)D − 1}. Made by ``balanced``, ``random`` and ``injective``.
+    - ``noise``: types of noise tokens. ``length``: T. Tokens are numbered subjects 0 … S−1, relations S …
+      S+R−1, noise, EOS last.
+    - ``subjects_law``, ``relations_law``: p(s), p(r), such as ``am.laws.zipf(S)``; uniform unless given.
+    - ``draws``, ``key``: the population loss is the mean over (s, r), exactly, and over so many texts drawn
+      once, places and noise the same for every pair; ``"all"``: over every multiset of noise tokens.
+
+    That all pairs share their noise makes the flow of a ``LinearAttentionRecall`` that starts symmetric exact
+    for any ``draws``. No model here knows where a token stands. The loss is the cross-entropy.
+    """
+
+    loss_units: ClassVar[str] = "nats"
+    facts: Int[Array, "s r"]
+    subjects_law: Float[Array, " s"] | None
+    relations_law: Float[Array, " r"] | None
+    data: Questions
+    weights: Float[Array, " n"]
+    answers: int = eqx.field(static=True)
+    noise: int = eqx.field(static=True)
+    length: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        facts,
+        answers: int,
+        *,
+        noise: int = 20,
+        length: int = 32,
+        subjects_law=None,
+        relations_law=None,
+        draws: int | str = 4,
+        key: PRNGKeyArray | None = None,
+    ):
+        facts = jnp.asarray(checks.array("facts", facts, "whole numbers of shape (S, R)"))
+        checks.shaped("facts", facts, "of shape (S, R)", 2)
+        if not jnp.issubdtype(facts.dtype, jnp.integer):
+            checks.refuse("facts", "whole numbers", facts.dtype)
+        S, R = facts.shape
+        if not facts.size:
+            checks.refuse("facts", "of at least one subject and one relation", f"shape {facts.shape}")
+        self.answers = checks.count("answers", answers)
+        if checks.concrete(facts):
+            known = np.asarray(facts)
+            outside = known // self.answers != np.arange(R)
+            if outside.any():
+                s, r = np.argwhere(outside)[0].tolist()
+                low = r * self.answers
+                checks.refuse(
+                    f"facts[{s}, {r}]", f"in the block of its relation, {low} to {low + self.answers - 1}",
+                    known[s, r],
+                )  # fmt: skip
+        self.facts = facts.astype(jnp.int32)
+        self.length = checks.count("length", length, 3, "a subject, a relation and EOS")
+        self.noise = checks.count("noise", noise, 0)
+        if self.length > 3 and self.noise == 0:
+            checks.refuse("noise", f"at least 1 for texts of length {length}", 0, "or length=3")
+        given = {"subjects_law": (subjects_law, S), "relations_law": (relations_law, R)}
+        self.subjects_law, self.relations_law = (_law(name, *law) for name, law in given.items())
+        key = jr.key(0) if key is None else key
+        checks.key("key", key)
+        fill, chances = self._fillings(key, draws)
+        s, r = (jnp.repeat(a.reshape(-1), len(chances)) for a in jnp.indices((S, R)))
+        # Texts of one draw have their subject and their relation at the same places.
+        places = _places(jr.fold_in(key, 1), len(chances), self.length)
+        tile = lambda a: jnp.tile(a, (S * R, *(1,) * (a.ndim - 1)))  # noqa: E731
+        self.data = self._written(s, r, tile(places), tile(fill))
+        pairs = self.pair_probabilities.reshape(-1, 1)
+        self.weights = (pairs * jnp.asarray(chances, pairs.dtype)).reshape(-1)
+
+    @classmethod
+    @checks.takes(key=checks.KEY)
+    def balanced(
+        cls, subjects: int, relations: int, answers: int, key: PRNGKeyArray, **options: Any
+    ) -> "FactualTask":
+        """Every answer of a relation is that of S/D subjects, drawn uniformly; D must divide S."""
+        S, R, D = _sizes(subjects, relations, answers)
+        if S % D:
+            checks.refuse(
+                "answers", f"a divisor of subjects = {S} for balanced facts", D, "or FactualTask.random"
+            )
+        return cls(_shuffled(key, S, R, D), D, **options)
+
+    @classmethod
+    @checks.takes(key=checks.KEY)
+    def random(
+        cls, subjects: int, relations: int, answers: int, key: PRNGKeyArray, **options: Any
+    ) -> "FactualTask":
+        """a*(s, r) independent and uniform in A_r."""
+        S, R, D = _sizes(subjects, relations, answers)
+        return cls(jr.randint(key, (S, R), 0, D) + D * jnp.arange(R), D, **options)
+
+    @classmethod
+    @checks.takes(key=checks.KEY)
+    def injective(
+        cls, subjects: int, relations: int, answers: int, key: PRNGKeyArray, **options: Any
+    ) -> "FactualTask":
+        """No two subjects share an answer, which is uniform otherwise; D must be at least S."""
+        S, R, D = _sizes(subjects, relations, answers)
+        if D < S:
+            checks.refuse("answers", f"at least subjects = {S} for injective facts", D)
+        return cls(_shuffled(key, D, R, D)[:S], D, **options)
+
+    @property
+    def subjects(self) -> int:
+        """S."""
+        return self.facts.shape[0]
+
+    @property
+    def relations(self) -> int:
+        """R."""
+        return self.facts.shape[1]
+
+    @property
+    def num_tokens(self) -> int:
+        """V = S + R + noise + 1."""
+        return self.subjects + self.relations + self.noise + 1
+
+    @property
+    def num_answers(self) -> int:
+        """R D."""
+        return self.relations * self.answers
+
+    @property
+    def pair_probabilities(self) -> Float[Array, "s r"]:
+        """p(s) p(r)."""
+        laws_given = (self.subjects_law, self.relations_law)
+        p, q = (laws.uniform(n) if law is None else law for n, law in zip(self.facts.shape, laws_given))
+        return p[:, None] * q
+
+    @property
+    def symmetric(self) -> bool | Array:
+        """Whether facts are balanced and both laws uniform: what the reduced system needs."""
+        counts = jax.nn.one_hot(self.facts, self.num_answers, dtype=self.dtype).sum(axis=0)
+        wanted = jnp.repeat(jnp.eye(self.relations), self.answers, axis=1) * self.subjects / self.answers
+        even = jnp.max(jnp.abs(self.pair_probabilities * self.facts.size - 1))
+        return jnp.all(counts == wanted) & (even <= 64 * jnp.finfo(self.dtype).eps * self.facts.size)
+
+    @property
+    def score_shape(self) -> tuple[int, int]:
+        """(texts of ``data``, R D)."""
+        return len(self.data.answers), self.num_answers
+
+    @property
+    def dtype(self) -> Any:
+        return self.weights.dtype
+
+    def loss(self, model: Answers) -> Float[Array, ""]:
+        """Σ p(s) p(r) E_noise[−log p(a*(s, r) | text)], in nats."""
+        return jnp.dot(self.weights, cross_entropy(model.scores(self), self.data.answers))
+
+    def margins(self, model: Answers) -> Float[Array, " n"]:
+        """Score of the right answer minus the largest other, for every text of ``data``."""
+        return lead(model.scores(self), self.data.answers)
+
+    def error(self, model: Answers) -> Float[Array, ""]:
+        """Probability that the right answer has not the largest score; a tie is an error."""
+        return jnp.dot(self.weights, jnp.where(self.margins(model) > 0, 0.0, 1.0))
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Questions:
+        """n fresh texts."""
+        return self.sampler(n)(key)
+
+    def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Questions]:
+        """A function of a key that draws ``batch_size`` fresh texts, on the device."""
+        n = checks.count("batch_size", batch_size)
+        pick_subject, pick_relation = (
+            _picker(law, size) for law, size in zip((self.subjects_law, self.relations_law), self.facts.shape)
+        )
+
+        def draw(key):
+            keys = jr.split(key, 4)
+            fill = _noise(keys[3], n, self.length - 3, self.noise)
+            s, r = pick_subject(keys[0], n), pick_relation(keys[1], n)
+            return self._written(s, r, _places(keys[2], n, self.length), fill)
+
+        return draw
+
+    def sampled_loss(self, model: Answers, batch: Questions) -> Float[Array, ""]:
+        """Mean cross-entropy of a batch."""
+        return jnp.mean(cross_entropy(model.logits(batch.tokens), batch.answers))
+
+    def _fillings(self, key, draws) -> tuple[Int[Array, "k n"], Any]:
+        """(noise of each text, T − 3 of its types; the probability of each)."""
+        count = self.length - 3
+        if draws != "all":
+            n = checks.count("draws", draws, 1, "or draws='all'")
+            return _noise(key, n, count, self.noise), np.full(n, 1 / n)
+        sets = math.comb(self.noise + count - 1, count) if count else 1
+        if sets * self.facts.size > MOST_TEXTS:
+            checks.refuse(
+                "draws", f"a number, or such that there are at most {MOST_TEXTS} texts",
+                f"'all' of {sets} fillings for {self.facts.size} pairs",
+            )  # fmt: skip
+        fill = np.array([*itertools.combinations_with_replacement(range(self.noise), count)], np.int32)
+        fill = fill.reshape(sets, count)
+        ways = [math.factorial(count) / math.prod(map(math.factorial, np.bincount(row))) for row in fill]
+        return jnp.asarray(fill), np.array(ways) / max(self.noise, 1) ** count
+
+    def _written(self, s, r, places, fill) -> Questions:
+        """Texts with s and r at their places among noise, EOS last."""
+        first, second = places[:, :1], places[:, 1:]
+        at = jnp.arange(self.length - 1)
+        low, high = jnp.minimum(first, second), jnp.maximum(first, second)
+        # The k-th place that is neither holds the k-th noise token.
+        S, R = self.facts.shape
+        padded = jnp.pad(fill, ((0, 0), (0, 2)))
+        text = jnp.where(
+            at < low, padded, jnp.where(at < high, jnp.roll(padded, 1, 1), jnp.roll(padded, 2, 1))
+        )
+        text = S + R + text.astype(jnp.int32)
+        text = jnp.where(at == first, s[:, None], jnp.where(at == second, S + r[:, None], text))
+        end = jnp.full((len(s), 1), self.num_tokens - 1)
+        tokens = jnp.concatenate([text, end], axis=1).astype(jnp.int32)
+        return Questions(tokens, self.facts[s, r])
+
+
+def _sizes(subjects, relations, answers) -> tuple[int, int, int]:
+    named = {"subjects": subjects, "relations": relations, "answers": answers}
+    S, R, D = (checks.count(name, value) for name, value in named.items())
+    return S, R, D
+
+
+def _law(name: str, law: Any, size: int) -> Float[Array, " n"] | None:
+    if law is None:
+        return None
+    (law,) = checks.floats(**{name: law})
+    if law.shape != (size,):
+        checks.refuse(name, f"of shape ({size},)", f"shape {law.shape}")
+    laws.check(name, law)
+    return law
+
+
+def _shuffled(key, rows: int, relations: int, answers: int) -> Int[Array, "s r"]:
+    """Columns that are shuffled lists of the block of each relation, again and again."""
+    column = jnp.arange(rows) % answers
+    columns = [jr.permutation(k, column) for k in jr.split(key, relations)]
+    return jnp.stack(columns, axis=1) + answers * jnp.arange(relations)
+
+
+def _picker(law: Any, size: int) -> Callable[[PRNGKeyArray, int], Int[Array, " n"]]:
+    """A function (key, count) that draws from a law, or uniformly without one."""
+    return (lambda key, n: _below(key, (n,), size)) if law is None else laws.drawer(law)
+
+
+def _below(key: PRNGKeyArray, shape: tuple[int, ...], size: int) -> Int[Array, "..."]:
+    """Uniform on 0 … size − 1, right to 2⁻³²."""
+    return (jr.bits(key, shape, jnp.uint32) % jnp.uint32(size)).astype(jnp.int32)
+
+
+def _places(key: PRNGKeyArray, n: int, length: int) -> Int[Array, "n 2"]:
+    """Two distinct places before EOS, uniform."""
+    one, other = jr.split(key)
+    first = _below(one, (n, 1), length - 1)
+    second = _below(other, (n, 1), length - 2)
+    return jnp.concatenate([first, second + (second >= first)], axis=1)
+
+
+def _noise(key: PRNGKeyArray, n: int, count: int, types: int) -> Int[Array, "n k"]:
+    """Uniform noise tokens, several to a word of random bits: digits of it in base ``types``."""
+    if not count:
+        return jnp.zeros((n, 0), jnp.int32)
+    digits = max(1, int(16 / math.log2(types))) if types > 1 else count
+    words = jr.bits(key, (n, -(-count // digits)), jnp.uint32)[..., None]
+    powers = jnp.asarray([types**k % 2**32 for k in range(digits)], jnp.uint32)
+    return (words // powers % jnp.uint32(types)).reshape(n, -1)[:, :count].astype(jnp.int32)
