@@ -28,8 +28,8 @@ def test_bits_of_maps_count_them():
 
 
 def mutual(laws, ends, right):
-    """I(f; g) of maps f drawn from ``laws`` and g among ``ends``: each answer right with probability ``right``,
-    else any other of three; summed over all pairs."""
+    """I(f; g) of maps f drawn from ``laws`` and g among ``ends``, summed over all pairs: each answer is right
+    with probability ``right``, else any other of three."""
     each = lambda f, g: np.prod([right if x == y else (1 - right) / 2 for x, y in zip(f, g)])  # noqa: E731
     joint = np.array([[each(f, g) for g in ends] for f in laws]) / len(laws)
     return np.sum(joint * np.log2(joint / (joint.sum(0) * joint.sum(1)[:, None])))
@@ -49,19 +49,18 @@ def test_right_answers_tell_what_a_symmetric_channel_does():
 
 def test_bits_of_a_memory():
     """A matrix on orthonormal tokens, all right and one wrong; patterns beyond their cues."""
-    n = 4
+    n = 8
     task = am.AssociationTask(am.laws.zipf(n, 2.0), jnp.arange(n), jnp.eye(n), jnp.eye(n))
-    whole = am.LinearMemory(jnp.eye(n))
-    assert float(am.bits_per_parameter(task, whole)) == pytest.approx(math.log2(24) / 16, rel=1e-12)
-    wrong = am.LinearMemory(
-        jnp.diag(jnp.array([-1.0, 1, 1, 1]))
-    )  # the likeliest token: one in four all the same
-    h = -0.25 * math.log2(0.25) - 0.75 * math.log2(0.75)
-    left = max(0, math.log2(24) - 4 * (h + 0.25 * math.log2(3)))
-    assert float(am.bits_per_parameter(task, wrong)) == pytest.approx(left / 16, abs=1e-12)
+    whole, bits_of_all = am.LinearMemory(jnp.eye(n)), math.log2(math.factorial(n))
+    assert float(am.bits_per_parameter(task, whole)) == pytest.approx(bits_of_all / 64, rel=1e-12)
+    # The likeliest token is one of eight all the same.
+    wrong = am.LinearMemory(jnp.eye(n).at[0, 0].set(-1))
+    left = -1 / 8 * math.log2(1 / 8) - 7 / 8 * math.log2(7 / 8) + 1 / 8 * math.log2(7)
+    told = float(am.bits_per_parameter(task, wrong))
+    assert told == pytest.approx((bits_of_all - 8 * left) / 64, rel=1e-12)
     # The first two of them, cut off under jit: log₂ 2! bits.
     cut = jax.jit(lambda n: am.bits_per_parameter(task.first(n), whole))
-    assert float(cut(2)) == pytest.approx(1 / 16, rel=1e-12)
+    assert float(cut(2)) == pytest.approx(1 / 64, rel=1e-12)
     patterns = np.array([[1.0, 1, 1, 1, -1, -1, -1, -1]])
     cues = patterns * np.array([-1.0, 1, 1, 1, 1, 1, 1, 1])
     cued = am.RetrievalTask(patterns, cues)

@@ -7,10 +7,11 @@ WING = Wing(
     place=4,
     names={
         "task": "FactualTask Questions",
+        "model.transformer": "FactualTransformer",
         "observe": "accuracy probability_right relation_accuracy relation_loss relation_recall subject_loss "
         "subject_recall",
     },
-    first="FactualTask",
+    first="FactualTask FactualTransformer",
 )
 
 __all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,5 +1,6 @@
 # Generated from the manifests by `python scripts/stubs.py`.
 from .. import Wing
+from .model.transformer import FactualTransformer as FactualTransformer
 from .observe import accuracy as accuracy
 from .observe import probability_right as probability_right
 from .observe import relation_accuracy as relation_accuracy
