@@ -68,7 +68,8 @@ from .systems import memory as memory
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
-from .systems.factual.model.transformer import FactualTransformer as FactualTransformer
+from .systems.factual.model import FactualTransformer as FactualTransformer
+from .systems.factual.model import LinearAttentionRecall as LinearAttentionRecall
 from .systems.factual.task import FactualTask as FactualTask
 from .systems.induction.model import InductionTransformer as InductionTransformer
 from .systems.induction.task import BigramTask as BigramTask

@@ -72,7 +72,7 @@ def test_bits_of_a_memory():
 
 
 def test_couplings_of_a_dense_energy():
-    """Rank of the field of one bit, as a function of the other bits and the pattern: all corners of a cube."""
+    """Rank of the field of one bit, as a function of the others and the pattern: all corners of a cube."""
     for d, degree in ((4, 2), (5, 3), (5, 4), (4, 5)):
         corners = np.array(list(itertools.product([-1.0, 1.0], repeat=d - 1)))
         overlap = corners @ corners.T

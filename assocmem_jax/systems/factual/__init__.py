@@ -7,11 +7,12 @@ WING = Wing(
     place=4,
     names={
         "task": "FactualTask Questions",
-        "model.transformer": "FactualTransformer",
-        "observe": "accuracy probability_right relation_accuracy relation_loss relation_recall subject_loss "
-        "subject_recall",
+        "model": "FactualSystem FactualTransformer LinearAttentionRecall",
+        "observe": "accuracy balancedness probability_right relation_accuracy relation_loss relation_recall "
+        "subject_loss subject_recall",
     },
-    first="FactualTask FactualTransformer",
+    first="FactualTask FactualTransformer LinearAttentionRecall",
+    theory={"factual": "theory"},
 )
 
 __all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,7 +1,10 @@
 # Generated from the manifests by `python scripts/stubs.py`.
 from .. import Wing
-from .model.transformer import FactualTransformer as FactualTransformer
+from .model import FactualSystem as FactualSystem
+from .model import FactualTransformer as FactualTransformer
+from .model import LinearAttentionRecall as LinearAttentionRecall
 from .observe import accuracy as accuracy
+from .observe import balancedness as balancedness
 from .observe import probability_right as probability_right
 from .observe import relation_accuracy as relation_accuracy
 from .observe import relation_loss as relation_loss

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ...observe import observable
 from ...tasks import cross_entropy
 from ...tasks.losses import lead
+from .model import FactualSystem, LinearAttentionRecall
 from .task import FactualTask
 
 
@@ -81,3 +82,16 @@ def relation_recall(task: FactualTask, model: HasTokenLogits) -> Float[Array, ""
     worst = jnp.min(jnp.where(own[..., None], rows, jnp.inf), axis=(1, 2))
     best = jnp.max(jnp.where(own[..., None], -jnp.inf, rows), axis=(1, 2))
     return jnp.mean(jnp.where(worst > best, 1.0, 0.0), dtype=task.dtype)
+
+
+@observable(("token",), task=FactualTask, model=(LinearAttentionRecall, FactualSystem))
+def balancedness(task: FactualTask, model: Any) -> Float[Array, " v"]:
+    """v_z² − Σ_a A_{a,z}² of every token, which the flow conserves; a step of descent adds η²(v̇² − Σ_a Ȧ²).
+
+    Of a reduced system: v_s² − R(1 − 1/D)x² and v_r² − D(1 − 1/R)y², the same less a constant.
+    """
+    if isinstance(model, FactualSystem):
+        R, D = task.relations, task.answers
+        gaps = R * (1 - 1 / D) * model.subject_gap**2, D * (1 - 1 / R) * model.relation_gap**2
+        return jnp.stack([model.subject_attention**2, model.relation_attention**2]) - jnp.stack(gaps)
+    return model.attention**2 - jnp.sum(model.table**2, axis=0)

@@ -50,6 +50,7 @@ class FactualTask(AbstractClassificationTask):
     - ``noise``: types of noise tokens. ``length``: T. Tokens are numbered subjects 0 … S−1, relations S …
       S+R−1, noise, EOS last.
     - ``subjects_law``, ``relations_law``: p(s), p(r), such as ``am.laws.zipf(S)``; uniform unless given.
+    - ``mentions``: how often the subject and the relation are in a text, each time at a place of its own.
     - ``draws``, ``key``: the population loss is the mean over (s, r), exactly, and over so many texts drawn
       once, places and noise the same for every pair; ``"all"``: over every multiset of noise tokens.
 
@@ -66,6 +67,7 @@ class FactualTask(AbstractClassificationTask):
     answers: int = eqx.field(static=True)
     noise: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
+    mentions: tuple[int, int] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class FactualTask(AbstractClassificationTask):
         length: int = 32,
         subjects_law=None,
         relations_law=None,
+        mentions: tuple[int, int] = (1, 1),
         draws: int | str = 4,
         key: PRNGKeyArray | None = None,
     ):
@@ -98,20 +101,24 @@ class FactualTask(AbstractClassificationTask):
                     known[s, r],
                 )  # fmt: skip
         self.facts = facts.astype(jnp.int32)
-        self.length = checks.count("length", length, 3, "a subject, a relation and EOS")
+        if not (isinstance(mentions, tuple | list) and len(mentions) == 2):
+            checks.refuse("mentions", "two whole numbers", checks.short(mentions))
+        one, other = (checks.count(f"mentions[{k}]", count) for k, count in enumerate(mentions))
+        self.mentions, self.length = (one, other), checks.count("length", length)
+        taken = one + other + 1
+        if self.length < taken:
+            checks.refuse("length", f"at least {taken}: subject, relation and EOS", length)
         self.noise = checks.count("noise", noise, 0)
-        if self.length > 3 and self.noise == 0:
-            checks.refuse("noise", f"at least 1 for texts of length {length}", 0, "or length=3")
+        if self.length > taken and self.noise == 0:
+            checks.refuse("noise", f"at least 1 for texts of length {length}", 0, f"or length={taken}")
         given = {"subjects_law": (subjects_law, S), "relations_law": (relations_law, R)}
         self.subjects_law, self.relations_law = (_law(name, *law) for name, law in given.items())
         key = jr.key(0) if key is None else key
         checks.key("key", key)
-        fill, chances = self._fillings(key, draws)
+        places, noise_drawn, chances = self._fillings(key, draws)
         s, r = (jnp.repeat(a.reshape(-1), len(chances)) for a in jnp.indices((S, R)))
-        # Texts of one draw have their subject and their relation at the same places.
-        places = _places(jr.fold_in(key, 1), len(chances), self.length)
-        tile = lambda a: jnp.tile(a, (S * R, *(1,) * (a.ndim - 1)))  # noqa: E731
-        self.data = self._written(s, r, tile(places), tile(fill))
+        tile = lambda a: jnp.tile(a, (S * R, 1))  # noqa: E731
+        self.data = self._written(s, r, tile(places), tile(noise_drawn))
         pairs = self.pair_probabilities.reshape(-1, 1)
         self.weights = (pairs * jnp.asarray(chances, pairs.dtype)).reshape(-1)
 
@@ -251,9 +258,8 @@ class FactualTask(AbstractClassificationTask):
 
         def draw(key):
             keys = jr.split(key, 4)
-            fill = _noise(keys[3], n, self.length - 3, self.noise)
             s, r = pick_subject(keys[0], n), pick_relation(keys[1], n)
-            return self._written(s, r, _places(keys[2], n, self.length), fill)
+            return self._written(s, r, self._places(keys[2], n), self._noise(keys[3], n))
 
         return draw
 
@@ -261,38 +267,52 @@ class FactualTask(AbstractClassificationTask):
         """Mean cross-entropy of a batch."""
         return jnp.mean(cross_entropy(model.logits(batch.tokens), batch.answers))
 
-    def _fillings(self, key, draws) -> tuple[Int[Array, "k n"], Any]:
-        """(noise of each text, T − 3 of its types; the probability of each)."""
-        count = self.length - 3
+    def _fillings(self, key, draws) -> tuple[Array, Array, Any]:
+        """(places of subject and relation, noise of all places before EOS, the probability of each text)."""
         if draws != "all":
             n = checks.count("draws", draws, 1, "or draws='all'")
-            return _noise(key, n, count, self.noise), np.full(n, 1 / n)
+            return self._places(jr.fold_in(key, 1), n), self._noise(key, n), np.full(n, 1 / n)
+        taken = sum(self.mentions)
+        count = self.length - 1 - taken
         sets = math.comb(self.noise + count - 1, count) if count else 1
         if sets * self.facts.size > MOST_TEXTS:
             checks.refuse(
                 "draws", f"a number, or such that there are at most {MOST_TEXTS} texts",
                 f"'all' of {sets} fillings for {self.facts.size} pairs",
             )  # fmt: skip
-        fill = np.array([*itertools.combinations_with_replacement(range(self.noise), count)], np.int32)
-        fill = fill.reshape(sets, count)
+        fill = [*itertools.combinations_with_replacement(range(self.noise), count)]
         ways = [math.factorial(count) / math.prod(map(math.factorial, np.bincount(row))) for row in fill]
-        return jnp.asarray(fill), np.array(ways) / max(self.noise, 1) ** count
+        # Where a token stands matters to no model: subject and relation come first.
+        noise = np.pad(np.array(fill, np.int32).reshape(sets, count), ((0, 0), (taken, 0)))
+        places = np.tile(np.arange(taken), (sets, 1))
+        return jnp.asarray(places), jnp.asarray(noise), np.array(ways) / max(self.noise, 1) ** count
 
-    def _written(self, s, r, places, fill) -> Questions:
-        """Texts with s and r at their places among noise, EOS last."""
-        first, second = places[:, :1], places[:, 1:]
-        at = jnp.arange(self.length - 1)
-        low, high = jnp.minimum(first, second), jnp.maximum(first, second)
-        # The k-th place that is neither holds the k-th noise token.
+    def _places(self, key, n: int) -> Int[Array, "n k"]:
+        """Distinct places before EOS, uniform: of the subject, then of the relation."""
+        found: list[Array] = []
+        for k, one in enumerate(jr.split(key, sum(self.mentions))):
+            place = _below(one, (n,), self.length - 1 - k)
+            for other in jnp.sort(jnp.stack(found), axis=0) if k > 1 else found:
+                place = place + (place >= other)
+            found.append(place)
+        return jnp.stack(found, axis=1)
+
+    def _noise(self, key, n: int) -> Int[Array, "n t"]:
+        """Uniform noise at all places before EOS; several tokens to a word of random bits, as its digits."""
+        types, count = max(self.noise, 1), self.length - 1
+        digits = max(1, int(16 / math.log2(types))) if types > 1 else count
+        words = jr.bits(key, (n, -(-count // digits)), jnp.uint32)[..., None]
+        powers = jnp.asarray([types**k for k in range(digits)], jnp.uint32)
+        return (words // powers % jnp.uint32(types)).reshape(n, -1)[:, :count].astype(jnp.int32)
+
+    def _written(self, s, r, places, noise) -> Questions:
+        """Texts with s and r at their places, noise at the others, EOS last."""
         S, R = self.facts.shape
-        padded = jnp.pad(fill, ((0, 0), (0, 2)))
-        text = jnp.where(
-            at < low, padded, jnp.where(at < high, jnp.roll(padded, 1, 1), jnp.roll(padded, 2, 1))
-        )
-        text = S + R + text.astype(jnp.int32)
-        text = jnp.where(at == first, s[:, None], jnp.where(at == second, S + r[:, None], text))
-        end = jnp.full((len(s), 1), self.num_tokens - 1)
-        tokens = jnp.concatenate([text, end], axis=1).astype(jnp.int32)
+        text, at = S + R + noise, jnp.arange(self.length - 1)
+        for k in range(sum(self.mentions)):
+            token = s if k < self.mentions[0] else S + r
+            text = jnp.where(at == places[:, k : k + 1], token[:, None], text)
+        tokens = jnp.pad(text.astype(jnp.int32), ((0, 0), (0, 1)), constant_values=self.num_tokens - 1)
         return Questions(tokens, self.facts[s, r])
 
 
@@ -327,21 +347,3 @@ def _picker(law: Any, size: int) -> Callable[[PRNGKeyArray, int], Int[Array, " n
 def _below(key: PRNGKeyArray, shape: tuple[int, ...], size: int) -> Int[Array, "..."]:
     """Uniform on 0 … size − 1, right to 2⁻³²."""
     return (jr.bits(key, shape, jnp.uint32) % jnp.uint32(size)).astype(jnp.int32)
-
-
-def _places(key: PRNGKeyArray, n: int, length: int) -> Int[Array, "n 2"]:
-    """Two distinct places before EOS, uniform."""
-    one, other = jr.split(key)
-    first = _below(one, (n, 1), length - 1)
-    second = _below(other, (n, 1), length - 2)
-    return jnp.concatenate([first, second + (second >= first)], axis=1)
-
-
-def _noise(key: PRNGKeyArray, n: int, count: int, types: int) -> Int[Array, "n k"]:
-    """Uniform noise tokens, several to a word of random bits: digits of it in base ``types``."""
-    if not count:
-        return jnp.zeros((n, 0), jnp.int32)
-    digits = max(1, int(16 / math.log2(types))) if types > 1 else count
-    words = jr.bits(key, (n, -(-count // digits)), jnp.uint32)[..., None]
-    powers = jnp.asarray([types**k % 2**32 for k in range(digits)], jnp.uint32)
-    return (words // powers % jnp.uint32(types)).reshape(n, -1)[:, :count].astype(jnp.int32)
