@@ -121,7 +121,7 @@ def test_wide_random_embeddings_recall_everything():
             for model in (
                 Model.constructed(facts, key, 1024, 2, 6),
                 Model.constructed(facts, key, 32, 2, 6, pseudo_inverse=True),
-                Model.constructed_mlp(facts, key, 64, 2, 8, beta=8.0, pseudo_inverse=True),
+                Model.constructed_mlp(facts, key, 128, 2, 6, beta=8.0, pseudo_inverse=True),
                 Model.constructed_mlp(facts, key, 256, 2, 6, kernel, beta=8.0, pseudo_inverse=True),
             )
         ]

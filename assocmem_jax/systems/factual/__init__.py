@@ -1,6 +1,6 @@
 """Factual recall: how facts are stored, which half is learned first, and what hallucination is."""
 
-from .. import Wing, lazily
+from .. import Entry, Wing, lazily
 
 WING = Wing(
     __name__,
@@ -13,6 +13,21 @@ WING = Wing(
     },
     first="FactualTask FactualTransformer LinearAttentionRecall",
     theory={"factual": "theory"},
+    studies={
+        "facts.parameters": Entry(
+            "studies.storage_schemas:FactsOverParameters",
+            "Slides p. 22: facts that trained transformers hold, over parameters",
+            {
+                "facts_parameters": (
+                    'shapes=[{label="both", dimensions=[4], head_widths=[2], widths=[4], largest=[4]}]',
+                    "heads=2",
+                    "seeds=2",
+                    "training.steps=8",
+                    "training.batch=8",
+                ),
+            },
+        ),
+    },
 )
 
 __all__ = sorted(WING.homes())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -149,8 +149,10 @@ class FactualTransformer(AbstractWeights):
         keys = jr.split(key, 8)
         E, U = _embedded(task, keys, d, draw)
         write, answers = (jnp.linalg.pinv(E).T, jnp.linalg.pinv(U)) if pseudo_inverse else (E, U.T)
-        left, sizes, right = jnp.linalg.svd(2 * answers @ _wanted(task).T @ write, full_matrices=False)
-        root = jnp.sqrt(sizes)[:, None]
+        # The singular vectors of W_OV, by way of those of its factor on the span of the tokens.
+        basis, factor = jnp.linalg.qr(write.T)
+        left, sizes, right = jnp.linalg.svd(2 * answers @ _wanted(task).T @ factor.T, full_matrices=False)
+        root, right = jnp.sqrt(sizes)[:, None], right @ basis.T
         attended = _attended(task, write, E, beta, heads, head_width)
         return cls(E, U, *attended, *(_shared(w, heads, head_width) for w in (root * right, root * left.T)))
 

@@ -93,7 +93,7 @@ def bits(study: Dense, degree: int, part, size=None):
 
 def figure(study: Dense, data):
     found = fits(study, data)
-    both = 0 in found and len(found) > 1
+    both = int(0 in found and len(found) > 1)
     figure, axes = plot.panels(1, 2 + both, 2.9, plot.PAGE)
     for k, (degree, (part, fit)) in enumerate(found.items()):
         ax = axes[0, both] if degree == 0 else axes[0, 0]
