@@ -78,11 +78,8 @@ def report(study: FactsOverParameters, data):
             )
         )
     fit = fitted(data)
-    known = data["size"] / data.parameters
-    return [
-        *lines,
-        f"slope of all: {fit}; facts a parameter {float(known.min()):.3f} to {float(known.max()):.3f}",
-    ]
+    held = (data["size"] / data.parameters).values
+    return [*lines, f"slope of all: {fit}; facts a parameter {held.min():.3f} to {held.max():.3f}"]
 
 
 def figure(study: FactsOverParameters, data):
