@@ -15,12 +15,12 @@ from .storage_schemas import Constructed, Written
 def writer(study: Constructed, curve: Written, k: int):
     """A function (task, key) → model, at the k-th sizes of a curve; H = 1, as all heads attend alike."""
     d = curve.dimensions[k]
-    rank = curve.ranks[k] if curve.ranks else min(d, study.subjects + study.relations)
 
     def features(pairs, key):
         return am.memory.MLPMemory.one_step(pairs, key, curve.widths[k], am.memory.Hermite(curve.degree))
 
     def build(task, key):
+        rank = curve.ranks[k] if curve.ranks else min(d, sum(task.facts.shape))
         options = {"beta": curve.beta, "pseudo_inverse": curve.pseudo_inverse}
         if curve.memory == "attention":
             return am.FactualTransformer.constructed(task, key, d, 1, rank, **options)

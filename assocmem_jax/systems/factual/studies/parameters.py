@@ -72,8 +72,8 @@ def report(study: FactsOverParameters, data):
             f"{shape.label}: facts at recall {study.target:g} "
             + ", ".join(
                 f"{'≥ ' if c > 0 else '≤ ' if c < 0 else ''}{n:.0f} [{low:.0f}, {high:.0f}] "
-                f"in {p:.0f} (d = {d:.0f}: {n / p:.3f} a parameter, {bits(study, p, n, study.target):.3f} bits "
-                f"of {bits(study, p, n, 1):.3f})"
+                f"in {p:.0f} (d = {d:.0f}: {n / p:.3f} a parameter, "
+                f"{bits(study, p, n, study.target):.3f} bits of {bits(study, p, n, 1):.3f})"
                 for d, p, n, low, high, c in zip(*columns)
             )
         )

@@ -19,7 +19,7 @@ class Written(Section):
     pseudo_inverse: bool = about("W_OV and W_KQ by least squares; else sums of outer products", False)
     beta: Positive = about("β of the attention", 4.0)
     dimensions: Sizes = about("d, a point each")
-    ranks: tuple[Count, ...] = about("H d_h, one for each of dimensions; S + R unless given", ())
+    ranks: tuple[Count, ...] = about("H d_h, one for each of dimensions; min(d, S + R) unless given", ())
     widths: tuple[Count, ...] = about("m of the features, one for each of dimensions", ())
     degree: Count = about("of the Hermite features", 2)
     largest: tuple[Size, ...] = about(
