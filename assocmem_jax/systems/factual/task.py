@@ -133,7 +133,7 @@ class FactualTask(AbstractClassificationTask):
             checks.refuse(
                 "answers", f"a divisor of subjects = {S} for balanced facts", D, "or FactualTask.random"
             )
-        return cls(_shuffled(key, S, R, D), D, **options)
+        return cls(_shuffled(key, S, R, D), D, key=jr.fold_in(key, 1), **options)
 
     @classmethod
     @checks.takes(key=checks.KEY)
@@ -142,7 +142,7 @@ class FactualTask(AbstractClassificationTask):
     ) -> "FactualTask":
         """a*(s, r) independent and uniform in A_r."""
         S, R, D = _sizes(subjects, relations, answers)
-        return cls(jr.randint(key, (S, R), 0, D) + D * jnp.arange(R), D, **options)
+        return cls(jr.randint(key, (S, R), 0, D) + D * jnp.arange(R), D, key=jr.fold_in(key, 1), **options)
 
     @classmethod
     @checks.takes(key=checks.KEY)
@@ -153,7 +153,7 @@ class FactualTask(AbstractClassificationTask):
         S, R, D = _sizes(subjects, relations, answers)
         if D < S:
             checks.refuse("answers", f"at least subjects = {S} for injective facts", D)
-        return cls(_shuffled(key, D, R, D)[:S], D, **options)
+        return cls(_shuffled(key, D, R, D)[:S], D, key=jr.fold_in(key, 1), **options)
 
     @property
     def subjects(self) -> int:
@@ -298,12 +298,14 @@ class FactualTask(AbstractClassificationTask):
         return jnp.stack(found, axis=1)
 
     def _noise(self, key, n: int) -> Int[Array, "n t"]:
-        """Uniform noise at all places before EOS; several tokens to a word of random bits, as its digits."""
+        """Uniform noise at all places before EOS: digits of random words, each right to 2⁻¹⁴ of itself."""
         types, count = max(self.noise, 1), self.length - 1
-        digits = max(1, int(16 / math.log2(types))) if types > 1 else count
-        words = jr.bits(key, (n, -(-count // digits)), jnp.uint32)[..., None]
-        powers = jnp.asarray([types**k for k in range(digits)], jnp.uint32)
-        return (words // powers % jnp.uint32(types)).reshape(n, -1)[:, :count].astype(jnp.int32)
+        digits = max(1, int(18 / math.log2(types))) if types > 1 else count
+        words, found = jr.bits(key, (n, -(-count // digits)), jnp.uint32), []
+        for _ in range(digits):
+            found.append(words % jnp.uint32(types))
+            words = words // jnp.uint32(types)
+        return jnp.concatenate(found, axis=1)[:, :count].astype(jnp.int32)
 
     def _written(self, s, r, places, noise) -> Questions:
         """Texts with s and r at their places, noise at the others, EOS last."""

@@ -66,7 +66,7 @@ def margin_of_loss(half: Half, level) -> Real:
 
 
 def time(half: Half, margin, start) -> Real:
-    """When the margin of a half is m ≥ 0, from v = α = ``start``: exact to 1e-12 of itself (1e-5 in float32)."""
+    """When the margin of a half is m ≥ 0, from v = α = ``start``; right to 1e-12 (float32: 1e-5)."""
     w, scale = _angle(half, margin, start)
     epsilon = _epsilon(half, start)
     # The integrand e^{ε sinh w} − 1 falls from the end like e^{−(w_end − w)}, over lengths of 1/(1 + m):
@@ -126,8 +126,8 @@ class Plateau(NamedTuple):
 
 
 def plateau(S, R, D, start, level=0.1, mentions=(1.0, 1.0)) -> Plateau:
-    """The plateau of the loss: from when the half that is learned first has a loss of ``level`` to when the
-    other has lost as much of its own. Its height is log D where relations come first, log R where subjects do.
+    """The plateau: from when the half that is learned first has a loss of ``level`` to when the other has
+    lost as much of its own. Its height is log D where relations come first, log R where subjects do.
 
     ``mentions``: of the subject and of the relation in a text.
     """

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -59,9 +58,10 @@ class LinearAttentionRecall(AbstractWeights):
         return self.table.T
 
     def logits(self, tokens: Int[Array, "n t"]) -> Float[Array, "n m"]:
-        # Only how often a token occurs matters: a product, where the gradient of gathered rows is a scatter.
-        counts = jax.nn.one_hot(tokens, len(self.attention), dtype=self.table.dtype).sum(axis=1)
-        return (counts * self.attention) @ self.table.T
+        # Only how often a token occurs matters: one product, no rows to gather whose gradient is a scatter.
+        rows = jnp.arange(len(tokens))[:, None]
+        counts = jnp.zeros((len(tokens), len(self.attention)), self.table.dtype).at[rows, tokens].add(1)
+        return counts @ (self.attention * self.table).T
 
     def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "b m"]:
         texts = task.data.tokens

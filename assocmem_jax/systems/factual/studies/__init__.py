@@ -1,1 +1,1 @@
-"""What is measured of factual recall: how it is learned, and what a transformer holds."""
+"""Studies of factual recall."""
