@@ -84,14 +84,14 @@ WING = Wing(
             "Slides p. 22: facts that trained transformers hold, over parameters",
             {
                 "facts_parameters": (
-                    'shapes=[{label="both", dimensions=[4], head_widths=[2], widths=[4], largest=[4]}]',
+                    'shapes=[{label="both", dimensions=[4], head_widths=[2], widths=[4], largest=[25]}]',
                     "heads=2",
                     "seeds=2",
                     "training.steps=8",
                     "training.batch=8",
                 ),
                 "facts_parameters_paper": (
-                    'shapes=[{label="both", dimensions=[4], head_widths=[2], widths=[4], largest=[4]}]',
+                    'shapes=[{label="both", dimensions=[4], head_widths=[2], widths=[4], largest=[25]}]',
                     "heads=2",
                     "seeds=2",
                     "training.steps=8",

@@ -1,10 +1,12 @@
 """Slides p. 22 (Nichani, Lee, Bietti, Figure 4 left): facts against parameters."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import assocmem_jax as am
@@ -17,20 +19,25 @@ from .training import facts, trained
 
 
 class Square(eqx.Module):
-    """Facts of which a search looks at the first n subjects and the first n relations."""
+    """S = R facts, of which a search looks at N: those of the first ⌈√N⌉ subjects and relations."""
 
     task: Any
 
     def first(self, n):
-        return self.task.first(n, n)
+        side = jnp.ceil(jnp.sqrt(n.astype(float)) - 1e-3).astype(int)
+        return self.task.first(side, side)
 
 
 def run(study: FactsOverParameters, scratch: Path | None):
+    def make(key, most):
+        side = math.isqrt(most - 1) + 1
+        return Square(facts(study.training, side, side)(key))
+
     def point(number, k):
         shape = study.shapes[number]
         d, e, m = shape.dimensions[k], shape.head_widths[k], shape.widths[k]
         found = am.capacity(
-            lambda key, n: Square(facts(study.training, n, n)(key)),
+            make,
             trained(study.training, d, study.heads, e, m),
             study.target,
             largest=shape.largest[k],
@@ -43,7 +50,7 @@ def run(study: FactsOverParameters, scratch: Path | None):
         )
         censored = {"ok": 0, "above": 1, "below": -1}[found.status]
         parameters = 4 * study.heads * e * d + 2 * m * d
-        return {"row": (number, d, parameters, found.size**2, *np.square(found.interval), censored)}
+        return {"row": (number, d, parameters, found.size, *found.interval, censored)}
 
     points = [(i, k) for i, shape in enumerate(study.shapes) for k in range(len(shape.dimensions))]
     with Parts(scratch, len(points)) as part:

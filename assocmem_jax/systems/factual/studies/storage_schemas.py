@@ -78,7 +78,7 @@ class Shape(Section):
     dimensions: Sizes = about("d, a point each")
     head_widths: tuple[Count, ...] = about("d_h, one for each of dimensions")
     widths: tuple[Count, ...] = about("m, one for each of dimensions")
-    largest: tuple[Size, ...] = about("S = R that the search may reach, one for each of dimensions")
+    largest: tuple[Size, ...] = about("facts N = S R that the search may reach, one for each of dimensions")
 
     @model_validator(mode="after")
     def _aligned(self):
@@ -100,8 +100,8 @@ class FactsOverParameters(Schema):
     heads: Count = about("H", 8)
     training: Training = about("of every model", Training())
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of the facts that must be recalled", 0.99)
-    smallest: Size = about("S = R where the search begins", 2)
-    resolution: Positive = about("of the search, as a share of S", 0.02)
+    smallest: Size = about("N where the search begins", 16)
+    resolution: Positive = about("of the search, as a share of N", 0.05)
     seeds: Seeds = about("independent facts, embeddings and starts", 4)
     together: Count = about("seeds computed at once", 1)
 
