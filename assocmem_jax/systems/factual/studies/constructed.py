@@ -8,6 +8,7 @@ import numpy as np
 import assocmem_jax as am
 
 from .... import plot
+from ....numerics import information
 from ....studies.kit import Parts, interval, shared, slope, table, words
 from .storage_schemas import Constructed, Written
 
@@ -100,6 +101,15 @@ def found(study: Constructed, data):
             yield curve, part, fit
 
 
+def bits(study: Constructed, part):
+    """(told, needed) of N random facts over the 4 H d_h d parameters of attention, H d_h = min(d, S + R)."""
+    d, N, D = part.dimension.values, part["size"].values, study.answers
+    parameters = 4 * d * np.minimum(d, N / study.relations + study.relations)
+    needed = information.maps(N, D)
+    told = information.recalled(needed, N, D, study.target)
+    return np.asarray(told) / parameters, np.asarray(needed) / parameters
+
+
 def report(study: Constructed, data):
     lines = []
     for number, curve in enumerate(study.curves):
@@ -107,13 +117,14 @@ def report(study: Constructed, data):
         line = ", ".join(f"{mean:.3f} ± {half:.3f} at {x}" for x, mean, half in rows)
         lines.append(f"{curve.label}: recall over {curve.against} {line}")
     for curve, part, fit in found(study, data):
+        rows = zip(*(part[v].values for v in ("dimension", "size", "low", "high", "censored")))
         held = ", ".join(
             f"{'≥ ' if c > 0 else '≤ ' if c < 0 else ''}{n:.0f} [{low:.0f}, {high:.0f}] at {d:.0f}"
-            for d, n, low, high, c in zip(
-                *(part[v].values for v in ("dimension", "size", "low", "high", "censored"))
-            )
+            for d, n, low, high, c in rows
         )
+        told = ", ".join(f"{a:.3f} of {b:.3f}" for a, b in zip(*bits(study, part)))
         lines.append(f"{curve.label}: facts at recall {study.target:g} over d = {held}; slope {fit}")
+        lines.append(f"{curve.label}: bits a parameter, told of needed = {told}")
     return lines
 
 

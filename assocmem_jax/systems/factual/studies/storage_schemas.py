@@ -32,6 +32,8 @@ class Written(Section):
         for name in ("ranks", "widths", "largest"):
             if (given := len(getattr(self, name))) not in (0, n):
                 raise ValueError(f"{name} must be as many as dimensions ({n}) or left out, got {given}")
+        if self.largest and self.memory != "attention":
+            raise ValueError("a search is of attention alone: bits are counted over its parameters")
         if (self.memory == "features") != bool(self.widths):
             raise ValueError("features need widths, and nothing else has them")
         return self
