@@ -115,12 +115,12 @@ class FactualTask(AbstractClassificationTask):
         self.subjects_law, self.relations_law = (_law(name, *law) for name, law in given.items())
         key = jr.key(0) if key is None else key
         checks.key("key", key)
-        places, noise_drawn, chances = self._fillings(key, draws)
-        s, r = (jnp.repeat(a.reshape(-1), len(chances)) for a in jnp.indices((S, R)))
-        tile = lambda a: jnp.tile(a, (S * R, 1))  # noqa: E731
-        self.data = self._written(s, r, tile(places), tile(noise_drawn))
-        pairs = self.pair_probabilities.reshape(-1, 1)
-        self.weights = (pairs * jnp.asarray(chances, pairs.dtype)).reshape(-1)
+        form, p = self._form, self.pair_probabilities
+        if draws == "all":
+            self.data, self.weights = _population(form, self.facts, p, *_every_noise(form))
+        else:
+            n = checks.count("draws", draws, 1, "or draws='all'")
+            self.data, self.weights = _sampled_population(form, self.facts, p, key, n)
 
     @classmethod
     @checks.takes(key=checks.KEY)
@@ -142,7 +142,7 @@ class FactualTask(AbstractClassificationTask):
     ) -> "FactualTask":
         """a*(s, r) independent and uniform in A_r."""
         S, R, D = _sizes(subjects, relations, answers)
-        return cls(jr.randint(key, (S, R), 0, D) + D * jnp.arange(R), D, key=jr.fold_in(key, 1), **options)
+        return cls(_below(key, (S, R), D) + D * jnp.arange(R), D, key=jr.fold_in(key, 1), **options)
 
     @classmethod
     @checks.takes(key=checks.KEY)
@@ -251,7 +251,7 @@ class FactualTask(AbstractClassificationTask):
 
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Questions]:
         """A function of a key that draws ``batch_size`` fresh texts, on the device."""
-        n = checks.count("batch_size", batch_size)
+        n, form = checks.count("batch_size", batch_size), self._form
         pick_subject, pick_relation = (
             _picker(law, size) for law, size in zip((self.subjects_law, self.relations_law), self.facts.shape)
         )
@@ -259,7 +259,7 @@ class FactualTask(AbstractClassificationTask):
         def draw(key):
             keys = jr.split(key, 4)
             s, r = pick_subject(keys[0], n), pick_relation(keys[1], n)
-            return self._written(s, r, self._places(keys[2], n), self._noise(keys[3], n))
+            return form.written(self.facts, s, r, form.places(keys[2], n), form.fill(keys[3], n))
 
         return draw
 
@@ -267,27 +267,21 @@ class FactualTask(AbstractClassificationTask):
         """Mean cross-entropy of a batch."""
         return jnp.mean(cross_entropy(model.logits(batch.tokens), batch.answers))
 
-    def _fillings(self, key, draws) -> tuple[Array, Array, Any]:
-        """(places of subject and relation, noise of all places before EOS, the probability of each text)."""
-        if draws != "all":
-            n = checks.count("draws", draws, 1, "or draws='all'")
-            return self._places(jr.fold_in(key, 1), n), self._noise(key, n), np.full(n, 1 / n)
-        taken = sum(self.mentions)
-        count = self.length - 1 - taken
-        sets = math.comb(self.noise + count - 1, count) if count else 1
-        if sets * self.facts.size > MOST_TEXTS:
-            checks.refuse(
-                "draws", f"a number, or such that there are at most {MOST_TEXTS} texts",
-                f"'all' of {sets} fillings for {self.facts.size} pairs",
-            )  # fmt: skip
-        fill = [*itertools.combinations_with_replacement(range(self.noise), count)]
-        ways = [math.factorial(count) / math.prod(map(math.factorial, np.bincount(row))) for row in fill]
-        # Where a token stands matters to no model: subject and relation come first.
-        noise = np.pad(np.array(fill, np.int32).reshape(sets, count), ((0, 0), (taken, 0)))
-        places = np.tile(np.arange(taken), (sets, 1))
-        return jnp.asarray(places), jnp.asarray(noise), np.array(ways) / max(self.noise, 1) ** count
+    @property
+    def _form(self) -> "_Form":
+        return _Form(self.subjects, self.relations, self.noise, self.length, self.mentions)
 
-    def _places(self, key, n: int) -> Int[Array, "n k"]:
+
+class _Form(NamedTuple):
+    """How texts are laid out: all that is known when a program is compiled."""
+
+    subjects: int
+    relations: int
+    noise: int
+    length: int
+    mentions: tuple[int, int]
+
+    def places(self, key, n: int) -> Int[Array, "n k"]:
         """Distinct places before EOS, uniform: of the subject, then of the relation."""
         found: list[Array] = []
         for k, one in enumerate(jr.split(key, sum(self.mentions))):
@@ -297,7 +291,7 @@ class FactualTask(AbstractClassificationTask):
             found.append(place)
         return jnp.stack(found, axis=1)
 
-    def _noise(self, key, n: int) -> Int[Array, "n t"]:
+    def fill(self, key, n: int) -> Int[Array, "n t"]:
         """Uniform noise at all places before EOS: digits of random words, each right to 2⁻¹⁴ of itself."""
         types, count = max(self.noise, 1), self.length - 1
         digits = max(1, int(18 / math.log2(types))) if types > 1 else count
@@ -307,15 +301,49 @@ class FactualTask(AbstractClassificationTask):
             words = words // jnp.uint32(types)
         return jnp.concatenate(found, axis=1)[:, :count].astype(jnp.int32)
 
-    def _written(self, s, r, places, noise) -> Questions:
+    def written(self, facts, s, r, places, fill) -> Questions:
         """Texts with s and r at their places, noise at the others, EOS last."""
-        S, R = self.facts.shape
-        text, at = S + R + noise, jnp.arange(self.length - 1)
+        S, R = self.subjects, self.relations
+        text, at = S + R + fill, jnp.arange(self.length - 1)
         for k in range(sum(self.mentions)):
             token = s if k < self.mentions[0] else S + r
             text = jnp.where(at == places[:, k : k + 1], token[:, None], text)
-        tokens = jnp.pad(text.astype(jnp.int32), ((0, 0), (0, 1)), constant_values=self.num_tokens - 1)
-        return Questions(tokens, self.facts[s, r])
+        end = S + R + self.noise
+        tokens = jnp.pad(text.astype(jnp.int32), ((0, 0), (0, 1)), constant_values=end)
+        return Questions(tokens, facts[s, r])
+
+
+@eqx.filter_jit
+def _population(form: _Form, facts, p, places, fill, chances) -> tuple[Questions, Array]:
+    """(every pair in each of the texts given, their probabilities)."""
+    s, r = (jnp.repeat(a.reshape(-1), len(chances)) for a in jnp.indices(facts.shape))
+    tile = lambda a: jnp.tile(a, (facts.size, 1))  # noqa: E731
+    return form.written(facts, s, r, tile(places), tile(fill)), (p.reshape(-1, 1) * chances).reshape(-1)
+
+
+@eqx.filter_jit
+def _sampled_population(form: _Form, facts, p, key, n: int) -> tuple[Questions, Array]:
+    places, fill = form.places(jr.fold_in(key, 1), n), form.fill(key, n)
+    return _population(form, facts, p, places, fill, jnp.full(n, 1 / n, p.dtype))
+
+
+def _every_noise(form: _Form) -> tuple[Array, Array, Array]:
+    """(places, noise, probability) of every multiset of noise tokens."""
+    taken = sum(form.mentions)
+    count = form.length - 1 - taken
+    sets = math.comb(form.noise + count - 1, count) if count else 1
+    if sets * form.subjects * form.relations > MOST_TEXTS:
+        checks.refuse(
+            "draws", f"a number, or such that there are at most {MOST_TEXTS} texts",
+            f"'all' of {sets} fillings for {form.subjects * form.relations} pairs",
+        )  # fmt: skip
+    fill = [*itertools.combinations_with_replacement(range(form.noise), count)]
+    ways = [math.factorial(count) / math.prod(map(math.factorial, np.bincount(row))) for row in fill]
+    # Where a token stands matters to no model: subject and relation come first.
+    padded = np.pad(np.array(fill, np.int32).reshape(sets, count), ((0, 0), (taken, 0)))
+    places = np.tile(np.arange(taken, dtype=np.int32), (sets, 1))
+    chances = np.array(ways) / max(form.noise, 1) ** count
+    return jnp.asarray(places), jnp.asarray(padded), jnp.asarray(chances, float)
 
 
 def _sizes(subjects, relations, answers) -> tuple[int, int, int]:
@@ -334,6 +362,7 @@ def _law(name: str, law: Any, size: int) -> Float[Array, " n"] | None:
     return law
 
 
+@eqx.filter_jit
 def _shuffled(key, rows: int, relations: int, answers: int) -> Int[Array, "s r"]:
     """Columns that are shuffled lists of the block of each relation, again and again."""
     column = jnp.arange(rows) % answers
