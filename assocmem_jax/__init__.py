@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 _ROOMS = {
     "tasks": "AbstractClassificationTask AbstractTask cross_entropy embeddings laws losses",
     "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer",
-    "observe": "edge_of_stability error gradient gradient_norm hessian_operator loss margins observable "
-    "sharpness",
+    "observe": "bits_per_parameter edge_of_stability error gradient gradient_norm hessian_operator loss "
+    "margins num_parameters observable sharpness",
     "numerics.lanczos": "lanczos_top",
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Descent GradientFlow SimulationError "
     "Status StochasticFlow Trajectory Until concat "

@@ -26,6 +26,7 @@ from .models import AbstractSequenceModel as AbstractSequenceModel
 from .models import AbstractWeights as AbstractWeights
 from .models import Transformer as Transformer
 from .numerics.lanczos import lanczos_top as lanczos_top
+from .observe import bits_per_parameter as bits_per_parameter
 from .observe import edge_of_stability as edge_of_stability
 from .observe import error as error
 from .observe import gradient as gradient
@@ -33,6 +34,7 @@ from .observe import gradient_norm as gradient_norm
 from .observe import hessian_operator as hessian_operator
 from .observe import loss as loss
 from .observe import margins as margins
+from .observe import num_parameters as num_parameters
 from .observe import observable as observable
 from .observe import sharpness as sharpness
 from .statements import Claim as Claim
@@ -66,6 +68,7 @@ from .systems import memory as memory
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
+from .systems.factual.model import FactualTransformer as FactualTransformer
 from .systems.factual.model import LinearAttentionRecall as LinearAttentionRecall
 from .systems.factual.task import FactualTask as FactualTask
 from .systems.induction.model import InductionTransformer as InductionTransformer

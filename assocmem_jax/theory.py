@@ -12,6 +12,7 @@ _HOMES = {
         name: f"assocmem_jax.numerics.special:{name}"
         for name in ("exponential_root", "growth", "lam", "lambert_w0", "lambert_wm1")
     },
+    "information": "assocmem_jax.numerics.information",
     **{name: f"{wing.package}.{module}" for wing in wings().values() for name, module in wing.theory.items()},
 }
 

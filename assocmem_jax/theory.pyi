@@ -1,4 +1,5 @@
 # Generated from the manifests by `python scripts/stubs.py`.
+from .numerics import information as information
 from .numerics.special import exponential_root as exponential_root
 from .numerics.special import growth as growth
 from .numerics.special import lam as lam

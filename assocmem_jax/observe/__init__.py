@@ -5,6 +5,8 @@ from .curvature import hessian_operator as hessian_operator
 from .curvature import sharpness as sharpness
 from .gradient import gradient as gradient
 from .gradient import gradient_norm as gradient_norm
+from .information import bits_per_parameter as bits_per_parameter
+from .information import num_parameters as num_parameters
 from .observable import observable as observable
 from .quality import error as error
 from .quality import loss as loss

@@ -105,4 +105,9 @@ FAULTS = {
     "a legend wider than its figure": ("plot.py", "np.array_split(sizes, n))) <= width)", "np.array_split(sizes, n))) <= 9 * width)", "engine/test_figures.py -k every_label_once"),
     "errors as coarse as the loss": ("plot.py", "ax.imshow(error, _BLUES", "ax.imshow(error[::4, ::4], _BLUES", "engine/test_figures.py -k crisp"),
     "a legend over its data": ("systems/memory/studies/loss_spikes.py", "plot.legend(figure)", "axes[0, 1].legend(loc='upper left')", "engine/test_cli.py -k figure_2_numbers"),
+    "balanced maps counted as any": ("numerics/information.py", "return (gammaln(n + 1) - m * gammaln(n / m + 1)) / math.log(2)", "return n * jnp.log2(m)", "engine/test_information.py -k count_them"),
+    "wrong answers that tell which": ("numerics/information.py", "left = entropy(wrong) + wrong * jnp.log2(jnp.maximum(m - 1, 1))", "left = entropy(wrong)", "engine/test_information.py -k channel"),
+    "what the cue says counted as told": ("numerics/information.py", "return n * d * jnp.maximum(entropy(flips) - end, 0.0)", "return n * d * (1 - end)", "engine/test_information.py -k memory"),
+    "bits of likely tokens count more": ("systems/memory/task/association.py", "recall = jnp.sum(stored & (self.margins(model) > 0)) / n", "recall = 1 - self.error(model)", "engine/test_information.py -k memory"),
+    "every product of bits a coupling": ("systems/retrieval/theory.py", "for j in range(degree - 1, -1, -2))", "for j in range(degree - 1, -1, -1))", "engine/test_information.py -k couplings"),
 }  # fmt: skip

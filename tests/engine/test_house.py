@@ -46,7 +46,7 @@ INSIDE = {
     "studies": {*ROOMS, "theory"},
 }
 # The arrows between wings: from → to.
-BETWEEN = {("induction", "memory")}
+BETWEEN = {("induction", "memory"), ("factual", "memory")}
 
 
 def imported(path):

@@ -1,6 +1,7 @@
 # Generated from the manifests by `python scripts/stubs.py`.
 from .. import Wing
 from .model import FactualSystem as FactualSystem
+from .model import FactualTransformer as FactualTransformer
 from .model import LinearAttentionRecall as LinearAttentionRecall
 from .observe import accuracy as accuracy
 from .observe import balancedness as balancedness

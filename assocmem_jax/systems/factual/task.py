@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
+from ...numerics import information
 from ...tasks import AbstractClassificationTask, cross_entropy, laws
 from ...tasks.losses import lead
 
@@ -209,6 +210,40 @@ class FactualTask(AbstractClassificationTask):
     def error(self, model: Answers) -> Float[Array, ""]:
         """Probability that the right answer has not the largest score; a tie is an error."""
         return jnp.dot(self.weights, jnp.where(self.margins(model) > 0, 0.0, 1.0))
+
+    def first(
+        self, subjects: int | Int[Array, ""], relations: int | Int[Array, ""] | None = None
+    ) -> "FactualTask":
+        """The first so many subjects (and relations, all unless given) only, in arrays of the same shape: the
+        numbers may be traced. p(s) and p(r) are the laws given these; other texts have weight 0, and answers
+        of the others can still be given."""
+        S, R = self.facts.shape
+        held = {"subjects": (subjects, S), "relations": (R if relations is None else relations, R)}
+        p = self.pair_probabilities
+        kept_laws = []
+        for (name, (kept, size)), law in zip(held.items(), (p.sum(axis=1), p.sum(axis=0))):
+            checks.within(name, kept, 1, size)
+            law = jnp.where(jnp.arange(size) < kept, law, 0)
+            kept_laws.append(law / law.sum())
+        pairs = (kept_laws[0][:, None] * kept_laws[1]).reshape(-1, 1)
+        weights = (pairs * self._chances).reshape(-1)
+        where = lambda task: (task.subjects_law, task.relations_law, task.weights)  # noqa: E731
+        return eqx.tree_at(where, self, (*kept_laws, weights), is_leaf=lambda x: x is None)
+
+    @property
+    def _chances(self) -> Float[Array, " k"]:
+        """Probability of each text of ``data`` given its pair."""
+        return self.weights.reshape(self.facts.size, -1).sum(axis=0)
+
+    def recalled_bits(self, model: Answers) -> Float[Array, ""]:
+        """Bits that right answers tell of the facts: ``theory.information.recalled``, among the tables that
+        use each answer as often as this does, every fact counted once, whatever p(s) p(r)."""
+        pairs = self.pair_probabilities > 0
+        counts = jnp.sum(jax.nn.one_hot(self.facts, self.num_answers) * pairs[..., None], axis=0)
+        tables = information.arranged(counts.reshape(self.relations, self.relations, self.answers))
+        right = jnp.where(self.margins(model) > 0, 1.0, 0.0).reshape(*self.facts.shape, -1) @ self._chances
+        n = jnp.sum(pairs)
+        return information.recalled(jnp.trace(tables), n, self.answers, jnp.sum(right * pairs) / n)
 
     def sample(self, key: PRNGKeyArray, n: int) -> Questions:
         """n fresh texts."""

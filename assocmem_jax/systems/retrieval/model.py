@@ -128,6 +128,11 @@ class HopfieldNetwork(AbstractEnergyMemory):
         weight = patterns.T @ patterns / patterns.shape[1]
         return cls(weight - jnp.diag(jnp.diagonal(weight)), steps, asynchronous)
 
+    @property
+    def num_parameters(self) -> int:
+        """d(d − 1)/2 couplings: W is symmetric, of zero diagonal."""
+        return self.weight.shape[0] * (self.weight.shape[0] - 1) // 2
+
     def energy(self, state: Float[Array, " d"]) -> Float[Array, ""]:
         return -jnp.dot(state, self.weight @ state) / 2
 

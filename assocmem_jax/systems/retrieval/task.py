@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
 from ...checks import Scalar
+from ...numerics import information
 from ...numerics.edges import norm
 from ...tasks import AbstractClassificationTask, embeddings, laws
 
@@ -112,6 +113,16 @@ class RetrievalTask(AbstractClassificationTask):
     def error(self, model: ScoresCues) -> Float[Array, ""]:
         """Σ_μ p(μ) 1{not recalled}."""
         return jnp.dot(self.probabilities, jnp.where(self.margins(model) > 0, 0.0, 1.0))
+
+    def recalled_bits(self, model: ScoresCues) -> Float[Array, ""]:
+        """Bits told of the stored patterns beyond their cues, ``theory.information.completed``: none where
+        the cues are the patterns. Patterns and cues of ±1; a state is read by its signs."""
+        for name, values in (("patterns", self.patterns), ("cues", self.cues)):
+            if checks.concrete(values) and bool((jnp.abs(values) != 1).any()):
+                checks.refuse(name, "±1", "other numbers", "bits of real numbers depend on their precision")
+        n, d = jnp.sum(self.stored), self.patterns.shape[1]
+        share = lambda states: jnp.sum(self.stored[:, None] * (states * self.patterns <= 0)) / (n * d)  # noqa: E731
+        return information.completed(n, d, share(self.cues), share(model.scores(self)))
 
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Int[Array, " b"]]:
         """A function of a key that draws indices of patterns."""

@@ -1,5 +1,6 @@
 """How many random ±1 patterns an energy holds (Slides p. 5; Hopfield 1982; Krotov and Hopfield 2016)."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -48,3 +49,11 @@ def crosstalk_bit_error(n, d: int, separation: Callable) -> Real:
 def stable(bit_error, d) -> Real:
     """(1 − ε)^d: all d bits right, taken as independent."""
     return jnp.exp(d * jnp.log1p(-bit_error))
+
+
+def couplings(d: int, degree: int) -> int:
+    """How many numbers the field of one bit has in Σ_μ (ξ·x)^k: a coefficient for each product of k − 1,
+    k − 3, … of the other d − 1 bits. ``degree`` 0: the exponential, which has every product, 2^{d−1}."""
+    if degree == 0:
+        return 2 ** (d - 1)
+    return sum(math.comb(d - 1, j) for j in range(degree - 1, -1, -2))

@@ -2,3 +2,4 @@
 
 from .linear import LinearAttentionRecall as LinearAttentionRecall
 from .system import FactualSystem as FactualSystem
+from .transformer import FactualTransformer as FactualTransformer

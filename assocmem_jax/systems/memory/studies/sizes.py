@@ -10,6 +10,7 @@ import optax
 import assocmem_jax as am
 
 from .... import plot
+from ....numerics import information
 from ....studies.kit import Parts, shared, slope, table, words
 from .schemas import Family, Sizes
 
@@ -112,8 +113,25 @@ def report(study: Sizes, data):
             line += f"; slope {known} (last half {known.local:.2f})"
         parameters = (part.dimension * part.width).values
         scaled = N * np.log(N) / parameters
-        lines.append(line + "; N log N/(md) = " + ", ".join(f"{v:.2f}" for v in scaled))
+        line += "; N log N/(md) = " + ", ".join(f"{v:.2f}" for v in scaled)
+        told, needed = bits(family, part, N, study.target)
+        pairs = ", ".join(f"{a:.3g} of {b:.3g}" for a, b in zip(told, needed))
+        lines.append(line + f"; bits a parameter, told of needed = {pairs}")
     return lines
+
+
+def learned(family: Family, part):
+    """How many numbers are written or trained: of one step on one of two matrices, those of that one."""
+    d, m = part.dimension.values, part.width.values
+    return {"written": d * d, "linear": d * d, "mlp": (2 * d + 1) * m}.get(family.memory, m * d)
+
+
+def bits(family: Family, part, N, recall: float):
+    """(what right answers tell of N tokens, log₂ of the number of maps they could be), a parameter."""
+    m = np.asarray(family.classes or N, float)
+    needed = (information.maps if family.random else information.balanced)(N, m)
+    told = information.recalled(needed, N, m, recall)
+    return np.asarray(told) / learned(family, part), np.asarray(needed) / learned(family, part)
 
 
 def fitted(study: Sizes, part):
@@ -127,7 +145,7 @@ def fitted(study: Sizes, part):
 
 def figure(study: Sizes, data):
     panels = list(dict.fromkeys(family.panel for family in study.families))
-    columns = len(panels) + study.collapse
+    columns = len(panels) + 1 + study.collapse
     figure, axes = plot.panels(1, columns, 3.0, min(plot.PAGE, plot.COLUMN * columns))
     marks = dict.fromkeys(panels, 0)
     for family, part in parts(study, data):
@@ -144,7 +162,13 @@ def figure(study: Sizes, data):
             parameters = (part.dimension * part.width).values
             middle, least, most = (v * np.log(np.maximum(v, 1)) / parameters for v in (N, low, high))
             spread = np.abs([middle - least, most - middle])
-            plot.points(axes[0, -1], parameters, middle, spread, colour=k, linestyle="-")
+            plot.points(axes[0, -2], parameters, middle, spread, colour=k, linestyle="-")
+        told, least, most = (bits(family, part, v, study.target)[0] for v in (N, np.maximum(low, 1), high))
+        numbers, spread = learned(family, part), np.abs([told - least, most - told])
+        plot.points(axes[0, -1], numbers, told, spread, colour=k, linestyle="-")
+        axes[0, -1].plot(
+            numbers, bits(family, part, N, 1)[0], color=plot.COLOURS[k], linestyle=":", linewidth=0.8
+        )
         plot.points(ax, x, N, np.abs([N - low, high - N]), colour=k, label=label)
         if fit:
             ax.plot(x, fit(x), color=plot.COLOURS[k], linestyle=plot.STYLES[k], linewidth=0.9)
@@ -156,9 +180,13 @@ def figure(study: Sizes, data):
         ax.set(xlabel=names[study.against], title=panel, ylabel=f"N at recall {study.target:g}")
         plot.log_axes(ax)
     if study.collapse:
-        axes[0, -1].set(xlabel=names["parameters"], ylabel="N log N/(m d)", ylim=(0, None))
-        axes[0, -1].set_title("per parameter")
-        plot.log_axes(axes[0, -1], "x")
+        axes[0, -2].set(xlabel=names["parameters"], ylabel="N log N/(m d)", ylim=(0, None))
+        axes[0, -2].set_title("for each entry of a matrix")
+        plot.log_axes(axes[0, -2], "x")
+    axes[0, -1].set(xlabel="numbers learned", ylabel="bits for each of them", ylim=(0, None))
+    axes[0, -1].set_title("bits told by right answers")
+    plot.log_axes(axes[0, -1], "x")
+    axes[0, -1].plot([], [], color="black", linestyle=":", linewidth=0.8, label="all of log₂(number of maps)")
     if (data.censored != 0).any():
         axes[0, 0].plot(
             [], [], color="black", marker="$↑$", linestyle="", markersize=5, label="at least (↓: at most)"

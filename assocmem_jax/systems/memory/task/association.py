@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .... import checks
 from ....checks import Scalar
+from ....numerics import information
 from ....tasks import AbstractClassificationTask, cross_entropy, embeddings, laws
 from ....tasks.losses import TokenLoss, lead
 from .pairs import arrays
@@ -264,6 +265,17 @@ class AssociationTask(AbstractClassificationTask):
         right = jnp.sum(jnp.where(sure, self.conditional, 0), axis=1)
         # As a sum over the wrong, so that zero error reads exactly 0.
         return jnp.dot(self.probabilities, 1 - right)
+
+    def recalled_bits(self, model: ScoresTokens) -> Float[Array, ""]:
+        """Bits that right answers tell of f*: ``theory.information.recalled``, among the maps that give each
+        answer to as many tokens as f* does, whatever p(x); tokens of probability 0 are not stored."""
+        if self.soft:
+            checks.refuse("task", "one with labels f*(x)", "soft labels", "bits are of a map")
+        stored = self.probabilities > 0
+        counts = jax.ops.segment_sum(stored.astype(self.dtype), self.labels, self.num_classes)
+        n, m = jnp.sum(stored), jnp.sum(counts > 0)
+        recall = jnp.sum(stored & (self.margins(model) > 0)) / n
+        return information.recalled(information.arranged(counts), n, m, recall)
 
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
         """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.

@@ -8,6 +8,7 @@ import numpy as np
 import assocmem_jax as am
 
 from .... import plot
+from ....numerics import information
 from ....studies.kit import Parts, shared, slope, table, words
 from .. import theory as hopfield
 from .schemas import Dense
@@ -57,6 +58,13 @@ def fits(study: Dense, data):
 
 def report(study: Dense, data):
     lines = []
+    for degree, (part, _) in fits(study, data).items():
+        told = ", ".join(
+            f"{v:.3g} at {d:.0f}" for d, v in zip(part.dimension.values, bits(study, degree, part))
+        )
+        lines.append(
+            f"{f'k = {degree}' if degree else 'exponential'}: bits told of a unit, a coupling: {told}"
+        )
     for degree, (part, fit) in fits(study, data).items():
         sizes = ", ".join(
             f"{n:.4g} [{a:.3g}, {b:.3g}] at {d:.0f}"
@@ -75,13 +83,23 @@ def report(study: Dense, data):
     return lines
 
 
+def bits(study: Dense, degree: int, part, size=None):
+    """Bits that the field of a unit, which reads the others alone, tells of its own bit in N patterns, over
+    the couplings of that field. Bits of a pattern are taken as wrong independently: ε = 1 − target^{1/d}."""
+    d, N = part.dimension.values, part["size"].values if size is None else size
+    told = information.recalled(N, N, 2, study.target ** (1 / d))
+    return np.asarray(told) / [hopfield.couplings(int(v), degree) for v in d]
+
+
 def figure(study: Dense, data):
     found = fits(study, data)
-    both = 0 in found and len(found) > 1
-    figure, axes = plot.panels(1, 1 + both, 2.9, plot.PAGE if both else plot.COLUMN)
+    both = int(0 in found and len(found) > 1)
+    figure, axes = plot.panels(1, 2 + both, 2.9, plot.PAGE)
     for k, (degree, (part, fit)) in enumerate(found.items()):
-        ax = axes[0, -1] if degree == 0 else axes[0, 0]
+        ax = axes[0, both] if degree == 0 else axes[0, 0]
         d = part.dimension.values
+        told, low, high = (bits(study, degree, part, part[v].values) for v in ("size", "low", "high"))
+        plot.points(axes[0, -1], d, told, np.abs([told - low, high - told]), colour=k, linestyle="-")
         spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
         plot.points(ax, d, part["size"], spread, colour=k)
         fine = np.geomspace(d.min(), d.max(), 50)
@@ -95,10 +113,12 @@ def figure(study: Dense, data):
         axes[0, 0].set(title="E = −Σ (ξ·x)ᵏ")
         plot.log_axes(axes[0, 0])
     if 0 in found:
-        axes[0, -1].set(title="E = −Σ exp(ξ·x)")
-        plot.log_axes(axes[0, -1], "y")
+        axes[0, both].set(title="E = −Σ exp(ξ·x)")
+        plot.log_axes(axes[0, both], "y")
     for ax in axes.flat:
         ax.set(xlabel="dimension d", ylabel=f"N: {study.target:.0%} of patterns stable")
+    axes[0, -1].set(ylabel="bits a coupling, of one unit", title="told by right bits")
+    plot.log_axes(axes[0, -1])
     axes[0, 0].errorbar(
         [], [], [], color="0.5", linewidth=0.8, linestyle="", label="95 % intervals, of N and of slopes"
     )

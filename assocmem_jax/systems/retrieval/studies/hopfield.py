@@ -10,6 +10,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....numerics import information
 from ....studies.kit import Parts, interval
 from .. import theory as hopfield
 from .schemas import Hopfield
@@ -83,15 +84,37 @@ def report(study: Hopfield, data):
                 if e * d * study.cues * study.networks > 20
             )
         )
+    told, needed = bits(study, data)
+    for d, row, whole in zip(data.dimension.values, told, needed):
+        most = int(np.argmax(row.mean(axis=1)))
+        mean, half = (float(v) for v in interval(row[most]))
+        lines.append(
+            f"d = {d}: bits told beyond the cues, a coupling: most {mean:.4f} ± {half:.4f} of "
+            f"{whole[most]:.4f} needed, at load {data['load'].values[most]:g}"
+        )
     rises = float(np.diff(data.energy.values, axis=1).max())
     lines.append(f"asynchronous energy per bit: largest rise {max(rises, 0):.1e}")
     return lines
 
 
+def bits(study: Hopfield, data):
+    """(told beyond the cues by each network, all that is to be told), over the d(d − 1)/2 couplings."""
+    d = data.dimension.values[:, None]
+    n = np.maximum(1, np.round(data["load"].values * d))
+    couplings = d * (d - 1) / 2
+    told = information.completed(
+        n[..., None], d[..., None], study.flips, np.clip((1 - data.overlap.values) / 2, 0, 1)
+    )
+    needed = information.completed(n, d, study.flips, 0)
+    return np.asarray(told) / couplings[..., None], np.asarray(needed) / couplings
+
+
 def figure(study: Hopfield, data):
-    figure, ((a, b, c),) = plot.panels(1, 3, 2.6)
+    figure, ((a, b), (c, e)) = plot.panels(2, 2, 4.6)
     loads, dimensions = data["load"].values, data.dimension.values
+    told, needed = bits(study, data)
     for k, d in enumerate(dimensions):
+        plot.band(e, loads, *interval(told[k]), colour=k)
         plot.band(a, loads, *interval(data.overlap.sel(dimension=d)), colour=k, label=f"d = {d}")
         wrong, half = interval(data.bit_error.sel(dimension=d))
         plot.points(b, loads, wrong, half, colour=k, markersize=2.5)
@@ -108,6 +131,10 @@ def figure(study: Hopfield, data):
             plot.line(c, range(len(path)), path, colour=k, linewidth=0.7, marker=plot.MARKERS[k % 7],
                       markersize=2, label=None if i else f"energy at load {load:g}")  # fmt: skip
     c.set(xlabel="flips tried / d", ylabel="energy per bit")
+    e.plot(
+        loads, needed[-1], color="black", linestyle="--", linewidth=0.8, label="all that the cues leave open"
+    )
+    e.set(xlabel="load N/d", ylabel="bits a coupling", ylim=(0, None), title="told beyond the cues")
     a.set_title(f"{study.flips:.0%} of the bits flipped")
     b.set_title("from a stored pattern")
     c.set_title(f"one bit at a time, d = {int(data.dimension.min())}")
