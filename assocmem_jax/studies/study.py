@@ -31,7 +31,7 @@ def about(text: str, default: Any = ...) -> Any:
 class Section(pydantic.BaseModel):
     """A table of a config: strict types, no unknown keys, no NaN."""
 
-    # A default is what a file could have said: 8 of a float is 8.0, so that a config shown is the same config.
+    # A default is what a file could have said (8 of a float is 8.0): a config shown is the same config.
     model_config = pydantic.ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
