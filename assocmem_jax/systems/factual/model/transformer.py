@@ -116,8 +116,8 @@ class FactualTransformer(AbstractWeights):
         normal = lambda k, rows, fan: jr.normal(k, (*rows, d), task.dtype) / fan**0.5  # noqa: E731
         query, at, value = (normal(k, (heads, head_width), d) for k in keys[2:5])
         output = normal(keys[5], (heads, head_width), heads * head_width)
-        layers = (normal(keys[6], (mlp,), d), normal(keys[7], (mlp,), mlp)) if mlp else ()
-        return cls(*_embedded(task, keys, d, draw), query, at, value, output, *layers)
+        inner, outer = (normal(keys[6], (mlp,), d), normal(keys[7], (mlp,), mlp)) if mlp else (None, None)
+        return cls(*_embedded(task, keys, d, draw), query, at, value, output, inner, outer)
 
     @classmethod
     @checks.takes(task=FactualTask, key=checks.KEY)
