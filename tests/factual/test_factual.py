@@ -158,8 +158,8 @@ def exact(sizes, times, start, mentions=(1, 1)):
     ("sizes", "noise", "length", "start", "t1", "mentions"),
     [
         ((8, 3, 4), 3, 6, 0.03, 250.0, (1, 1)),
-        ((4, 8, 2), 2, 5, 0.1, 300.0, (1, 1)),
-        ((6, 2, 3), 20, 9, 0.2, 60.0, (3, 2)),
+        pytest.param((4, 8, 2), 2, 5, 0.1, 300.0, (1, 1), marks=pytest.mark.thorough),
+        pytest.param((6, 2, 3), 20, 9, 0.2, 60.0, (3, 2), marks=pytest.mark.thorough),
     ],
 )
 def test_the_full_flow_is_the_reduced_one(sizes, noise, length, start, t1, mentions):

@@ -208,7 +208,7 @@ def _(S, R, D, start, level, mu):
 @statement(
     "facts.order",
     "which half is learned first",
-    where="Slides p. 21–22; Nichani et al. 2025, section 5",
+    where="Slides p. 21–22",
     printed="relations are learned first: the model answers at random within A_r before it knows its facts",
     corrected="as α → 0, relations first iff S²(R − 1) > R²(D − 1), subjects first iff <; with μ mentions of "
     "the subject, iff S²(R − 1) > μ²R²(D − 1). At finite α, times as in facts.times",

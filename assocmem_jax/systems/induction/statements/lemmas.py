@@ -16,6 +16,7 @@ from ....statements import at_most, equal, reference, statement
 from ....statements.claims import rounding
 from ....statements.registry import SEEDS
 from ....sweeps import Integers, LogUniform
+from ....tasks import cross_entropy
 from ...memory import observe as memory_observe
 from ...memory.model import LinearMemory
 from ...memory.statements import loops
@@ -84,6 +85,46 @@ def _(seed, rate, n, m, d, k):
     condition = np.linalg.cond(U) + np.linalg.cond(E)
     within = rounding(condition * np.abs(W).max(), operations=1000)
     return equal(closed, twin), equal(outside(end), (1 - 0.3 * rate) ** 5 * outside(W), within)
+
+
+@statement(
+    "birth.backward",
+    "any gradient is an associative memory of backward vectors",
+    where="Lemma 1, with any network around W",
+    corrected="∇L = E Σ_t δ_t x_tᵀ over the places t where W is used, x_t what it is given there, δ_t = "
+    "∂ℓ/∂(what it returns there); Lemma 1 is one use before the softmax, δ = Σ_k (p̂_k − 1{y=k}) w_U(k)",
+    domain={"seed": SEEDS},
+    cases=[{"n": 4, "m": 3, "d": 3}],
+    tolerance="rounding",
+)
+def backward_vectors(seed, n, m, d):
+    """ℓ depends on W through W x_t + b_t only, at b = 0: dℓ = Σ_t δ_tᵀ dW x_t. Here W is used twice, once on
+    what it made itself: ξ = U W tanh(W e)."""
+    p, labels, _, E, U, W = draw(seed, n, m, d, d)
+
+    def loss(W, added):
+        inner = jnp.tanh(E @ W.T + added[0])
+        return p @ cross_entropy((inner @ W.T + added[1]) @ U.T, labels)
+
+    twin, delta = jax.grad(loss, argnums=(0, 1))(W, jnp.zeros((2, n, d)))
+    return equal(delta[0].T @ E + delta[1].T @ jnp.tanh(E @ W.T), twin)
+
+
+@backward_vectors.second_route
+def _(seed, n, m, d):
+    p, labels, _, E, U, W = drawn(seed, n, m, d, d)
+    inner = np.tanh(E @ W.T)
+    scores = inner @ W.T @ U.T
+    pull = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(m)[labels]
+    last = p[:, None] * (pull @ U)
+    first = (last @ W) * (1 - inner**2)
+    twin = np.zeros((d, d))
+    for place in range(d * d):
+        moved = W.astype(complex)
+        moved.flat[place] += 1e-30j
+        ahead = np.tanh(E @ moved.T) @ moved.T @ U.T
+        twin.flat[place] = (p @ (np.log(np.exp(ahead).sum(1)) - ahead[np.arange(n), labels])).imag / 1e-30
+    return equal(first.T @ E + last.T @ inner, twin)
 
 
 @statement(
