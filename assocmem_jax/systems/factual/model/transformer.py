@@ -116,8 +116,8 @@ class FactualTransformer(AbstractWeights):
         normal = lambda k, rows, fan: jr.normal(k, (*rows, d), task.dtype) / fan**0.5  # noqa: E731
         query, at, value = (normal(k, (heads, head_width), d) for k in keys[2:5])
         output = normal(keys[5], (heads, head_width), heads * head_width)
-        layers = (normal(keys[6], (mlp,), d), normal(keys[7], (mlp,), mlp)) if mlp else ()
-        return cls(*_embedded(task, keys, d, draw), query, at, value, output, *layers)
+        inner, outer = (normal(keys[6], (mlp,), d), normal(keys[7], (mlp,), mlp)) if mlp else (None, None)
+        return cls(*_embedded(task, keys, d, draw), query, at, value, output, inner, outer)
 
     @classmethod
     @checks.takes(task=FactualTask, key=checks.KEY)
@@ -142,13 +142,13 @@ class FactualTransformer(AbstractWeights):
         singular vectors; if H d_h is less than its rank, the largest are kept.
 
         ``pseudo_inverse``: in place of the sums, the W_OV and the W_KQ that come nearest to these scores on
-        *all* tokens by least squares: exact where all V embeddings are independent, and all R D answers.
-        Subjects and relations of probability 0 are not written.
+        *all* tokens, noise and EOS too, by least squares: exact where all V embeddings are independent, and
+        all R D answers. Subjects and relations of probability 0 are not written, and not heard of.
         """
         d, heads, head_width = _sizes(d, heads, head_width)
         keys = jr.split(key, 8)
         E, U = _embedded(task, keys, d, draw)
-        write, answers = (jnp.linalg.pinv(E).T, jnp.linalg.pinv(U)) if pseudo_inverse else (E, U.T)
+        write, answers = (_inverse(task, E), jnp.linalg.pinv(U)) if pseudo_inverse else (E, U.T)
         # The singular vectors of W_OV, by way of those of its factor on the span of the tokens.
         basis, factor = jnp.linalg.qr(write.T)
         left, sizes, right = jnp.linalg.svd(2 * answers @ _wanted(task).T @ factor.T, full_matrices=False)
@@ -183,7 +183,7 @@ class FactualTransformer(AbstractWeights):
         d, heads, head_width = _sizes(d, heads, head_width)
         keys = jr.split(key, 8)
         E, U = _embedded(task, keys, d, draw)
-        write = jnp.linalg.pinv(E).T if pseudo_inverse else E
+        write = _inverse(task, E) if pseudo_inverse else E
         S, R = task.facts.shape
         pairs = (E[:S, None] + E[None, S : S + R]) / 2**0.5
         law = task.pair_probabilities.reshape(-1)
@@ -239,6 +239,12 @@ def _known(task: FactualTask) -> Float[Array, " v"]:
     law = task.pair_probabilities
     known = jnp.concatenate([law.sum(axis=1) > 0, law.sum(axis=0) > 0])
     return jnp.zeros(task.num_tokens, task.dtype).at[: len(known)].set(known)
+
+
+def _inverse(task: FactualTask, E: Array) -> Array:
+    """Rows f_z with ⟨f_z, e_z'⟩ = 1{z = z'} by least squares, over all tokens that occur."""
+    rest = jnp.arange(len(E)) >= sum(task.facts.shape)
+    return jnp.linalg.pinv(jnp.where(rest, 1, _known(task))[:, None] * E).T
 
 
 def _kept(task: FactualTask, E: Array) -> Array:

@@ -144,6 +144,7 @@ def figure(study: Constructed, data):
         plot.log_axes(ax, "x")
     for curve, part, fit in searched:
         ax, number = axes.flat[len(kinds)], study.curves.index(curve)
+        part = part.isel(point=np.flatnonzero(part.censored.values == 0))
         x, N = part.dimension.values, part["size"].values
         low, high = np.where(part.low > 0, part.low, N), np.where(np.isfinite(part.high), part.high, N)
         label = f"{curve.label}: slope {words(fit)}" if fit else None

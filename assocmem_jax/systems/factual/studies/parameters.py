@@ -92,7 +92,7 @@ def report(study: FactsOverParameters, data):
 def figure(study: FactsOverParameters, data):
     figure, ((a, b),) = plot.panels(1, 2, 2.9)
     for k, shape in enumerate(study.shapes):
-        part = data.isel(point=np.flatnonzero(data["shape"] == k)).sortby("parameters")
+        part = data.isel(point=np.flatnonzero((data["shape"] == k) & (data.censored == 0)))
         p, N = part.parameters.values, part["size"].values
         low = np.where(part.low > 0, part.low, N)
         high = np.where(np.isfinite(part.high), part.high, N)
