@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -34,9 +35,7 @@ def _blocks(task: FactualTask, model: Any) -> tuple[Array, Array, Array]:
 def relation_loss(task: FactualTask, model: Any) -> Float[Array, ""]:
     """−log of the probability of the block of the right relation."""
     scores, relation, _ = _blocks(task, model)
-    top = jnp.max(scores, axis=2, keepdims=True)
-    block = top[..., 0] + jnp.log(jnp.sum(jnp.exp(scores - top), axis=2))
-    return jnp.dot(task.weights, cross_entropy(block, relation))
+    return jnp.dot(task.weights, cross_entropy(jax.nn.logsumexp(scores, axis=2), relation))
 
 
 @observable(units="nats", **_OURS)
