@@ -115,7 +115,8 @@ def standard() -> Iterator[None]:
     with contextlib.ExitStack() as rules:
         rules.enter_context(jax.numpy_rank_promotion("allow"))
         rules.enter_context(jax.numpy_dtype_promotion("standard"))
-        if machine.on_card() and jax.config.jax_default_matmul_precision is None:
+        asked = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        if machine.on_card() and asked is None:
             rules.enter_context(jax.default_matmul_precision("highest"))
         yield
 

@@ -154,7 +154,8 @@ class FactualTransformer(AbstractWeights):
         left, sizes, right = jnp.linalg.svd(2 * answers @ _wanted(task).T @ factor.T, full_matrices=False)
         root, right = jnp.sqrt(sizes)[:, None], right @ basis.T
         attended = _attended(task, write, E, beta, heads, head_width)
-        return cls(E, U, *attended, *(_shared(w, heads, head_width) for w in (root * right, root * left.T)))
+        value, output = (_shared(w, heads, head_width) for w in (root * right, root * left.T))
+        return cls(E, U, *attended, value, output)
 
     @classmethod
     @checks.takes(task=FactualTask, key=checks.KEY)
