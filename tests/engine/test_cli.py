@@ -36,12 +36,16 @@ def figures(monkeypatch):
     return seen
 
 
+# Slow to compile, and made of what other configs of their wing go through; the last three run among
+# the numbers beyond print.
+SLOW = ("cooc_phase_one", "birth_fig8", "birth_fig10", "schedule", "bifurcation", "theory_refuted")
+
+
 def _small():
-    """One config of every study among the examples (two more where it draws something else); the others
-    of a study in soak."""
+    """One config of a study among the examples; the others, and a few that are slow to compile, in soak."""
     for entry in entries().values():
         for k, name in enumerate(entry.small):
-            few = k == 0 or name in ("birth_fig4_probes", "birth_layers")
+            few = k == 0 and name not in SLOW
             yield pytest.param(name, marks=pytest.mark.examples if few else pytest.mark.soak)
 
 

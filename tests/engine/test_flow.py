@@ -172,6 +172,7 @@ def test_two_particles(solve_many):
     judge(lead(scores, targets), expected)
 
 
+@pytest.mark.thorough
 def test_all_saved_times_are_accurate_not_only_the_last():
     task = am.AssociationTask(jnp.array([0.7, 0.3]), jnp.array([0, 1]), jnp.eye(2), jnp.eye(2))
     run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe=WATCH)
@@ -314,6 +315,7 @@ def test_flow_hits():
     assert np.isinf(never.first_hit)
 
 
+@pytest.mark.thorough
 def test_layer_norm_conserves_the_norm():
     """Birth (38): ⟨W, ∇L⟩ = 0 (docs/theory.md: birth.35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
     import optax

@@ -25,7 +25,7 @@ DYNAMICS = {
     ),
 }
 # In `make test`; the others compile as long again.
-FAST = ("flow", "descent", "sgd")
+FAST = ("descent", "sgd")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import helpers
 from assocmem_jax import theory
 
 
-@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("soft", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_loss_gradient_hessian_are_the_loops(soft):
     """Closed form = NumPy loop = autodiff, non-orthogonal rectangular case, f* and p(y|x)."""
     problem = p, targets, inputs, outputs, weight = helpers.random_problem(40, n=4, m=3, d=2, k=5, soft=soft)
