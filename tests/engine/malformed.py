@@ -21,6 +21,8 @@ TASK = am.two_tokens(0.5, 0.75)
 START = am.LinearMemory.zeros(TASK)
 SGD = am.Descent(optax.sgd(1.0), 3)
 CUES = am.RetrievalTask.binary(KEY, 3, 8)
+FACTS = am.FactualTask.balanced(4, 2, 2, KEY, noise=2, length=5)
+RECALL = am.LinearAttentionRecall.constant(FACTS)
 PLACE = tempfile.mkdtemp()
 GIVEN = dict(task=TASK, model=START)
 # Calls that are right, in full: (function, arguments).
@@ -75,6 +77,13 @@ CALLS = {
     "AttentionMemory": (am.AttentionMemory, dict(patterns=np.eye(2), weights=np.ones(2), beta=1.0, steps=1)),
     "retrieval.signs": (am.retrieval.signs, dict(images=np.eye(2), threshold=0.5)),
     "BigramTask": (am.BigramTask, dict(unigram=np.ones(3) / 3, bigram=np.ones((3, 3)) / 3, length=12, triggers=1, outputs="uniform", output_tokens=None, repeat=True, loss_on="all", data=2, key=KEY, alphabet=None)),
+    "FactualTask": (am.FactualTask, dict(facts=[[0, 2], [1, 3]], answers=2, noise=2, length=5, subjects_law=[0.5, 0.5], relations_law=[0.5, 0.5], mentions=(1, 1), draws=2, key=KEY)),
+    "FactualTask.balanced": (am.FactualTask.balanced, dict(subjects=4, relations=2, answers=2, key=KEY)),
+    "LinearAttentionRecall": (am.LinearAttentionRecall, dict(attention=np.ones(7), table=np.ones((4, 7)))),
+    "LinearAttentionRecall.constant": (am.LinearAttentionRecall.constant, dict(task=FACTS, start=1.0)),
+    "LinearAttentionRecall.gaussian": (am.LinearAttentionRecall.gaussian, dict(task=FACTS, key=KEY, scale=1.0)),
+    "factual.FactualSystem.constant": (am.factual.FactualSystem.constant, dict(task=FACTS, start=1.0, relations=None)),
+    "factual.relation_loss": (am.factual.relation_loss, dict(task=FACTS, model=RECALL)),
     "power_law": (am.power_law, dict(x=[1.0, 2, 4, 8], y=[1.0, 2, 4, 8.1], error=None, level=0.9)),
     "sweep": (am.sweep, dict(fn=lambda a: 2 * a, a=[1.0, 2.0], seeds=None, tile=None, chunk=None, progress=False)),
     "lanczos_top": (am.lanczos_top, dict(matvec=lambda v: 2 * v, size=3, dtype=jnp.float32, rtol=1e-4, max_iterations=20, basis_size=4)),

@@ -61,14 +61,15 @@ def test_the_law_of_texts(mentions):
 
 def test_facts():
     """Balanced: S/D subjects an answer; injective: no answer twice; all in their block; other keys differ."""
-    balanced, other = (np.asarray(am.FactualTask.balanced(12, 3, 4, jr.key(k)).facts) for k in (0, 1))
+    bare = {"noise": 0, "length": 3, "draws": 1}
+    balanced, other = (np.asarray(am.FactualTask.balanced(12, 3, 4, jr.key(k), **bare).facts) for k in (0, 1))
     assert (np.bincount(balanced.ravel(), minlength=12) == 3).all()
     assert (balanced // 4 == np.arange(3)).all()
     assert (balanced != other).any()
-    injective = np.asarray(am.FactualTask.injective(5, 3, 7, jr.key(0)).facts)
+    injective = np.asarray(am.FactualTask.injective(5, 3, 7, jr.key(0), **bare).facts)
     assert all(len(set(column)) == 5 for column in injective.T)
     assert (injective // 7 == np.arange(3)).all()
-    random = np.asarray(am.FactualTask.random(4000, 2, 4, jr.key(0), noise=0, length=3, draws=1).facts)
+    random = np.asarray(am.FactualTask.random(4000, 2, 4, jr.key(0), **bare).facts)
     assert chisquare(np.bincount(random.ravel(), minlength=8)).pvalue > 1e-5
 
 

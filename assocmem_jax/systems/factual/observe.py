@@ -2,9 +2,11 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...models import AbstractModel
 from ...observe import observable
 from ...tasks import cross_entropy
 from ...tasks.losses import lead
@@ -20,22 +22,23 @@ class HasTokenLogits(Protocol):
     def token_logits(self) -> Float[Array, "v m"]: ...
 
 
+_OURS: Any = {"task": FactualTask, "model": AbstractModel}
+
+
 def _blocks(task: FactualTask, model: Any) -> tuple[Array, Array, Array]:
     """(scores (n, R, D), r, place of the answer in its block)."""
     scores = model.scores(task).reshape(-1, task.relations, task.answers)
     return scores, *jnp.divmod(task.data.answers, task.answers)
 
 
-@observable(units="nats", task=FactualTask)
+@observable(units="nats", **_OURS)
 def relation_loss(task: FactualTask, model: Any) -> Float[Array, ""]:
     """−log of the probability of the block of the right relation."""
     scores, relation, _ = _blocks(task, model)
-    top = jnp.max(scores, axis=2, keepdims=True)
-    block = top[..., 0] + jnp.log(jnp.sum(jnp.exp(scores - top), axis=2))
-    return jnp.dot(task.weights, cross_entropy(block, relation))
+    return jnp.dot(task.weights, cross_entropy(jax.nn.logsumexp(scores, axis=2), relation))
 
 
-@observable(units="nats", task=FactualTask)
+@observable(units="nats", **_OURS)
 def subject_loss(task: FactualTask, model: Any) -> Float[Array, ""]:
     """−log of the probability of the right answer given its block: the loss less ``relation_loss``."""
     scores, relation, place = _blocks(task, model)
@@ -43,13 +46,13 @@ def subject_loss(task: FactualTask, model: Any) -> Float[Array, ""]:
     return jnp.dot(task.weights, cross_entropy(own, place))
 
 
-@observable(task=FactualTask)
+@observable(**_OURS)
 def accuracy(task: FactualTask, model: Any) -> Float[Array, ""]:
     """Probability that the right answer has the largest score (a tie has not): 1 − ``am.error``."""
     return 1 - task.error(model)
 
 
-@observable(task=FactualTask)
+@observable(**_OURS)
 def relation_accuracy(task: FactualTask, model: Any) -> Float[Array, ""]:
     """Probability that the largest score is in the right block."""
     scores, relation, _ = _blocks(task, model)
@@ -57,7 +60,7 @@ def relation_accuracy(task: FactualTask, model: Any) -> Float[Array, ""]:
     return jnp.dot(task.weights, jnp.where(right, 1.0, 0.0))
 
 
-@observable(task=FactualTask)
+@observable(**_OURS)
 def probability_right(task: FactualTask, model: Any) -> Float[Array, ""]:
     """Mean probability of the right answer: how often a model that draws its answers is right."""
     surprise = cross_entropy(model.scores(task), task.data.answers)

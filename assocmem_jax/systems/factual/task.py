@@ -116,7 +116,7 @@ class FactualTask(AbstractClassificationTask):
         key = jr.key(0) if key is None else key
         checks.key("key", key)
         form, p = self._form, self.pair_probabilities
-        if draws == "all":
+        if isinstance(draws, str) and draws == "all":
             self.data, self.weights = _population(form, self.facts, p, *_every_noise(form))
         else:
             n = checks.count("draws", draws, 1, "or draws='all'")

@@ -1,4 +1,4 @@
-"""When linear attention learns which half of a fact: Slides p. 20–23; Nichani, Lee, Bietti 2025, section 5.
+"""When linear attention learns which half of a fact: Slides p. 20–23; Nichani, Lee, Bietti 2025.
 
 From equal entries α of v (docs/theory.md: facts.reduced) subjects and relations are learned apart, each by
 
@@ -7,7 +7,7 @@ From equal entries α of v (docs/theory.md: facts.reduced) subjects and relation
 with n = D, c = R(1 − 1/D), κ = D/(S R) for subjects, n = R, c = D(1 − 1/R), κ = 1/D for relations; μ is how
 often the token is in a text. So every time is a quadrature, of any sizes, which need not be whole numbers:
 
-    μκ√c t = n θ + ∫ (e^m − 1) dθ.
+    λ t = θ + (1/n) ∫ (e^m − 1) dθ,  λ = μκ√c/n.
 """
 
 from typing import NamedTuple
@@ -67,8 +67,8 @@ def margin_of_loss(half: Half, level) -> Real:
 
 def time(half: Half, margin, start) -> Real:
     """When the margin of a half is m ≥ 0, from v = α = ``start``; right to 1e-12 (float32: 1e-5)."""
-    w, scale = _angle(half, margin, start)
     epsilon = _epsilon(half, start)
+    w = jnp.arcsinh(jnp.asarray(margin) / epsilon)  # 2θ
     # The integrand e^{ε sinh w} − 1 falls from the end like e^{−(w_end − w)}, over lengths of 1/(1 + m):
     # w = w_end − sinh(σ)/(1 + m), nodes of Gauss and Legendre in σ.
     steep = 1 + jnp.asarray(margin)[..., None]
@@ -76,7 +76,7 @@ def time(half: Half, margin, start) -> Real:
     sinh, cosh = _hyperbolic(last * (1 + jnp.asarray(_NODES, w.dtype)) / 2)
     m = epsilon[..., None] * _hyperbolic(jnp.maximum(w[..., None] - sinh / steep, 0))[0]
     integral = jnp.sum(jnp.asarray(_WEIGHTS, w.dtype) * jnp.expm1(m) * cosh * last / (2 * steep), axis=-1)
-    return (half.classes * w + integral) / (2 * scale)
+    return (w + integral / half.classes) / (2 * escape_rate(half))
 
 
 def fall_time(half: Half, level, start) -> Real:
@@ -89,8 +89,8 @@ def fall_bracket(half: Half, level, start) -> tuple[Real, Real]:
 
     (e^m − 1)/√(ε² + m²) ≤ (e^m − 1)/m ≤ e^m, so that ∫ (e^m − 1) dθ ≤ (e^m − 1)/2 ≤ n/(2(e^ℓ − 1)).
     """
-    w, _ = _angle(half, margin_of_loss(half, level), start)
-    theta, late, rate = w / 2, 1 / (2 * jnp.expm1(level)), escape_rate(half)
+    theta = jnp.arcsinh(margin_of_loss(half, level) / _epsilon(half, start)) / 2
+    late, rate = 1 / (2 * jnp.expm1(level)), escape_rate(half)
     return theta / rate, (theta + late) / rate
 
 
@@ -145,12 +145,6 @@ def _real(*numbers) -> list[Array]:
 
 def _epsilon(half: Half, start) -> Real:
     return half.mentions * jnp.asarray(start) ** 2 / (2 * jnp.sqrt(half.coupling))
-
-
-def _angle(half: Half, margin, start) -> tuple[Real, Real]:
-    """(2θ at a margin, μκ√c)."""
-    w = jnp.arcsinh(jnp.asarray(margin) / _epsilon(half, start))
-    return w, half.mentions * half.rate * jnp.sqrt(half.coupling) + 0 * w
 
 
 def _hyperbolic(x) -> tuple[Real, Real]:

@@ -18,13 +18,14 @@ class FactualSystem(AbstractModel):
     """Two independent halves, (v_s, x) of subjects and (v_r, y) of relations, exact for balanced facts.
 
     With v_z of every subject v_s, of every relation v_r, x = A_{a,s} − A_{b,s} for a an answer of s and b
-    none, y the same for a in A_r and b not, m_s = v_s x and m_r = v_r y (times how often each is mentioned),
+    none, y the same for a in A_r and b not, m_s = v_s x and m_r = v_r y,
 
         L = log(1 + (D−1)e^{−m_s}) + log(1 + (R−1)e^{−m_r}),
         v_s' = (D−1) x/(S(e^{m_s} + D−1)),    x' = D v_s/(S R (e^{m_s} + D−1)),
         v_r' = (R−1) y/(R(e^{m_r} + R−1)),    y' = v_r/(D(e^{m_r} + R−1)):
 
-    each is its own −∂L times a constant (docs/theory.md: facts.reduced). So the flow closes, and so does
+    each is its own −∂L times a constant (docs/theory.md: facts.reduced); where a text says its subject or its
+    relation μ times, that half's margin and velocities are times μ. So the flow closes, and so does
     descent of the population loss by any optimizer that is linear in the gradients; noise tokens and EOS
     stay as they are. Not minibatches, whose noise breaks the symmetry. Of the start only v enters, not A.
     """
@@ -114,12 +115,10 @@ class FactualSystem(AbstractModel):
     def tangent(self, task: Any, gradient: "FactualSystem") -> "FactualSystem":
         S, R, D = task.subjects, task.relations, task.answers
         # A half with one class has no loss and does not move.
-        return type(self)(
-            gradient.subject_attention / S,
-            gradient.subject_gap * D / (S * R * max(D - 1, 1)),
-            gradient.relation_attention / R,
-            gradient.relation_gap / (D * max(R - 1, 1)),
-        )
+        rates = 1 / S, D / (S * R * max(D - 1, 1)), 1 / R, 1 / (D * max(R - 1, 1))
+        mobility = type(self)(*(jnp.asarray(rate, task.dtype) for rate in rates))
+        frozen = lambda part: part is None  # noqa: E731
+        return jax.tree.map(lambda g, k: g if g is None else k * g, gradient, mobility, is_leaf=frozen)
 
     def noise(self, task: Any, key: Any) -> Any:
         checks.refuse(

@@ -168,7 +168,7 @@ def plain_facts(seed, S, R, D):
     "(n, c, κ) = (D, R(1 − 1/D), D/(SR)) of subjects, (R, D(1 − 1/R), 1/D) of relations; and θ ≤ λt ≤ θ + "
     "1/(2(e^ℓ − 1)) for the fall to a loss ℓ, λ = μκ√c/n",
     domain=_SIZES | {"start": LogUniform(1e-12, 3), "level": LogUniform(1e-4, 0.6), "mu": Uniform(1, 5)},
-    tolerance="1e-11: that of 40 nodes",
+    tolerance="1e-11, that of 40 nodes; 1e-9 of the slope dt/dm",
 )
 def times(S, R, D, start, level, mu):
     """v v' = c x x', so v² − cx² = α²: θ' = μκ√c/(e^m + n − 1), m' = μκ√(μ²α⁴ + 4cm²)/(e^m + n − 1). Bracket:
