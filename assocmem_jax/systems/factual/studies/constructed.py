@@ -131,7 +131,8 @@ def report(study: Constructed, data):
 def figure(study: Constructed, data):
     names = {"dimension": "dimension d", "rank": "H d_h", "width": "width m of the MLP"}
     kinds = [kind for kind in names if any(curve.against == kind for curve in study.curves)]
-    searched = list(found(study, data))
+    known = data.isel(point=np.flatnonzero(data.censored.values == 0))
+    searched = list(found(study, known))
     count = len(kinds) + bool(searched)
     figure, axes = plot.panels(-(-count // 2), min(2, count), 2.4 * -(-count // 2))
     for number, curve in enumerate(study.curves):
@@ -144,7 +145,6 @@ def figure(study: Constructed, data):
         plot.log_axes(ax, "x")
     for curve, part, fit in searched:
         ax, number = axes.flat[len(kinds)], study.curves.index(curve)
-        part = part.isel(point=np.flatnonzero(part.censored.values == 0))
         x, N = part.dimension.values, part["size"].values
         low, high = np.where(part.low > 0, part.low, N), np.where(np.isfinite(part.high), part.high, N)
         label = f"{curve.label}: slope {words(fit)}" if fit else None
