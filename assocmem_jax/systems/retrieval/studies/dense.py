@@ -98,7 +98,9 @@ def figure(study: Dense, data):
     for k, (degree, (part, fit)) in enumerate(found.items()):
         ax = axes[0, both] if degree == 0 else axes[0, 0]
         d = part.dimension.values
-        told, low, high = (bits(study, degree, part, part[v].values) for v in ("size", "low", "high"))
+        N = part["size"].values
+        ends = np.maximum(part.low.values, 1), np.where(np.isfinite(part.high), part.high, N)
+        told, low, high = (bits(study, degree, part, v) for v in (N, *ends))
         plot.points(axes[0, -1], d, told, np.abs([told - low, high - told]), colour=k, linestyle="-")
         spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
         plot.points(ax, d, part["size"], spread, colour=k)
