@@ -74,7 +74,7 @@ def run(study: Constructed, scratch: Path | None):
         found = [part(f"facts-{i}-{k}", lambda at=(i, k): search(*at))["row"] for i, k in looked]
     seen = np.array(rows, float)
     names = ("search_curve", "dimension", "size", "low", "high", "censored")
-    data = table(found or [[np.nan] * len(names)], *names)
+    data = table(np.reshape(found, (-1, len(names))), *names)
     return data.assign(curve=("at", seen[:, 0]), k=("at", seen[:, 1]), recall=(("at", "seed"), seen[:, 2:]))
 
 
