@@ -142,6 +142,9 @@ def log_axes(ax: Axes, which: str = "xy") -> None:
         axis = ax.xaxis if name == "x" else ax.yaxis
         ax.set(**{f"{name}scale": "log"})
         low, high = ax.get_xlim() if name == "x" else ax.get_ylim()
+        if low <= 0:  # no point is drawn: matplotlib keeps limits that a logarithm has not
+            low, high = 1, 10
+            ax.set(**{f"{name}lim": (low, high)})
         if (decades := np.log10(high / low)) < 2:
             narrow = ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
             axis.set_major_locator(narrow if decades < 0.5 else ticker.LogLocator(subs=(1, 2, 5)))

@@ -154,3 +154,14 @@ def test_plot_shows_what_is_ours():
         getattr(value, "__module__", plot.__name__) for value in (getattr(plot, name) for name in dir(plot))
     }
     assert homes <= {plot.__name__}
+
+
+def test_logarithmic_axes_of_nothing():
+    """No point that can be drawn: axes all the same, and no warning."""
+
+    def fill(figure, a, b):
+        plot.points(a, [], [], [])
+        plot.log_axes(a)
+
+    figure, _ = drawn(fill)
+    assert min(*figure.axes[0].get_xlim(), *figure.axes[0].get_ylim()) > 0

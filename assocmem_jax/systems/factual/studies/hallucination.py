@@ -115,9 +115,11 @@ def figure(study: Hallucination, data):
             _curve(top, part, name, colour, {"loss": "total loss"}.get(name, name.replace("_", " ")))
             plot.line(top, time, part[f"reduced_{name}"], color="black", linestyle=":", linewidth=0.9,
                       label="reduced system")  # fmt: skip
-        for name, words in ((case.answers, "log D"), (case.relations, "log R")):
-            top.axhline(np.log(name), color="0.6", linewidth=0.5)
-            top.annotate(words, (time[-1], np.log(name)), ha="right", va="bottom", fontsize=6, color="0.4")
+        sizes = {case.answers: "log D"}
+        sizes[case.relations] = "log D = log R" if case.relations in sizes else "log R"
+        for size, words in sizes.items():
+            top.axhline(np.log(size), color="0.6", linewidth=0.5)
+            top.annotate(words, (time[-1], np.log(size)), ha="right", va="bottom", fontsize=6, color="0.4")
         for colour, name in enumerate(("accuracy", "relation_accuracy", "probability_right"), 3):
             _curve(bottom, part, name, colour, name.replace("_", " "))
         top.set(title=case.name, ylim=(0, None))
