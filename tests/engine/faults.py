@@ -110,4 +110,8 @@ FAULTS = {
     "what the cue says counted as told": ("numerics/information.py", "return n * d * jnp.maximum(entropy(flips) - end, 0.0)", "return n * d * (1 - end)", "engine/test_information.py -k memory"),
     "bits of likely tokens count more": ("systems/memory/task/association.py", "recall = jnp.sum(stored & (self.margins(model) > 0)) / n", "recall = 1 - self.error(model)", "engine/test_information.py -k memory"),
     "every product of bits a coupling": ("systems/retrieval/theory.py", "for j in range(degree - 1, -1, -2))", "for j in range(degree - 1, -1, -1))", "engine/test_information.py -k couplings"),
+    "a card multiplies as JAX does": ("checks.py", 'jax.default_matmul_precision("highest")', 'jax.default_matmul_precision("default")', "engine/test_card.py -k products"),
+    "tasks smaller than a card's tile": ("sweeps/plan.py", "most = max(most, tile * jax.local_device_count() // grid.replicas)", "pass", "engine/test_card.py -k no_smaller"),
+    "a card's steps forget the other tokens": ("systems/memory/dynamics.py", "m + sum(c * slope[x] for x, c in enumerate(column))", "m + (sum(c * slope[x] for x, c in enumerate(column)) if together == 1 else column[0] * slope[0])", "engine/test_card.py -k same_steps"),
+    "every block of steps begins at 0": ("systems/memory/dynamics.py", "each = lambda k, state: step(t + k, state)", "each = lambda k, state: step(k, state)", "engine/test_sweeps.py -k numpy_loop"),
 }  # fmt: skip
