@@ -93,6 +93,16 @@ def table(rows, *names: str):
     return xr.Dataset({name: ("point", column) for name, column in zip(names, columns)})
 
 
+def searched(found) -> tuple[float, float, float, int]:
+    """(N, low, high, censored) of ``am.capacity``; censored: 1 if N is at least that, −1 if at most."""
+    return (found.size, *found.interval, {"ok": 0, "above": 1, "below": -1}[found.status])
+
+
+def bound(censored: float) -> str:
+    """What stands before such an N."""
+    return "≥ " if censored > 0 else "≤ " if censored < 0 else ""
+
+
 def slope(x, part, least: float):
     """The power law through capacities, weighted by their intervals (at least this share of N)."""
     size = part["size"].values

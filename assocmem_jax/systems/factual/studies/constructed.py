@@ -9,7 +9,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....numerics import information
-from ....studies.kit import Parts, interval, shared, slope, table, words
+from ....studies.kit import Parts, bound, interval, searched, shared, slope, table, words
 from .storage_schemas import Constructed, Written
 
 
@@ -63,9 +63,8 @@ def run(study: Constructed, scratch: Path | None):
             together=1, devices=shared(study.seeds), resolution=study.resolution,
             key=jax.random.key(study.seed),
         )  # fmt: skip
-        censored = {"ok": 0, "above": 1, "below": -1}[found.status]
-        held = np.array([found.size, *found.interval]) * study.relations
-        return {"row": (number, curve.dimensions[k], *held, censored)}
+        *held, censored = searched(found)
+        return {"row": (number, curve.dimensions[k], *(np.array(held) * study.relations), censored)}
 
     points = [(i, k) for i, curve in enumerate(study.curves) for k in range(len(curve.dimensions))]
     looked = [(i, k) for i, k in points if study.curves[i].largest]
@@ -119,8 +118,7 @@ def report(study: Constructed, data):
     for curve, part, fit in found(study, data):
         rows = zip(*(part[v].values for v in ("dimension", "size", "low", "high", "censored")))
         held = ", ".join(
-            f"{'≥ ' if c > 0 else '≤ ' if c < 0 else ''}{n:.0f} [{low:.0f}, {high:.0f}] at {d:.0f}"
-            for d, n, low, high, c in rows
+            f"{bound(c)}{n:.0f} [{low:.0f}, {high:.0f}] at {d:.0f}" for d, n, low, high, c in rows
         )
         told = ", ".join(f"{a:.3f} of {b:.3f}" for a, b in zip(*bits(study, part)))
         lines.append(f"{curve.label}: facts at recall {study.target:g} over d = {held}; slope {fit}")

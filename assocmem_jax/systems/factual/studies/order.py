@@ -31,7 +31,7 @@ def sweep(study: Order):
 
 def report(study: Order, data):
     S, R, D = np.meshgrid(data.subjects, data.relations, data.answers, indexing="ij")
-    criterion = np.asarray(S**2 * (R - 1) - R**2 * (D - 1))[..., None]
+    criterion = np.asarray(theory.relation_first(S, R, D))
     first = (data.relation_time < data.subject_time).values
     length = ((data.plateau_end - data.plateau_begin) / data.plateau_begin).values
     lines = [
@@ -39,7 +39,7 @@ def report(study: Order, data):
         f"{(length > 0).mean():.1%}"
     ]
     for k in (0, first.shape[-1] - 1):
-        agree = (first[..., k] == (criterion[..., 0] > 0)).mean()
+        agree = (first[..., k] == (criterion > 0)).mean()
         lines.append(
             f"α = {float(data.start[k]):.3g}: the criterion of α → 0 says which at {agree:.2%}; the plateau "
             f"lasts {np.median(length[..., k]):.2f} times as long as it takes to reach it (median), at most "

@@ -13,7 +13,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....numerics import information
-from ....studies.kit import Parts, shared, slope, table, words
+from ....studies.kit import Parts, bound, searched, shared, slope, table, words
 from .storage_schemas import FactsOverParameters
 from .training import facts, trained
 
@@ -48,9 +48,8 @@ def run(study: FactsOverParameters, scratch: Path | None):
             resolution=study.resolution,
             key=jax.random.key(study.seed),
         )
-        censored = {"ok": 0, "above": 1, "below": -1}[found.status]
         parameters = 4 * study.heads * e * d + 2 * m * d
-        return {"row": (number, d, parameters, found.size, *found.interval, censored)}
+        return {"row": (number, d, parameters, *searched(found))}
 
     points = [(i, k) for i, shape in enumerate(study.shapes) for k in range(len(shape.dimensions))]
     with Parts(scratch, len(points)) as part:
@@ -78,7 +77,7 @@ def report(study: FactsOverParameters, data):
         lines.append(
             f"{shape.label}: facts at recall {study.target:g} "
             + ", ".join(
-                f"{'≥ ' if c > 0 else '≤ ' if c < 0 else ''}{n:.0f} [{low:.0f}, {high:.0f}] "
+                f"{bound(c)}{n:.0f} [{low:.0f}, {high:.0f}] "
                 f"in {p:.0f} (d = {d:.0f}: {n / p:.3f} a parameter, "
                 f"{bits(study, p, n, study.target):.3f} bits of {bits(study, p, n, 1):.3f})"
                 for d, p, n, low, high, c in zip(*columns)

@@ -14,7 +14,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import checks
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, bound, interval, searched
 from ..theory import outer_product, two_particles
 from .real_figure import FAMILIES, LABELS, OPTIMIZERS, TWO, labelled
 from .real_figure import figure as figure
@@ -153,8 +153,7 @@ def _capacity(study: RealWords, embeddings: dict[str, Any]) -> dict[str, Any]:
                     resolution=0.02,
                     key=jax.random.key(study.seed + 2),
                 )
-                censored = {"ok": 0, "above": 1, "below": -1}[result.status]
-                found.append((result.size, *result.interval, censored))
+                found.append(searched(result))
     shaped = np.array(found, float).reshape(2, 2, len(search.dimensions), 4)
     return dict(zip(("capacity", "low", "high", "censored"), np.moveaxis(shaped, -1, 0)))
 
@@ -230,7 +229,7 @@ def report(study: RealWords, data: Any) -> list[str]:
         for family in data.two.values:
             part = data.sel(training=training, two=family)
             lines.append(f"{training}, {family}: N at recall {study.search.target:g} = " + ", ".join(
-                f"{['', '≥ ', '≤ '][int(c)]}{n:.0f} [{a:.0f}, {b:.0f}] at d = {d}" for d, n, a, b, c in
+                f"{bound(c)}{n:.0f} [{a:.0f}, {b:.0f}] at d = {d}" for d, n, a, b, c in
                 zip(data.dimension.values, part.capacity.values, part.low.values, part.high.values,
                     part.censored.values) if np.isfinite(n)
             ))  # fmt: skip

@@ -11,7 +11,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....numerics import information
-from ....studies.kit import Parts, shared, slope, table, words
+from ....studies.kit import Parts, bound, searched, shared, slope, table, words
 from .schemas import Family, Sizes
 
 
@@ -77,8 +77,7 @@ def run(study: Sizes, scratch: Path | None):
             resolution=study.resolution,
             key=jax.random.key(study.seed),
         )
-        censored = {"ok": 0, "above": 1, "below": -1}[found.status]
-        return {"row": (number, d, width, found.size, *found.interval, censored)}
+        return {"row": (number, d, width, *searched(found))}
 
     points = [
         (number, k) for number, family in enumerate(study.families) for k in range(len(family.dimensions))
@@ -105,7 +104,7 @@ def report(study: Sizes, data):
     for family, part in parts(study, data):
         x, N = horizontal(study, part), part["size"].values
         sizes = ", ".join(
-            f"{('≥ ' if c > 0 else '≤ ' if c < 0 else '')}{n:.4g} [{a:.3g}, {b:.3g}] at {v:g}"
+            f"{bound(c)}{n:.4g} [{a:.3g}, {b:.3g}] at {v:g}"
             for v, n, a, b, c in zip(x, N, part.low.values, part.high.values, part.censored.values)
         )
         line = f"{family.label} ({family.seeds} seeds): N at recall {study.target:g} = {sizes}"
