@@ -248,12 +248,12 @@ def report(study: RealWords, data: Any) -> list[str]:
             f"{part.rate.values[best]:.3g}; for η → ∞ {int(part.limit)}, exactly from η = "
             f"{float(part.exact_from):.3g} on"
         )
-    known, bound = data.least.values, data.fewest.values
+    known, fewest = data.least.values, data.fewest.values
     cosines = data.pair_cosine.values
     lines.append(
         f"{len(known)} nearest pairs, cosines {cosines.min():.3f} to {cosines.max():.3f}: "
-        f"the best rate takes the fewest steps that theory allows in {(known == bound).sum()}, more in "
-        f"{(known > bound).sum()}, less in {(known < bound).sum()}"
+        f"the best rate takes the fewest steps that theory allows in {(known == fewest).sum()}, more in "
+        f"{(known > fewest).sum()}, less in {(known < fewest).sum()}"
     )
     tail = round((1 - study.rare) * data.sizes["token"])
     for family in data.two.values:
