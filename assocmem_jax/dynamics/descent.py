@@ -17,6 +17,7 @@ from ..checks import Scalar
 from ..models import AbstractModel, AbstractReducedSystem
 from ..tasks import AbstractTask
 from ..tasks.batches import mean_loss
+from .alike import alike
 from .base import AbstractSteps, needs_key
 from .optimizers import RATE, Clock, nonlinear, remembers, transformation, updated
 
@@ -94,7 +95,7 @@ class Descent(AbstractSteps):
                 "pass Descent(optax.sgd, steps, learning_rate=…)",
             )
         # A schedule is code, as the rule is; a vector of rates is data.
-        self.schedule = learning_rate if callable(learning_rate) else None
+        self.schedule = alike(learning_rate) if callable(learning_rate) else None
         learning_rate = None if callable(learning_rate) else learning_rate
         if not ready and learning_rate is None and self.schedule is None:
             checks.refuse("learning_rate", "given when optimizer is a function of it", None)
@@ -105,7 +106,7 @@ class Descent(AbstractSteps):
             else:
                 checks.positive("learning_rate", learning_rate)
         self.hyper, self.settings = _sorted(optimizer, ready, hyper)
-        self.optimizer = optimizer
+        self.optimizer = alike(optimizer)
         self.steps = checks.count("steps", steps, 0)
         if learning_rate is not None and learning_rate.shape not in ((), (self.steps,)):
             checks.refuse(
@@ -131,7 +132,7 @@ class Descent(AbstractSteps):
                 checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))
             if checks.concrete(pair[1]):
                 checks.within(f"thaw[{place}]", pair[1], 0, 2**31 - 1)
-        self.thaw = tuple((where, jnp.asarray(step, jnp.int32)) for where, step in thaw)
+        self.thaw = tuple((alike(where), jnp.asarray(step, jnp.int32)) for where, step in thaw)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation, at its rates and other numbers."""
@@ -239,7 +240,7 @@ def _sorted(optimizer: Any, ready: bool, hyper: dict[str, Any]) -> tuple[dict, t
             checks.finite(name, value)
             (data[name],) = checks.floats(**{name: value})
         else:
-            fixed.append((name, value))
+            fixed.append((name, alike(value)))
     return data, tuple(fixed)
 
 

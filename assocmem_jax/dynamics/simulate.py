@@ -1,6 +1,7 @@
 """The one door."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from ..models import AbstractModel, HasScores
 from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
 from ..tasks.losses import name_of
+from .alike import alike
 from .base import AbstractDynamics, Request
 from .events import Until
 from .trajectory import REMEDY, Model, Provenance, SimulationError, Status, Trajectory
@@ -61,8 +63,9 @@ def simulate(
       count from there). Its first entry repeats the last one. See ``in_segments`` for runs that survive.
 
     What a task, model, observable or dynamics of yours raises reaches you as it is. Works under ``jit``,
-    ``vmap`` and ``grad``. The same program is not compiled twice: reuse observe functions and optimizers
-    (``Descent(optax.sgd, steps, learning_rate=η)`` makes η an input).
+    ``vmap`` and ``grad``. The same program is not compiled twice, also where observables and optimizers are
+    made anew and are the same in all they say; a number inside ``optax.sgd(η)`` is part of the program, in
+    ``Descent(optax.sgd, steps, learning_rate=η)`` it is data.
     """
     if not isinstance(dynamics, AbstractDynamics):
         checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", checks.short(dynamics))
@@ -73,6 +76,7 @@ def simulate(
         checks.truth("resumable", resumable), resume,
     )  # fmt: skip
     _check(request)
+    request = _settled(request)
     _check_fit(task, model)
     _check_held(dynamics, task.dtype)
     began = time.perf_counter()
@@ -168,6 +172,16 @@ def _check(request: Request) -> None:
         checks.key("key", key)
 
 
+def _settled(request: Request) -> Request:
+    """The same request, of functions that programs are known by."""
+    until = request.until
+    return request._replace(
+        observe={name: alike(function) for name, function in request.observe.items()},
+        until=None if until is None else Until(alike(until.condition), until.hold),
+        trainable=alike(request.trainable),
+    )
+
+
 def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
     if not isinstance(task, model.task_type):
         found = f"for another kind of task ({type(model).__name__} with {type(task).__name__})"
@@ -178,8 +192,11 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
     if isinstance(task, AbstractClassificationTask):
         if not isinstance(model, HasScores):
             checks.refuse("model", "one with scores(task, tokens=None)", f"a {type(model).__name__}")
+        leaves, structure = jax.tree.flatten((task, model))
+        arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
+        rest = tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
         with checks.standard():
-            shape = eqx.filter_eval_shape(lambda t, m: m.scores(t), task, model).shape
+            shape = _scored.eval_shape(arrays, rest, structure).shape
         if shape != task.score_shape:
             checks.refuse(
                 "model",
@@ -187,6 +204,17 @@ def _check_fit(task: AbstractTask, model: AbstractModel) -> None:
                 f"scores of shape {shape}",
                 "build it from this task",
             )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))  # never run: traced once for all calls of a shape
+def _scored(arrays: list, rest: tuple, structure: Any) -> jax.Array:
+    leaves = [other if array is None else array for array, other in zip(arrays, rest)]
+    task, model = jax.tree.unflatten(structure, leaves)
+    return model.scores(task)
+
+
+def _said(dynamics: AbstractDynamics) -> str:
+    return " ".join(eqx.tree_pformat(dynamics, short_arrays=False, width=10**6).split())
 
 
 def _label(
@@ -200,7 +228,7 @@ def _label(
         dtype=str(result.times.dtype),
         loss=name_of(task),
         method=type(dynamics).__name__,
-        dynamics=" ".join(eqx.tree_pformat(dynamics, short_arrays=False, width=10**6).split()),
+        dynamics=functools.partial(_said, dynamics),
         key=None if key is None else f"{jax.random.key_impl(key)}:{jax.random.key_data(key).tolist()}",
         wall_time=time.perf_counter() - began,
     )

@@ -45,13 +45,16 @@ REMEDY = {
 
 class Provenance(Mapping):
     """Where a result comes from. All are equal to each other: it is a label, not part of the value,
-    so that trajectories of separate runs can be combined leaf by leaf."""
+    so that trajectories of separate runs can be combined leaf by leaf. An entry that takes a while to say is
+    given as a function of nothing, called when it is first asked for."""
 
     def __init__(self, **entries: Any):
         self._entries = entries
 
     def __getitem__(self, key):
-        return self._entries[key]
+        if callable(value := self._entries[key]):
+            value = self._entries[key] = value()
+        return value
 
     def __iter__(self):
         return iter(self._entries)
@@ -66,7 +69,14 @@ class Provenance(Mapping):
         return 0
 
     def __repr__(self):
-        return f"Provenance({self._entries})"
+        return f"Provenance({dict(self)})"
+
+    def __reduce__(self):
+        return _provenance, (dict(self),)
+
+
+def _provenance(entries: dict[str, Any]) -> Provenance:
+    return Provenance(**entries)
 
 
 class SimulationError(RuntimeError):

@@ -114,4 +114,7 @@ FAULTS = {
     "tasks smaller than a card's tile": ("sweeps/plan.py", "most = max(most, tile * jax.local_device_count() // grid.replicas)", "pass", "engine/test_card.py -k no_smaller"),
     "a card's steps forget the other tokens": ("systems/memory/dynamics.py", "m + sum(c * slope[x] for x, c in enumerate(column))", "m + (sum(c * slope[x] for x, c in enumerate(column)) if together == 1 else column[0] * slope[0])", "engine/test_card.py -k same_steps"),
     "every block of steps begins at 0": ("systems/memory/dynamics.py", "each = lambda k, state: step(t + k, state)", "each = lambda k, state: step(k, state)", "engine/test_sweeps.py -k numpy_loop"),
+    "functions alike whatever they read": ("dynamics/alike.py", "read = () if _settled(function.__module__) else tuple(_globals(function))", "read = ()", "engine/test_alike.py -k changed"),
+    "functions alike whatever they close over": ("dynamics/alike.py", "function.__kwdefaults__, cells, vars", "function.__kwdefaults__, (), vars", "engine/test_alike.py -k anew"),
+    "a list changed since is not looked at again": ("dynamics/alike.py", "if found is not given and _print(found, ()) != marks:", "if False:", "engine/test_alike.py -k changed"),
 }  # fmt: skip
