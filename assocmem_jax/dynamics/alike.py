@@ -45,7 +45,7 @@ class _Same:
 
 
 def alike(given: Given) -> Given:
-    """The first function met (or tuple of functions, as optax transformations are) that is this one in all but
+    """The first function met (or tuple of functions, as optax has them) that is this one in all but
     identity: the same code, defaults, values closed over and globals read. Itself where it is the first, or
     where that cannot be told (objects of unknown classes, traced values)."""
     if _stands(given):

@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from .. import checks
 from ..models import AbstractModel
+from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..observe.observable import labels
 from ..tasks import AbstractTask
@@ -37,8 +38,11 @@ class Request(NamedTuple):
     resume: Trajectory | None = None
 
     def look(self, task: AbstractTask, model: AbstractModel) -> dict[str, Any]:
-        """What is observed of a model."""
-        return {name: _shown(name, f(task, model)) for name, f in self.observe.items()}
+        """What is observed of a model; what one pass over the data tells together is told together."""
+        known = quality.together(task, model, self.observe.values())
+        return {
+            name: _shown(name, known[f] if f in known else f(task, model)) for name, f in self.observe.items()
+        }
 
     def waiting(self, task: AbstractTask, combine: Callable) -> tuple[Until, Callable] | None:
         """(what is waited for, its condition on the trained part), or None."""
@@ -107,7 +111,10 @@ class AbstractSteps(AbstractDynamics):
     def run(self, task: AbstractTask, model: AbstractModel, request: Request) -> Trajectory:
         if (request.resumable or request.resume is not None) and not self.goes_on:
             checks.refuse("resume", "for a Descent only", f"a {type(self).__name__}")
-        marks = _Static(step_marks(self.steps, request.every, request.at))
+        every = request.every
+        if every is None and request.at is None:
+            every = quality.apart(task, getattr(self, "batch_size", None))
+        marks = _Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
         if request.resume is not None:
             if request.resume.state is None:

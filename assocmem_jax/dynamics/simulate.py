@@ -48,8 +48,10 @@ def simulate(
       loss unless given, and the error where answers are right or wrong. Weights are kept only if asked for:
       ``dict(W=am.memory.weights)``.
     - ``every`` (steps, for descent and stochastic flow) or ``at`` (steps; times for a flow): when to
-      observe. The initial and the final state are always included. Even spacing is differentiable
-      in reverse mode; uneven steps in forward mode only.
+      observe; unless given, at every step, or, where minibatches are small beside the task (more than 10⁶
+      scores), so often that looking costs no more than the steps: ``trajectory.steps`` says when. The initial
+      and the final state are always included. Even spacing is differentiable in reverse mode; uneven steps
+      in forward mode only.
     - ``until``: a condition to wait for; see ``Until``.
     - ``key``: a typed key (``jax.random.key``), for stochastic dynamics. Step t uses
       ``fold_in(key, t)``: a run needs no generator state.

@@ -1,6 +1,8 @@
 """What any model is measured by: loss, and, where answers are right or wrong, margins and error."""
 
-from typing import Any
+import math
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -37,3 +39,33 @@ def error(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array
     the error is 1 (an argmax that takes the lowest index would read chance or better there).
     """
     return task.error(model)
+
+
+# A table of so many scores is looked at in less time than a step takes to start.
+_SMALL = 2**20
+
+
+def apart(task: Any, batch_size: int | None) -> int:
+    """Steps of minibatches between two looks at a large task, so that looking costs no more than the steps: a
+    step takes its examples forward and back, a look takes all of them forward. 1 where every step can be."""
+    if batch_size is None or not isinstance(task, AbstractClassificationTask):
+        return 1
+    if math.prod(task.score_shape) <= _SMALL:
+        return 1
+    return max(1, math.ceil(task.score_shape[0] / (2 * batch_size)))
+
+
+@runtime_checkable
+class LooksOnce(Protocol):
+    """A task that tells "loss", "error" and "margins", those named, of one pass over its data."""
+
+    def looked(self, model: Any, names: Collection[str]) -> dict[str, Array]: ...
+
+
+def together(task: Any, model: Any, observed: Iterable[Callable]) -> dict[Callable, Array]:
+    """Loss, error and margins of one pass, where more than one of them is observed."""
+    names = {f: f.__name__ for f in observed if f in (loss, error, margins)}
+    if len(names) < 2 or not isinstance(task, LooksOnce):
+        return {}
+    known = task.looked(model, tuple(names.values()))
+    return {f: known[name] for f, name in names.items()}

@@ -22,6 +22,10 @@ def task(p=HALF, y=IDENTITY, e=EYE, u=EYE):
     return lambda: am.AssociationTask(p, y, e, u)
 
 
+def wide(n):
+    return am.AssociationTask(am.laws.uniform(n), np.zeros(n, int), np.ones((n, 1)), EYE)
+
+
 def run(dynamics=None, model=ZERO, **options):
     return lambda: am.simulate(TASK, model, am.Descent(SGD, 3) if dynamics is None else dynamics, **options)
 
@@ -59,6 +63,7 @@ CALLS = [
     (lambda: am.LinearMemory.from_margins(TASK, jnp.zeros(5)), "margins must be m_i(x) of shape (2,) or (2, 2), got shape (5,)"),
     (lambda: am.NormalizedMemory(jnp.zeros((2, 2)), TASK), "weight must be such that W e_x ≠ 0 for every token, got W e_x = 0; layer norm has no value there: start from NormalizedMemory.gaussian"),
     (lambda: am.NormalizedMemory(jnp.array([[1.0, 0.0], [0.0, 0.0]]), am.AssociationTask(HALF, IDENTITY, EYE, EYE)), "weight must be such that W e_x ≠ 0 for every token, got W e_x = 0; layer norm has no value there: start from NormalizedMemory.gaussian"),
+    (lambda: am.ParticleSystem.zeros(wide(50_000)), "task must be small enough for N² + N M + M² numbers in 4 GiB (α, w and β), got N = 50000, M = 2, 18.6 GiB; LinearMemory holds k d numbers, whatever N is"),
     (lambda: am.MarginSystem.zeros(THREE), "task must be of two classes, got 3 classes; use ParticleSystem"),
     (lambda: am.GradientFlow(0.0), "t1 must be positive and finite, got 0.0; the flow starts at t = 0"),
     (lambda: am.GradientFlow(-1.0), "t1 must be positive and finite, got -1.0; the flow starts at t = 0"),

@@ -76,4 +76,8 @@ FAULTS = {
     "real words: pieces of words": ("systems/memory/task/words.py", "often = np.where([name.isalpha() for name in names], often, 0)", "often = often + 1e-9", "memory/test_words.py -k ones_own"),
     "real words: counts of other words": ("systems/memory/studies/real_words.py", "law = jnp.asarray(often[list(pair)] / often[list(pair)].sum(), rows.dtype)", "law = jnp.asarray(often[list(pair)][::-1] / often[list(pair)].sum(), rows.dtype)", "memory/test_words.py -k two_words"),
     "whitened, not centred": ("tasks/embeddings.py", "mean, rows = rows.mean(axis=0), centred(rows)", "mean = rows.mean(axis=0)", "memory/test_words.py -k whitened"),
+    "tokens that fill up a chunk are counted": ("systems/memory/task/passes.py", "weights = jnp.pad(task.probabilities, (0, spare))", "weights = task.probabilities[tokens]", "memory/test_passes.py -k few_tokens"),
+    "a sole top class may be wrong": ("systems/memory/task/association.py", "sole = lead(scores, top) > 0", "sole = lead(scores, top) > -jnp.inf", "memory/test_passes.py -k few_tokens"),
+    "a look for every minibatch": ("observe/quality.py", "return max(1, math.ceil(task.score_shape[0] / (2 * batch_size)))", "return 1", "memory/test_passes.py -k looks_are_few"),
+    "every observable looks for itself": ("dynamics/base.py", "known = quality.together(task, model, self.observe.values())", "known = {}", "memory/test_passes.py -k one_pass_for_all"),
 }  # fmt: skip

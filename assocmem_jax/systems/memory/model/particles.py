@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .... import checks
+from .... import checks, machine
 from ....models import AbstractModel
 from ....models.base import Coordinates
 from ....numerics.edges import gram_factor
@@ -16,6 +16,10 @@ from ..task import AssociationTask
 from . import curvature
 from .graded import graded
 from .linear import LinearMemory
+
+
+# Bytes of inner products that a system of particles may hold: past it W is smaller, and faster.
+_ROOM = 4 * 2**30
 
 
 class ParticleSystem(AbstractModel):
@@ -39,6 +43,7 @@ class ParticleSystem(AbstractModel):
     @checks.takes(task=AssociationTask)
     def zeros(cls, task: AssociationTask) -> "ParticleSystem":
         """All scores zero: W = 0."""
+        _refuse_large(task)
         shape = (task.num_tokens, task.num_classes)
         return cls(jnp.zeros(shape, task.inputs.dtype), gram(task.inputs), gram(task.outputs))
 
@@ -46,6 +51,7 @@ class ParticleSystem(AbstractModel):
     @checks.takes(task=AssociationTask)
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
         """The particles of a memory."""
+        _refuse_large(task)
         return cls(memory.scores(task.unrestricted), gram(task.inputs), gram(task.outputs))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
@@ -76,6 +82,18 @@ class ParticleSystem(AbstractModel):
     def top_curvature(self, task):
         """λ_max(∇²L(W)) of the W that has these scores."""
         return curvature.top_of_scores(task, self, self.alpha, self.beta)
+
+
+def _refuse_large(task: AssociationTask) -> None:
+    """Refuse inner products of all pairs where they would take more than they are worth."""
+    n, m = task.num_tokens, task.num_classes
+    need, free = task.dtype.itemsize * (n * n + n * m + m * m), machine.free()
+    room = _ROOM if free is None else min(_ROOM, free)
+    if need > room:
+        checks.refuse(
+            "task", f"small enough for N² + N M + M² numbers in {room / 2**30:.3g} GiB (α, w and β)",
+            f"N = {n}, M = {m}, {need / 2**30:.3g} GiB", "LinearMemory holds k d numbers, whatever N is",
+        )  # fmt: skip
 
 
 class MarginSystem(AbstractModel):

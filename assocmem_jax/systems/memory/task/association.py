@@ -1,6 +1,6 @@
 """The association task of GD section 1 and Birth Lemma 1: tokens x ~ p, answers y ~ p(y|x)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -14,7 +14,9 @@ from .... import checks
 from ....checks import Scalar
 from ....numerics import information
 from ....tasks import AbstractClassificationTask, cross_entropy, embeddings, laws
+from ....tasks.batches import accumulated
 from ....tasks.losses import TokenLoss, lead
+from . import passes
 from .pairs import arrays
 
 Names = tuple[tuple[str, tuple[str, ...]], ...]
@@ -251,20 +253,50 @@ class AssociationTask(AbstractClassificationTask):
 
     def loss(self, model: ScoresTokens) -> Float[Array, ""]:
         """Population loss L(W) = Σ_x p(x) ℓ(W; x), GD (2); in nats for the cross-entropy."""
-        return jnp.dot(self.probabilities, self.token_loss.values(model.scores(self), self.targets))
+        tokens, weights = passes.chunks(self)
+        if tokens is None:
+            return jnp.dot(self.probabilities, self.token_loss.values(model.scores(self), self.targets))
+        return accumulated(eqx.Partial(AssociationTask._share, self), model, (tokens, weights), 1)
+
+    def _share(self, model: ScoresTokens, chunk: tuple[Array, Array]) -> Float[Array, ""]:
+        """What a chunk (tokens, their probabilities) adds to the loss."""
+        tokens, weights = chunk
+        return jnp.dot(weights, self.token_loss.values(model.scores(self, tokens), self.targets[tokens]))
 
     def margins(self, model: ScoresTokens) -> Float[Array, " n"]:
         """GD (22)."""
-        return lead(model.scores(self), self.labels)
+        return self.looked(model, ("margins",))["margins"]
 
     def error(self, model: ScoresTokens) -> Float[Array, ""]:
         """Σ_x p(x) Σ_y p(y|x) 1{y is not the only top class}."""
-        scores = model.scores(self)
-        top = jnp.argmax(scores, axis=1)
-        sure = (lead(scores, top) > 0)[:, None] & (jnp.arange(scores.shape[1]) == top[:, None])
-        right = jnp.sum(jnp.where(sure, self.conditional, 0), axis=1)
-        # As a sum over the wrong, so that zero error reads exactly 0.
-        return jnp.dot(self.probabilities, 1 - right)
+        return self.looked(model, ("error",))["error"]
+
+    def looked(self, model: ScoresTokens, names: Collection[str]) -> dict[str, Array]:
+        """Those of "loss", "error" and "margins" that are asked for, of one pass over the tokens: a few at a
+        time where a table of all scores would be large."""
+
+        def of(scores: Array, targets: Array) -> dict[str, Array]:
+            found = {}
+            if "loss" in names:
+                found["loss"] = self.token_loss.values(scores, targets)
+            if "margins" in names:
+                found["margins"] = lead(scores, jnp.argmax(targets, axis=1) if self.soft else targets)
+            if "error" in names:
+                top = jnp.argmax(scores, axis=1) if self.soft else targets
+                sole = lead(scores, top) > 0
+                share = jnp.take_along_axis(targets, top[:, None], axis=1)[:, 0] if self.soft else 1
+                # As a sum over the wrong, so that zero error reads exactly 0.
+                found["error"] = 1 - jnp.where(sole, share, 0).astype(self.dtype)
+            return found
+
+        tokens, _ = passes.chunks(self)
+        if tokens is None:
+            found = of(model.scores(self), self.targets)
+        else:
+            each = jax.lax.map(lambda some: of(model.scores(self, some), self.targets[some]), tokens[0])
+            found = {name: values.reshape(-1)[: self.num_tokens] for name, values in each.items()}
+        means = {name: jnp.dot(self.probabilities, found[name]) for name in found.keys() - {"margins"}}
+        return found | means
 
     def recalled_bits(self, model: ScoresTokens) -> Float[Array, ""]:
         """Bits that right answers tell of f*: ``theory.information.recalled``, among the maps that give each
