@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel, AbstractReducedSystem
+from ..observe.gradient import population_gradient
 from ..tasks import AbstractTask
 from ..tasks.batches import mean_loss
 from .alike import alike
@@ -194,7 +195,10 @@ class Descent(AbstractSteps):
 
         def advance(params, inner, step, time):
             state, carry, late = inner
-            value, gradient = jax.value_and_grad(losses)(params, step)
+            if self.batch_size is None:  # the value is computed only where the optimizer asks for it
+                value, gradient = losses(params, step), population_gradient(task, combine, params)
+            else:
+                value, gradient = jax.value_and_grad(losses)(params, step)
             gradient = released(gradient, step)
             if reduced is None:
                 gradient = combine(params).tangent(task, gradient)

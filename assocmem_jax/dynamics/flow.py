@@ -15,7 +15,7 @@ from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
 from ..models.base import Coordinates, HasGrades
-from ..observe.gradient import trainable_mask
+from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
 from .base import AbstractDynamics, Request, trained_part
 from .events import Until
@@ -200,7 +200,7 @@ def integrate(
     grid = jnp.minimum(flow.clock(times), end)
 
     def descent(params):
-        return combine(params).tangent(task, jax.grad(lambda p: task.loss(combine(p)))(params))
+        return combine(params).tangent(task, population_gradient(task, combine, params))
 
     adaptive: Any = diffrax.ConstantStepSize()
     if flow.step is None:

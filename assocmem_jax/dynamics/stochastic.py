@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..models import AbstractModel
+from ..observe.gradient import population_gradient
 from ..tasks import AbstractTask
 from .base import AbstractSteps, needs_key
 
@@ -122,7 +123,7 @@ class StochasticFlow(AbstractSteps):
             return diffrax.BrownianIncrement(dt=dt, W=w)
 
         def drift(t, params, args):
-            gradient = jax.grad(lambda p: task.loss(combine(p)))(params)
+            gradient = population_gradient(task, combine, params)
             return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
 
         def advance(params, inner, step, time):

@@ -44,6 +44,18 @@ class HasGrades(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSlope(Protocol):
+    """A model that knows ∂L/∂(coordinates) of the population loss in closed form.
+
+    Under ``vmap`` a step is then a few loops over all lanes, and not what autodiff makes of the loss.
+    """
+
+    def slope(self, task: Any) -> Any:
+        """∂L/∂(coordinates), shaped as the model; what is not trained is not read."""
+        ...
+
+
 class AbstractModel(eqx.Module):
     """A model: what is trained, and how its coordinates move when the weights W follow a gradient.
 

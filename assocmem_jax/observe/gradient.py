@@ -1,6 +1,7 @@
 """Gradients of the loss, and norms."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float
 
 from .. import checks
 from ..models import AbstractModel
+from ..models.base import HasSlope
 from ..numerics.edges import tree_norm
 from ..tasks import AbstractTask
 
@@ -29,3 +31,12 @@ def gradient(task: AbstractTask, model: AbstractModel) -> AbstractModel:
 def gradient_norm(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """‖∂L/∂(coordinates)‖ (Frobenius); for a memory, ‖∇L(W)‖."""
     return tree_norm(gradient(task, model))
+
+
+def population_gradient(task: AbstractTask, combine: Callable[[Any], AbstractModel], part: Any) -> Any:
+    """∂L/∂(trained part) of ``combine(part)``: in closed form where the model has it, else by autodiff."""
+    model = combine(part)
+    held = jax.tree.map(lambda leaf: leaf is not None, part, is_leaf=lambda leaf: leaf is None)
+    if isinstance(model, HasSlope) and eqx.tree_equal(held, trainable_mask(model)):
+        return eqx.filter(model.slope(task), held)
+    return jax.grad(lambda part: task.loss(combine(part)))(part)

@@ -3,8 +3,8 @@
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "loss by 1 - p": ("tasks/losses.py", "return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))", "return -jnp.log(1 - jnp.exp(-jax.nn.softplus(-jax.nn.logsumexp(others - own, axis=-1))))", "memory/test_observe.py -k 700"),
-    "slope of the loss without its label": ("tasks/losses.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return others", "memory/test_observe.py -k loops"),
-    "1 - p by subtraction": ("tasks/losses.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return jnp.where(label, p - 1, others)", "engine/test_flow.py -k 'binary_orthogonal or two_particles or many_classes_from_zero'"),
+    "slope of the loss without its label": ("tasks/losses.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return others", "memory/test_models.py -k slopes"),
+    "1 - p by subtraction": ("tasks/losses.py", "return jnp.stack([jnp.where(right, -rest, one) for one, right in zip(others, own)], axis=-1)", "return jnp.stack([jnp.where(right, x / total - 1, one) for x, one, right in zip(e, others, own)], axis=-1)", "engine/test_flow.py -k 'binary_orthogonal or two_particles or many_classes_from_zero'"),
     "one Newton step too few in lambda": ("numerics/special.py", "for _ in range(6):\n        e = jnp.exp(m)", "for _ in range(3):\n        e = jnp.exp(m)", "memory/test_theory.py -k whole_range"),
     "derivative of lambda": ("numerics/special.py", "return m, jax.nn.sigmoid(-m) * dy", "return m, jax.nn.sigmoid(m) * dy", "memory/test_theory.py -k lam_derivatives"),
     "noise of the wrong size": ("dynamics/stochastic.py", "w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))", "w = jax.tree.map(lambda n: h * n, noise(w_key))", "engine/test_stochastic.py -k brownian"),

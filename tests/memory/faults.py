@@ -80,4 +80,7 @@ FAULTS = {
     "a sole top class may be wrong": ("systems/memory/task/association.py", "sole = lead(scores, top) > 0", "sole = lead(scores, top) > -jnp.inf", "memory/test_passes.py -k few_tokens"),
     "a look for every minibatch": ("observe/quality.py", "return max(1, math.ceil(task.score_shape[0] / (2 * batch_size)))", "return 1", "memory/test_passes.py -k looks_are_few"),
     "every observable looks for itself": ("dynamics/base.py", "known = quality.together(task, model, self.observe.values())", "known = {}", "memory/test_passes.py -k one_pass_for_all"),
+    "soft labels have the slope of hard ones": ("systems/memory/model/particles.py", "right, wrong = q * right, (1 - q) * jax.nn.sigmoid(self.margins)", "right, wrong = q * right, 0.0", "memory/test_models.py -k slopes"),
+    "few classes lose the slope of the answer": ("tasks/losses.py", "return jnp.stack([jnp.where(right, -rest, one) for one, right in zip(others, own)], axis=-1)", "return jnp.stack(others, axis=-1)", "memory/test_models.py -k slopes"),
+    "a closed form for whatever is trained": ("observe/gradient.py", "isinstance(model, HasSlope) and eqx.tree_equal(held, trainable_mask(model))", "isinstance(model, HasSlope)", "memory/test_models.py -k slopes"),
 }  # fmt: skip

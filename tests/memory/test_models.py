@@ -1,6 +1,8 @@
 """The matrix and its particle and margin systems move together, under every dynamics (GD Theorem 1)."""
 
 import diffrax
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import assocmem_jax as am
 import helpers
+from assocmem_jax.observe.gradient import population_gradient, trainable_mask
 
 WATCH = {"particles": am.memory.particles, "loss": am.loss}
 
@@ -72,6 +75,41 @@ def test_matrix_is_margins(name):
     for key in watch:
         expected = np.asarray(a.observed[key])
         assert np.abs(b.observed[key] - expected).max() <= 1e-10 * np.abs(expected).max()
+
+
+SLOPES = {
+    "labels": {},
+    "soft": {"soft": True},
+    "nine classes": {"m": 9},
+    "smoothed": {"m": 3, "loss": am.losses.LabelSmoothed(0.2)},
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_slopes_in_closed_form(name):
+    """What a model says of its slope against differences of the loss: h² and ε/h are below 1e-9."""
+    options = {"m": 2, "loss": am.losses.cross_entropy} | SLOPES[name]
+    loss = options.pop("loss")
+    p, targets, inputs, outputs, weight = helpers.random_problem(21, n=4, d=3, k=3, **options)
+    task = am.AssociationTask(p, targets, inputs, outputs, loss=loss)
+    two = [am.MarginSystem] if name in ("labels", "soft") else []
+    for kind in (am.ParticleSystem, *two):
+        model = kind.from_memory(task, am.LinearMemory(weight))
+        start = model.trainable()[0]
+        moved = lambda x: eqx.tree_at(lambda m: m.trainable()[0], model, x)  # noqa: E731, B023
+        losses = jax.jit(jax.vmap(lambda x: task.loss(moved(x))))  # noqa: B023
+        h = 1e-5 * np.eye(start.size).reshape(start.size, *start.shape)
+        wanted = (losses(start + h) - losses(start - h)).reshape(start.shape) / 2e-5
+        np.testing.assert_allclose(model.slope(task).trainable()[0], wanted, atol=1e-9)
+
+
+def test_slopes_of_what_is_trained():
+    """α is no coordinate that the closed form knows: the loss does not depend on it, its slope is 0."""
+    task = am.two_tokens(0.5, 0.75)
+    model = am.ParticleSystem.zeros(task)
+    part, rest = eqx.partition(model, trainable_mask(model, lambda m: m.alpha))
+    found = population_gradient(task, lambda part: eqx.combine(part, rest), part)
+    np.testing.assert_array_equal(found.alpha, 0)
 
 
 def test_particle_step_is_equation_12():

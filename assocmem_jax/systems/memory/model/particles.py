@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -16,7 +17,6 @@ from ..task import AssociationTask
 from . import curvature
 from .graded import graded
 from .linear import LinearMemory
-
 
 # Bytes of inner products that a system of particles may hold: past it W is smaller, and faster.
 _ROOM = 4 * 2**30
@@ -59,6 +59,11 @@ class ParticleSystem(AbstractModel):
 
     def trainable(self):
         return (self.values,)
+
+    def slope(self, task):
+        """p(x) ∂ℓ/∂w_x: of the cross-entropy, p(x) (softmax(w_x) − q_x), GD (9)."""
+        slopes = task.token_loss.slopes(self.scores(task), task.targets)
+        return eqx.tree_at(lambda m: m.values, self, task.probabilities[:, None] * slopes)
 
     def tangent(self, task, gradient):
         moved = product(product(self.alpha, gradient.values), self.beta)
@@ -148,6 +153,14 @@ class MarginSystem(AbstractModel):
 
     def trainable(self):
         return (self.margins,)
+
+    def slope(self, task):
+        """p(x) ((1 − q) σ(m) − q σ(−m)), q the probability of the answer that the margin m favours."""
+        right, wrong = jax.nn.sigmoid(-self.margins), 0.0
+        if task.soft:
+            q = jnp.max(task.targets, axis=1)
+            right, wrong = q * right, (1 - q) * jax.nn.sigmoid(self.margins)
+        return eqx.tree_at(lambda m: m.margins, self, task.probabilities * (wrong - right))
 
     def tangent(self, task, gradient):
         moved = product(self.kernel, gradient.margins[:, None])[:, 0]
