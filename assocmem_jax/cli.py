@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep = commands.add_parser(
         "sweep", help="run a sweep into a store that survives anything; status and verify look at one",
         usage="assocmem sweep CONFIG [--set KEY=VALUE] [--out STORE] [--shard I/N] [--force] [--devices N]\n"
-        "       assocmem sweep status STORE\n       assocmem sweep verify STORE [--repair]",
+        "       assocmem sweep status STORE\n       assocmem sweep verify STORE [--repair [--trust]]",
         description="Writes STORE (xarray.open_zarr) task by task; run again, it goes on where it was. When "
         "complete, draws STORE's figure beside it. verify reads every byte back: exit 3 if any is wrong.",
     )  # fmt: skip
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweep.add_argument("--resume", action="store_true", help="go on where it was: the default, said aloud")
     sweep.add_argument("--force", action="store_true", help="start again, replacing a store of any sweep")
     sweep.add_argument("--repair", action="store_true", help="verify: compute again what is damaged")
+    sweep.add_argument("--trust", action="store_true", help="verify: to repair, run code that STORE names")
     sweep.add_argument("--devices", type=int, help="CPU devices to make (one for each core)")
     check = commands.add_parser(
         "check", help="run the theorems of the papers on problems drawn from their domains",
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--list", action="store_true", help="what there is; runs nothing")
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
+    figure.add_argument("--trust", action="store_true", help="run code of its own that the result names")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is shown as \u03b7
             stream.reconfigure(errors="backslashreplace")
@@ -176,7 +178,7 @@ def _sweep(options: argparse.Namespace) -> int:
         out = Path(options.what[1])
         if options.what[0] == "status":
             return common.reported(lambda: sweep.status(out))
-        return common.reported(lambda: sweep.verify(out, repair=options.repair))
+        return common.reported(lambda: sweep.verify(out, repair=options.repair, trust=options.trust))
     if len(options.what) > 1:
         print("assocmem: sweep takes one config (or: status STORE, verify STORE)", file=sys.stderr)
         return 2
@@ -192,7 +194,7 @@ def _sweep(options: argparse.Namespace) -> int:
 def _figure(options: argparse.Namespace) -> int:
     from .commands import common, run
 
-    return common.reported(lambda: run.redraw(options.result))
+    return common.reported(lambda: run.redraw(options.result, trust=options.trust))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,10 +1,12 @@
 """Files that are whole or not there: atomic writes, checksums, versions. Once, for all that is kept."""
 
+import errno
 import functools
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from importlib import metadata
 from pathlib import Path
 
@@ -31,22 +33,40 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def beside(path: Path) -> Path:
+    """A name beside a path that nobody can know beforehand: what is written there is moved into place."""
+    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+
+
 def put(path: str | Path, content: str | bytes) -> None:
-    """Write atomically: beside its place, sync, rename, sync the directory."""
+    """Write atomically: beside its place, sync, rename, sync the directory. A link there is replaced."""
     path = Path(path)
     raw = content.encode() if isinstance(content, str) else content
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    fresh = beside(path)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
+        os.replace(fresh, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def read(path: str | Path, most: int | None = None) -> bytes:
+    """The content of a file that others may have put there: of no link, pipe or device, and no more than
+    ``most`` bytes; else ``OSError``."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        if most is not None and about.st_size > most:
+            raise OSError(errno.EFBIG, f"{about.st_size} bytes where at most {most} can be")
+        return file.read()
 
 
 def sync(path: Path) -> None:
@@ -68,19 +88,19 @@ class Fresh:
         self.out = out
 
     def __enter__(self) -> Path:
-        self.place = Path(tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}-"))
-        os.chmod(self.place, 0o755)
+        self.place = beside(self.out)
+        self.place.mkdir()
         return self.place
 
     def __exit__(self, kind, fault, trace) -> None:
         try:
             if kind is not None:
                 return
-            if self.out.exists():
-                old = Path(tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}-old-"))
-                os.replace(self.out, old / "result")
+            if os.path.lexists(self.out):
+                old = beside(self.out)
+                os.replace(self.out, old)
                 os.replace(self.place, self.out)
-                shutil.rmtree(old)
+                old.unlink() if old.is_symlink() else shutil.rmtree(old)
             else:
                 os.replace(self.place, self.out)
             sync(self.out.parent)

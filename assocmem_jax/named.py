@@ -4,6 +4,7 @@ For a study (``study = …`` in a config), the function of a sweep (``function =
 (``assocmem check``). Standard library only.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -11,11 +12,15 @@ import re
 import sys
 import traceback
 import zlib
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 PATTERN = r"^([^:\n]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$"
+
+
+_FOREIGN = "{}: names code that is not this package's, {!r}: nothing of it was run; --trust runs it"
 
 
 class NamedError(ValueError):
@@ -27,6 +32,19 @@ def is_named(text: str) -> bool:
     return re.match(PATTERN, text) is not None
 
 
+_source: ContextVar[str | None] = ContextVar("source", default=None)
+
+
+@contextlib.contextmanager
+def untrusted(source: str | Path):
+    """What a file that may be somebody else's names is not imported, unless it is this package's."""
+    token = _source.set(str(source))
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
 def named(text: str, beside: Path | None = None) -> Any:
     """The object at ``module:Name`` or ``file.py:Name``.
 
@@ -36,10 +54,16 @@ def named(text: str, beside: Path | None = None) -> Any:
     if not is_named(text):
         raise NamedError(f"must be module:Name or path/to/file.py:Name, got {text!r}")
     place, _, name = text.rpartition(":")
+    source, own = _source.get(), f"{place}.".startswith(f"{__package__}.")
+    if source is not None and not own:
+        raise NamedError(_FOREIGN.format(source, text))
     found = module(place, beside)
     if not hasattr(found, name):
         raise NamedError(f"{text!r}: {place} has no {name!r}")
-    return getattr(found, name)
+    value = getattr(found, name)
+    if source is not None and not f"{getattr(value, '__module__', '')}.".startswith(f"{__package__}."):
+        raise NamedError(_FOREIGN.format(source, text))
+    return value
 
 
 def module(place: str, beside: Path | None = None) -> ModuleType:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..named import NamedError
-from ..studies.config import ConfigError
+from ..studies.config import ConfigError, printable
 from ..studies.study import Study
 
 T = TypeVar("T")
+# Of a refusal, in characters.
+_LONGEST = 300
 
 
 class RecordError(Exception):
@@ -28,17 +30,22 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
     """Run and print the lines it returns; a refusal is one line and its exit code (2)."""
     try:
         for line in action():
-            print(line)
+            print(printable(line, "\n"))
     except RecordError as fault:
-        print(*fault.args, sep="\n", file=sys.stderr)
-        return fault.code
+        return _refused(fault.args, fault.code)
     except ConfigError as fault:
-        print(*fault.lines, sep="\n", file=sys.stderr)
-        return 2
+        return _refused(fault.lines)
     except NamedError as fault:  # what a config names is not there
-        print(f"assocmem: {fault}", file=sys.stderr)
-        return 2
+        return _refused([f"assocmem: {fault}"])
     return 0
+
+
+def _refused(lines: Iterable[str], code: int = 2) -> int:
+    """A line each, of nothing that moves a terminal, and no longer than can be read."""
+    for line in lines:
+        words = printable(line)
+        print(words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…", file=sys.stderr)
+    return code
 
 
 def place(config: str, study: Study, ending: str = "") -> Path:

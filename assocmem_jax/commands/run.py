@@ -3,6 +3,7 @@
 Written beside its place and moved there when complete, so that a directory is a whole result.
 """
 
+import contextlib
 import datetime
 import errno
 import json
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 from ..files import Fresh, versions
+from ..named import untrusted
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
 from .common import RecordError, draw, interruptible, prepare, written
@@ -38,6 +40,8 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     began = time.perf_counter()
     prepare(study)
     scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
+    if scratch.is_symlink():
+        raise RecordError(f"{scratch} is a link: what is kept of a run is not written through it; remove it")
     from ..dynamics import CheckpointError
 
     try:
@@ -65,18 +69,25 @@ def _kept(scratch: Path) -> str:
     return f"what is done is kept ({len(files)} files in {scratch}); the same command goes on from there"
 
 
-def redraw(out: Path) -> list[str]:
-    """Draw the figure of a result again from its data."""
-    import xarray as xr
-
+def redraw(out: Path, *, trust: bool = False) -> list[str]:
+    """Draw the figure of a result again from its data. ``trust``: also with code of its own that it names."""
     if _provenance(out) is None:
         raise RecordError(f"{out} is not a result of `assocmem run`")
-    try:
-        study = load(out / "config.json")
-    except ConfigError as fault:
-        raise RecordError(f"{out}/config.json is not a config of this version: {fault.lines[0]}") from None
-    with xr.open_zarr(out / "data.zarr", chunks=None, consolidated=False) as data:
-        draw(study, data.load(), out / "figure")
+    with contextlib.nullcontext() if trust else untrusted(out):
+        try:
+            study = load(out / "config.json")
+        except ConfigError as fault:
+            reason = fault.lines[0]
+            raise RecordError(f"{out}/config.json is not a config of this version: {reason}") from None
+        from ..sweeps import StoreError
+        from ..sweeps.reading import whole
+
+        try:
+            data = whole(out / "data.zarr")
+        except StoreError as fault:
+            raise RecordError(str(fault), code=3) from None
+        with written(out):
+            draw(study, data, out / "figure")
     return [_shown(out)]
 
 

@@ -1,9 +1,11 @@
 """Sweeps in a store: run, look at, verify. What ``assocmem sweep`` does."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
 
+from ..named import untrusted
 from ..studies.config import ConfigError, load_text
 from ..studies.study import Study, SweepStudy
 from .common import RecordError, draw, interruptible, prepare
@@ -38,8 +40,10 @@ def status(out: Path) -> list[str]:
         return _state(out)
 
 
-def verify(out: Path, *, repair: bool = False) -> list[str]:
-    """Read every byte back; raises ``RecordError`` of code 3 if any is wrong, unless repaired."""
+def verify(out: Path, *, repair: bool = False, trust: bool = False) -> list[str]:
+    """Read every byte back; raises ``RecordError`` of code 3 if any is wrong, unless repaired.
+
+    ``trust``: to repair, import and run what the store's own config names."""
     _there(out)
     from ..sweeps.store import Store
 
@@ -57,11 +61,12 @@ def verify(out: Path, *, repair: bool = False) -> list[str]:
             raise RecordError(
                 f"{out}: was not made by a config: am.sweep(…, store=…, repair=True) repairs it"
             )
-        try:
-            study = load_text(text, f"{out}/zarr.json")
-        except ConfigError as fault:
-            raise RecordError(f"{out}: its config is not one of this version: {fault.lines[0]}") from None
-        options = _ready(study, None)
+        with contextlib.nullcontext() if trust else untrusted(out):
+            try:
+                study = load_text(text, f"{out}/zarr.json")
+            except ConfigError as fault:
+                raise RecordError(f"{out}: its config is not one of this version: {fault.lines[0]}") from None
+            options = _ready(study, None)
         from .. import sweeps
 
         sweeps.sweep(**options, store=out, repair=True, config=study.canonical())
@@ -102,7 +107,10 @@ class _refusals:
 
     def __exit__(self, kind, fault, trace):
         from ..sweeps import StoreError, SweepError
+        from ..sweeps.store import DamagedStore
 
+        if isinstance(fault, DamagedStore):
+            raise RecordError(str(fault), code=3) from None
         if isinstance(fault, StoreError | SweepError | MemoryError | ValueError):
             raise RecordError(str(fault)) from None
 

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import re
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +22,8 @@ from .records import joined, recorded, with_recorded
 from .trajectory import Trajectory
 
 _FORMAT = "assocmem_jax checkpoint 2"
+# Bytes of the first line, and at most of the second.
+_SEAL, _HEADER = 65, 2**26
 
 
 class CheckpointError(ValueError):
@@ -66,12 +71,16 @@ def load(path: str | Path, like: Any) -> Any:
     for leaf in jax.tree.leaves(plain):
         dtype = np.dtype(leaf.dtype)
         size = math.prod(leaf.shape) * dtype.itemsize
-        if at + size > len(content):
-            raise CheckpointError(f"{path}: must hold {at + size} bytes of arrays, got {len(content)}")
         leaves.append(jnp.asarray(np.frombuffer(content[at : at + size], dtype).reshape(leaf.shape)))
         at += size
     found = jax.tree.unflatten(jax.tree.structure(plain), leaves)
     return jax.tree.map(_typed, found, like)
+
+
+def fingerprint(tree: Any) -> str:
+    """Of all numbers in a PyTree."""
+    leaves = jax.tree.leaves(_plain(eqx.filter(tree, eqx.is_array)))
+    return checksum(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
 
 
 def _typed(leaf: Any, like: Any) -> Any:
@@ -118,23 +127,22 @@ def in_segments(
             "run", "a function of resumable runs", "one without state", "simulate(…, resumable=True)"
         )
     # What the run is made of, as far as it says: the start, and loss and dynamics where it is not traced.
-    start = b"".join(
-        np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(_plain(eqx.filter(begun, eqx.is_array)))
-    )
-    said_of = {name: begun.provenance.get(name) for name in ("loss", "dynamics")}
-    origin = {**said_of, "start": checksum(start)}
+    said_of = {name: begun.provenance.get(name) for name in ("task", "loss", "dynamics")}
+    origin = {**said_of, "start": fingerprint(begun)}
     whole = begun
     if path is not None and Path(path).exists():
         header, _ = _opened(Path(path))
         known = header["about"]
-        if known.get("run") != said or known.get("every") != every or not isinstance(known.get("done"), int):
-            raise CheckpointError(f"{path}: is of another run: {known}; choose another path or remove it")
+        done = known.get("done")
+        if known.get("run") != said or known.get("every") != every or type(done) is not int or done < 0:
+            raise CheckpointError(
+                f"{path}: is of another run: {checks.short(known)}; choose another path or remove it"
+            )
         for name, now in origin.items():
             if now is not None and known.get(name) not in (now, None):
                 raise CheckpointError(
                     f"{path}: is of a run of another {name}; choose another path or remove it"
                 )
-        done = known["done"]
         if done * every > steps:
             raise CheckpointError(f"{path}: holds {done * every} steps, more than the {steps} asked for")
         whole = load(path, _lengthened(begun, header["leaves"]))
@@ -189,26 +197,61 @@ def _words(leaf) -> str:
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
+    """(header, bytes of the leaves), of a file in which both are what they say: checked before memory is
+    taken for it."""
     try:
-        seal, _, rest = path.read_bytes().partition(b"\n")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise CheckpointError(f"{path}: cannot be read: no regular file")
+            seal, line = file.readline(_SEAL), file.readline(_HEADER)
+            header = _header(path, line)
+            size, there = header["bytes"], about.st_size - file.tell()
+            if there < size:
+                raise CheckpointError(f"{path}: is cut short: {there} bytes of {size}")
+            if there > size:
+                raise CheckpointError(
+                    f"{path}: has been altered: {there} bytes of arrays where {size} were written"
+                )
+            content = file.read()
     except OSError as fault:
         raise CheckpointError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-    line, _, content = rest.partition(b"\n")
+    if checksum(line + content).encode() + b"\n" != seal:
+        raise CheckpointError(f"{path}: has been altered: its checksum is wrong")
+    return header, content
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
     try:
         header = json.loads(line)
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version")
-    size = header.get("bytes")
-    if isinstance(size, int) and len(content) < size:
-        raise CheckpointError(f"{path}: is cut short: {len(content)} bytes of {size}")
-    if checksum(rest).encode() != seal:
-        raise CheckpointError(f"{path}: has been altered: its checksum is wrong")
-    if (
-        size != len(content)
-        or not isinstance(header.get("leaves"), list)
-        or not isinstance(header.get("about"), dict)
+    leaves = header.get("leaves")
+    if not (
+        isinstance(leaves, list) and all(map(_is_leaf, leaves)) and isinstance(header.get("about"), dict)
     ):
         raise CheckpointError(f"{path}: is not a checkpoint of this version: its header lacks something")
-    return header, content
+    size = sum(math.prod(shape) * jnp.dtype(dtype).itemsize for _, shape, dtype in leaves)
+    if type(header.get("bytes")) is not int or header["bytes"] != size:
+        raise CheckpointError(f"{path}: must hold {size} bytes of arrays, got {header.get('bytes')}")
+    return header
+
+
+def _is_leaf(leaf: Any) -> bool:
+    """Whether it is [path, shape, dtype]."""
+    return (
+        isinstance(leaf, list)
+        and [type(part) for part in leaf] == [str, list, str]
+        and all(type(n) is int and n >= 0 for n in leaf[1])
+        and re.fullmatch(r"bool|bfloat16|(u?int|float|complex)\d+", leaf[2]) is not None
+        and _known_dtype(leaf[2])
+    )
+
+
+def _known_dtype(name: str) -> bool:
+    try:
+        return jnp.dtype(name).itemsize > 0
+    except TypeError:
+        return False

@@ -21,6 +21,7 @@ from ..tasks import AbstractClassificationTask, AbstractTask
 from ..tasks.losses import name_of
 from .alike import alike
 from .base import AbstractDynamics, Request
+from .checkpoint import fingerprint
 from .events import Until
 from .trajectory import REMEDY, Model, Provenance, SimulationError, Status, Trajectory
 
@@ -87,7 +88,7 @@ def simulate(
     if not checks.concrete(result):
         return result
     status = Status(int(result.status))  # waits for the device
-    result = _label(result, task, dynamics, key, began)
+    result = _label(result, task, dynamics, key, began, request.resumable)
     if throw and status not in (Status.OK, Status.HIT):
         where = float(result.times[-1])
         raise SimulationError(
@@ -220,7 +221,7 @@ def _said(dynamics: AbstractDynamics) -> str:
 
 
 def _label(
-    result: Trajectory, task: AbstractTask, dynamics: AbstractDynamics, key: Any, began: float
+    result: Trajectory, task: AbstractTask, dynamics: AbstractDynamics, key: Any, began: float, kept: bool
 ) -> Trajectory:
     leaf = jax.tree.leaves(result.observed or result.times)[0]
     (device,) = list(leaf.devices())[:1]
@@ -233,5 +234,6 @@ def _label(
         dynamics=functools.partial(_said, dynamics),
         key=None if key is None else f"{jax.random.key_impl(key)}:{jax.random.key_data(key).tolist()}",
         wall_time=time.perf_counter() - began,
+        **({"task": fingerprint(task)} if kept else {}),  # which a run may not go on with another of
     )
     return dataclasses.replace(result, provenance=entries)

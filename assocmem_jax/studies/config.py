@@ -134,12 +134,13 @@ def _validate(raw: dict, where: _Locator) -> Study:
         # Through JSON: strict mode then takes lists for tuples, as TOML has no other.
         return known.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
     except pydantic.ValidationError as faults:
-        lines = [_printable(_line(fault, known, where)) for fault in faults.errors(include_url=False)]
+        lines = [printable(_line(fault, known, where)) for fault in faults.errors(include_url=False)]
         raise ConfigError(sorted(dict.fromkeys(lines), key=_by_line)) from None
 
 
-def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+def printable(line: str, also: str = "") -> str:
+    """With what moves a terminal or cannot be seen as its escape code."""
+    return "".join(c if c.isprintable() or c in also else repr(c)[1:-1] for c in line)
 
 
 def _by_line(line: str) -> tuple:

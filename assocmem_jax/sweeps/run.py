@@ -20,9 +20,10 @@ import numpy as np
 from .. import checks
 from .. import machine as memory
 from .. import progress as shown
+from .ledger import strangers
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
-from .store import Store, StoreError, create
+from .store import DamagedStore, Store, StoreError, create
 from .tiles import Outcome, Program, Variable
 
 # Attempts at a task that may end in the death of their process.
@@ -150,6 +151,8 @@ def into_store(
         same(plan, store)
         if repair:
             store.repair(store.verify(), plan.layout)
+        for name, what in strangers(path):
+            raise DamagedStore(f"{path}: {name} is {what}: nothing is written through it; repair removes it")
         first, step = shard or (0, 1)
         committed = store.committed()
         tasks = [task for task in list(plan.blocks)[first::step] if task not in committed]

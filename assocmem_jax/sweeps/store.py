@@ -11,26 +11,27 @@ A task's chunks are written by one process, synced, then committed by its record
 place, synced, renamed). Nothing is written twice; a task without a record is computed again.
 """
 
-import json
 import os
+import re
 import shutil
-import socket
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import checksum, put, sync
+from ..files import beside, checksum, put, sync
 from .axes import Blocks, Grid, Joint
+from .ledger import COMMITS, fault_of, inventory, planned, recorded, said, sealed, strangers, unsealed
 from .tiles import Outcome, Variable
-
-COMMITS = "commits"
 
 
 class StoreError(RuntimeError):
     """A store that cannot be used as asked; one line."""
+
+
+class DamagedStore(StoreError):
+    """A store that is there, and of which too little is right."""
 
 
 class Report(NamedTuple):
@@ -57,48 +58,23 @@ class Layout(NamedTuple):
         return tuple(self.grid.dims)
 
 
-def sealed(record: Mapping[str, Any]) -> str:
-    """JSON that carries its own checksum."""
-    body = json.dumps(dict(record), sort_keys=True)
-    check = checksum(body.encode())
-    return json.dumps({**record, "check": check}, sort_keys=True, indent=1) + "\n"
-
-
-def unsealed(text: str) -> dict[str, Any]:
-    """The record, if its checksum and its form are right; else ``ValueError``."""
-    record = json.loads(text)
-    if not isinstance(record, dict) or "check" not in record:
-        raise ValueError("no checksum")
-    del record["check"]
-    if sealed(record) != text:  # which computes the check anew
-        raise ValueError("checksum")
-    return record
-
-
 def _digest(path: Path) -> list[Any]:
     content = path.read_bytes()
     return [len(content), checksum(content)]
 
 
-def _check(path: Path, expected: list[Any]) -> str | None:
-    """What is wrong with a file, in a word."""
-    try:
-        size, digest = _digest(path)
-    except FileNotFoundError:
+def _word(fault: OSError | ValueError) -> str:
+    if isinstance(fault, FileNotFoundError):
         return "missing"
-    except OSError as fault:
-        return f"unreadable ({fault.strerror})"
-    if size != expected[0]:
-        return f"corrupt ({size} bytes, {expected[0]} were written)"
-    return None if digest == expected[1] else "corrupt (checksum)"
+    return f"unreadable ({fault.strerror})" if isinstance(fault, OSError) else str(fault)
 
 
 def create(path: Path, layout: Layout) -> None:
     """Preallocate a store beside its place and move it there; if another process was first, its stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    fresh = beside(path)
+    fresh.mkdir()
     try:
-        os.chmod(fresh, 0o755)
         _skeleton(fresh, layout)
         try:
             os.rename(fresh, path)
@@ -149,22 +125,28 @@ class Store:
     def __init__(self, path: Path):
         self.path = path
         self.commits = path / COMMITS
-        if not path.exists():
+        if not path.is_dir():
             raise StoreError(f"{path}: no such store")
-        manifest = self.commits / "manifest.json"
-        try:
-            self.attributes = unsealed(manifest.read_text(encoding="utf-8"))["attributes"]
-        except (OSError, ValueError, KeyError):
+        faults = []
+        for name, section in ((f"{COMMITS}/manifest.json", unsealed), ("zarr.json", said)):
             try:
-                self.attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-            except (OSError, ValueError, KeyError):
-                raise StoreError(
-                    f"{path}: is not the store of a sweep, or both of its descriptions are damaged"
-                ) from None
-        if "sweep" not in self.attributes:
-            raise StoreError(f"{path}: is not the store of a sweep")
-        self.plan: dict[str, Any] = json.loads(self.attributes["sweep"])
-        self.blocks = Blocks(tuple(self.plan["shape"]), tuple(self.plan["box"]))
+                self.attributes: dict[str, Any] = section(path / name).get("attributes", {})
+                if not isinstance(self.attributes, dict) or "sweep" not in self.attributes:
+                    faults.append(f"{name}: describes no sweep")
+                    continue
+                self.plan, self.blocks = planned(self.attributes)
+                break
+            except (OSError, ValueError) as fault:
+                faults.append(f"{name}: {_word(fault)}")
+        else:
+            if all("missing" in fault or "no sweep" in fault for fault in faults):
+                raise StoreError(f"{path}: is not the store of a sweep")
+            raise DamagedStore(
+                f"{path}: is not the store of a sweep, or both of its descriptions are damaged: "
+                + "; ".join(faults)
+            )
+        # What the first description lacks, the second has: a fault all the same.
+        self.faults = [fault for fault in faults if not fault.endswith(": missing")]
         self._arrays: dict[str, Any] = {}
 
     def array(self, name: str):
@@ -190,7 +172,11 @@ class Store:
 
     def committed(self) -> set[int]:
         """Tasks that have a record."""
-        return {int(p.stem) for p in self.commits.glob("[0-9]*.json")}
+        return {int(name[:8]) for name in self._records() if int(name[:8]) in range(len(self.blocks))}
+
+    def _records(self) -> list[str]:
+        names = (entry.name for entry in os.scandir(self.commits)) if self.commits.is_dir() else ()
+        return sorted(name for name in names if re.fullmatch(r"\d{8}\.json", name, re.ASCII))
 
     def _mark(self, task: int, k: int) -> Path:
         return self.commits / f"{task:08d}.try-{k}"
@@ -228,7 +214,7 @@ class Store:
             sync(chunk)
             sync(chunk.parent)
             files[str(chunk.relative_to(self.path))] = _digest(chunk)
-        record = {"task": task, "files": files, "host": socket.gethostname(), **about}
+        record = {"task": task, "files": files, **about}
         put(self.record(task), sealed(record))
         self.give_up(task)
 
@@ -241,64 +227,71 @@ class Store:
         """All sound records."""
         for task in sorted(self.committed()):
             try:
-                yield unsealed(self.record(task).read_text(encoding="utf-8"))
+                record = unsealed(self.record(task))
+                recorded(record, task, self.blocks)
+                yield record
             except (OSError, ValueError):
                 continue
 
     def verify(self) -> Report:
         """Read everything back and compare."""
-        faults: list[str] = []
-        damaged: set[int] = set()
-        try:
-            files = unsealed((self.commits / "manifest.json").read_text(encoding="utf-8"))["files"]
-        except FileNotFoundError:
-            files = {}
-            faults.append(f"{COMMITS}/manifest.json: missing")
-        except (OSError, ValueError, KeyError):
-            files = {}
-            faults.append(f"{COMMITS}/manifest.json: corrupt (checksum)")
-        for name, expected in files.items():
-            if fault := _check(self.path / name, expected):
-                faults.append(f"{name}: {fault}")
-        committed = self.committed()
-        for task in sorted(committed):
-            record = self.record(task)
-            try:
-                files = unsealed(record.read_text(encoding="utf-8"))["files"]
-            except (OSError, ValueError, KeyError):
-                faults.append(f"{COMMITS}/{record.name}: corrupt (checksum)")
-                damaged.add(task)
-                continue
+        faults, damaged = [], set()
+
+        def compare(files: Mapping[str, list[Any]], task: int | None = None) -> None:
             for name, expected in files.items():
-                if fault := _check(self.path / name, expected):
+                if fault := fault_of(self.path, name, expected):
                     faults.append(f"{name}: {fault}")
-                    damaged.add(task)
-        done = self.commits / "complete.json"
-        if done.exists():
+                    damaged.update(() if task is None else (task,))
+
+        try:
+            compare(inventory(unsealed(self.commits / "manifest.json").get("files")))
+            faults += self.faults
+        except (OSError, ValueError) as fault:
+            faults.append(f"{COMMITS}/manifest.json: {_word(fault)}")
+        committed = self.committed()
+        for name in self._records():
+            task = int(name[:8])
             try:
-                unsealed(done.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                faults.append(f"{COMMITS}/complete.json: corrupt (checksum)")
+                if task not in committed:
+                    raise ValueError(f"there is no task {task} of {len(self.blocks)}")
+                compare(recorded(unsealed(self.commits / name), task, self.blocks), task)
+            except (OSError, ValueError) as fault:
+                faults.append(f"{COMMITS}/{name}: {_word(fault)}")
+                damaged.update({task} & committed)
+        done = self.commits / "complete.json"
+        if os.path.lexists(done):
+            try:
+                unsealed(done)
+            except (OSError, ValueError) as fault:
+                faults.append(f"{COMMITS}/complete.json: {_word(fault)}")
             for task in sorted(set(self.blocks) - committed):
                 faults.append(f"{COMMITS}/{self.record(task).name}: missing")
                 damaged.add(task)
         elif committed == set(self.blocks):
             faults.append(f"{COMMITS}/complete.json: missing")
+        faults += [fault for name, what in strangers(self.path) if (fault := f"{name}: {what}") not in faults]
         return Report(faults, damaged, len(committed), len(self.blocks))
 
     def repair(self, report: Report, layout: Layout) -> None:
         """Restore what creation wrote and withdraw the records of damaged tasks, to be computed again."""
+        for name, _ in list(strangers(self.path)):
+            (self.path / name).unlink()
         for task in report.damaged:
             self.record(task).unlink(missing_ok=True)
             self.give_up(task)
+        for name in self._records():
+            if int(name[:8]) not in range(len(self.blocks)):
+                (self.commits / name).unlink()
         if report.faults:
             (self.commits / "complete.json").unlink(missing_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}-"))
+        fresh = beside(self.path)
+        fresh.mkdir()
         try:
             _skeleton(fresh, layout)
             for file in sorted(f for f in fresh.rglob("*") if f.is_file()):
                 here = self.path / file.relative_to(fresh)
-                if not here.exists() or here.read_bytes() != file.read_bytes():
+                content = file.read_bytes()
+                if fault_of(self.path, str(file.relative_to(fresh)), [len(content), checksum(content)]):
                     here.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(file, here)
         finally:

@@ -14,6 +14,7 @@ from .. import checks
 from .. import machine as memory
 from .axes import grid
 from .plan import Plan, prepare, program
+from .reading import dataset
 from .reduce import OverSeeds
 from .run import MOST_FAILURES, compute, into_store, locally
 from .store import Store, variable_attributes
@@ -96,11 +97,13 @@ def sweep(
 
 
 def open_store(path: str | os.PathLike):
-    """The Dataset of a store, complete or not; values are read when indexed."""
-    checks.a_path("path", path)
-    import xarray as xr
+    """The Dataset of a store, complete or not; values are read when indexed.
 
-    return xr.open_zarr(path, chunks=None, consolidated=False)
+    A store of somebody else's is read as data: Zarr format 3, plain numbers and words; links, pipes and
+    codecs that could do more are refused with ``StoreError``.
+    """
+    checks.a_path("path", path)
+    return dataset(path)
 
 
 def _into_memory(plan: Plan, progress: bool | None):

@@ -137,6 +137,16 @@ def test_a_finished_run_is_not_cut_and_another_rate_is_not_gone_on_from(tmp_path
     with pytest.raises(am.CheckpointError, match="is of a run of another dynamics"):
         am.in_segments(run(0.2), 6, 2, path=path)
     assert am.in_segments(run(0.1), 6, 2, path=path).num_steps == 6
+    # At W = 0 every law of two tokens has the same loss: only the task itself tells one from another.
+    task = am.two_tokens(0.5, 0.8)
+    with pytest.raises(am.CheckpointError, match="is of a run of another task"):
+        am.in_segments(run(0.1), 8, 2, path=path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(am.CheckpointError, match="cannot be read: no regular file"):
+        am.load(tmp_path / "pipe", TREE)
 
 
 def test_faulty_checkpoints(tmp_path):
@@ -170,6 +180,15 @@ def test_faulty_checkpoints(tmp_path):
         (sealed(b"[" * 10**5 + b"\nx"), "is not a checkpoint"),
         (sealed(b'{"format": 1}\nx'), "is not a checkpoint"),
         (sealed(short), f"must hold {size} bytes of arrays, got {size - 8}"),
+        (sealed(rest[:-8]), f"is cut short: {size - 8} bytes of {size}"),
+        (sealed(rest + b"more"), f"has been altered: {size + 4} bytes of arrays where {size} were written"),
+        (sealed(rest.replace(b"[2, 3]", b"[2, 1000000000000]")), "must hold 16000000000"),
+        (sealed(rest.replace(b"[2, 3]", b"[2, -3]")), "its header lacks something"),
+        (sealed(rest.replace(b'[2, 3], "float64"', b'[2, 3], "float7"')), "its header lacks something"),
+        (sealed(rest.replace(b'[2, 3], "float64"', b'[2, 3], "O"')), "its header lacks something"),
+        (sealed(rest.replace(b'"leaves": [[', b'"leaves": [1, [')), "its header lacks something"),
+        (sealed(rest.replace(b'"leaves"', b'"branches"')), "its header lacks something"),
+        (sealed(rest.replace(b'"about": {}', b'"about": 1')), "its header lacks something"),
     ]:  # fmt: skip
         path.write_bytes(damaged)
         with pytest.raises(am.CheckpointError, match=message) as fault:

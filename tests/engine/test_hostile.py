@@ -1,0 +1,330 @@
+"""Results of somebody else's: read as data. Nothing they name is run, nothing outside of them is touched."""
+
+import json
+import os
+import shutil
+import socket
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import assocmem_jax as am
+from assocmem_jax import cli, files, named
+from assocmem_jax.sweeps import ledger
+from assocmem_jax.sweeps.store import Store
+
+MINE = """
+from pathlib import Path
+
+from assocmem_jax import plot
+from assocmem_jax.studies.study import Study
+
+Path("ran").touch()
+
+
+def fn(a):
+    return {"y": a * a}
+
+
+class Own(Study):
+    title = "Own"
+
+    def run(self, scratch):
+        import xarray as xr
+        return xr.Dataset({"y": ("x", [1.0, 2.0])})
+
+    def report(self, data):
+        return ["fine"]
+
+    def figure(self, data):
+        return plot.panels(1, 1, 2.4, plot.COLUMN)[0]
+"""
+
+
+def command(*arguments):
+    return cli.main([*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store and a result whose configs name a file beside them."""
+    place = tmp_path_factory.mktemp("made")
+    here = os.getcwd()
+    os.chdir(place)
+    try:
+        Path("mine.py").write_text(MINE, encoding="utf-8")
+        sweep = 'study = "sweep"\nfunction = "mine.py:fn"\nchunk = 2\n[axes.a]\nvalues = [1.0, 2.0, 3.0]\n'
+        Path("sweep.toml").write_text(sweep, encoding="utf-8")
+        Path("own.toml").write_text('study = "mine.py:Own"\n', encoding="utf-8")
+        assert command("sweep", "sweep.toml", "--out", "s.zarr") == 0
+        assert command("run", "own.toml", "--out", "r") == 0
+        Path("ran").unlink()
+    finally:
+        os.chdir(here)
+    return place
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    place = tmp_path / "here"
+    shutil.copytree(made, place)
+    monkeypatch.chdir(place)
+    # Another folder is another file: its module has not been imported yet.
+    return place
+
+
+def test_code_that_a_result_names_is_run_only_if_trusted(here, capsys):
+    Store(Path("s.zarr")).chunk("y", 0).unlink()
+    capsys.readouterr()
+    assert command("sweep", "verify", "s.zarr", "--repair") == 2
+    said = capsys.readouterr().err
+    assert (
+        "names code that is not this package's, 'mine.py:fn': nothing of it was run; --trust runs it" in said
+    )
+    assert len(said.splitlines()) == 1
+    assert command("figure", "r") == 2
+    assert "'mine.py:Own': nothing of it was run; --trust runs it" in capsys.readouterr().err
+    assert not Path("ran").exists()
+    assert command("sweep", "verify", "s.zarr", "--repair", "--trust") == 0
+    assert Path("ran").exists()
+    assert command("figure", "r", "--trust") == 0
+    np.testing.assert_array_equal(am.open_store("s.zarr").y, [1, 4, 9])
+
+
+@pytest.mark.parametrize(
+    "name", ["os:getcwd", "assocmem_jax.files:os", "assocmem_jaxx:f", "./assocmem_jax.py:f"]
+)
+def test_no_name_leads_out_of_the_package(name):
+    with named.untrusted("s"), pytest.raises(named.NamedError, match="nothing of it was run"):
+        named.named(name)
+
+
+def test_what_is_ours_needs_no_trust():
+    with named.untrusted("s"):
+        assert named.named("assocmem_jax.files:checksum") is files.checksum
+
+
+def resealed(path, change):
+    record = ledger.unsealed(path)
+    change(record)
+    path.write_text(ledger.sealed(record), encoding="utf-8")
+
+
+def link_out(store):
+    chunk = store.chunk("y", 0)
+    chunk.unlink()
+    chunk.symlink_to("/dev/zero")
+    return "y/c/0: a link out of the store"
+
+
+def folder_out(store):
+    outside = store.path.parent / "outside"
+    shutil.move(store.path / "y", outside)
+    (store.path / "y").symlink_to(outside)
+    return "y/c/0: a link out of the store"
+
+
+def pipe(store):
+    chunk = store.chunk("y", 0)
+    chunk.unlink()
+    os.mkfifo(chunk)
+    return "y/c/0: unreadable (no regular file)"
+
+
+def names_outside(store):
+    def change(record):
+        record["files"]["../../etc/passwd"] = [0, "x"]
+
+    resealed(store.commits / "manifest.json", change)
+    return "commits/manifest.json: corrupt (its files)"
+
+
+def names_a_device(store):
+    def change(record):
+        record["files"]["/dev/zero"] = [0, "x"]
+
+    resealed(store.record(0), change)
+    return "commits/00000000.json: corrupt (its files)"
+
+
+def names_another_chunk(store):
+    def change(record):
+        record["files"] = {name.replace("c/0", "c/1"): about for name, about in record["files"].items()}
+
+    resealed(store.record(0), change)
+    return "commits/00000000.json: corrupt (names what is no chunk of this task)"
+
+
+def is_of_another_task(store):
+    shutil.copy(store.record(1), store.record(0))
+    return "commits/00000000.json: corrupt (no record of this task)"
+
+
+def counts_in_words(store):
+    resealed(store.record(0), lambda record: record.update(outcomes={"ok": "many"}))
+    return "commits/00000000.json: corrupt (no record of this task)"
+
+
+def of_no_task(store):
+    shutil.copy(store.record(1), store.record(11))
+    return "commits/00000011.json: there is no task 11 of 2"
+
+
+def deep(store):
+    store.record(0).write_text("[" * 10**5, encoding="utf-8")
+    return "commits/00000000.json: corrupt (checksum)"
+
+
+def a_list(store):
+    (store.commits / "complete.json").write_text("[]", encoding="utf-8")
+    return "commits/complete.json: corrupt (checksum)"
+
+
+def no_plan(store):
+    resealed(store.commits / "manifest.json", lambda record: record["attributes"].update(sweep="{}"))
+    return "commits/manifest.json: corrupt (its plan)"
+
+
+DAMAGES = [link_out, folder_out, pipe, names_outside, names_a_device, names_another_chunk, is_of_another_task,
+           counts_in_words, of_no_task, deep, a_list, no_plan]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_store_is_not_trusted_too_far(damage, here, capsys):
+    said = damage(Store(Path("s.zarr")))
+    capsys.readouterr()
+    assert command("sweep", "verify", "s.zarr") == 3
+    err = capsys.readouterr().err
+    assert f"s.zarr: {said}\n" in err
+    assert command("sweep", "status", "s.zarr") in (0, 3)
+    assert "of 2 tasks committed" in capsys.readouterr().out
+    assert command("sweep", "verify", "s.zarr", "--repair", "--trust") == 0, capsys.readouterr().err
+    np.testing.assert_array_equal(am.open_store("s.zarr").y, [1, 4, 9])
+    assert not [p for p in here.rglob("*") if p.is_symlink()]
+
+
+@pytest.mark.parametrize("plan", ["{}", "[" * 10**5, '{"shape": [3], "box": [0]}', "7"])
+def test_a_store_without_a_plan(plan, here, capsys):
+    store = Store(Path("s.zarr"))
+    resealed(store.commits / "manifest.json", lambda record: record["attributes"].update(sweep=plan))
+    group = json.loads(Path("s.zarr/zarr.json").read_text(encoding="utf-8"))
+    group["attributes"]["sweep"] = plan
+    Path("s.zarr/zarr.json").write_text(json.dumps(group), encoding="utf-8")
+    for ask in ("verify", "status"):
+        assert command("sweep", ask, "s.zarr") == 3
+        said = capsys.readouterr().err
+        assert "commits/manifest.json: corrupt (its plan); zarr.json: corrupt (its plan)" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_nothing_is_written_through_a_link(here, capsys):
+    """A sweep that goes on: its chunk is a link to a file that is not the store's."""
+    Path("precious").write_text("kept", encoding="utf-8")
+    store = Store(Path("s.zarr"))
+    link_out(store)
+    store.chunk("y", 0).unlink()
+    store.chunk("y", 0).symlink_to(here / "precious")
+    store.record(0).unlink()
+    capsys.readouterr()
+    assert command("sweep", "sweep.toml", "--out", "s.zarr") == 3
+    assert "y/c/0 is a link out of the store: nothing is written through it" in capsys.readouterr().err
+    assert Path("precious").read_text(encoding="utf-8") == "kept"
+
+
+def test_what_a_figure_replaces(here):
+    Path("precious").write_text("kept", encoding="utf-8")
+    Path("r/figure.png").unlink()
+    Path("r/figure.png").symlink_to(here / "precious")
+    assert command("figure", "r", "--trust") == 0
+    assert Path("precious").read_text(encoding="utf-8") == "kept"
+    assert not Path("r/figure.png").is_symlink()
+
+
+def test_escape_codes_do_not_reach_the_terminal(here, capsys):
+    def change(record):
+        record["failures"] = {"0": "\x1b]0;owned\x07\x1b[2J"}
+
+    resealed(Store(Path("s.zarr")).record(0), change)
+    assert command("sweep", "status", "s.zarr") == 0
+    printed = capsys.readouterr().out
+    assert "failed: task 0, lane 0: \\x1b]0;owned\\x07\\x1b[2J" in printed
+    assert "\x1b" not in printed
+
+
+def pickled(place):
+    """A Zarr v2 array whose filter is a pickle: under numcodecs before 0.16.6 reading it runs code."""
+    array = {"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "fill_value": None, "order": "C",
+             "compressor": None, "filters": [{"id": "pickle", "protocol": 5}]}  # fmt: skip
+    shutil.rmtree(place)
+    (place / "y").mkdir(parents=True)
+    (place / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
+    (place / "y" / ".zarray").write_text(json.dumps(array), encoding="utf-8")
+    return "is of Zarr format 2"
+
+
+def with_another_codec(place):
+    file = next(place.rglob("y/zarr.json"))
+    about = json.loads(file.read_text(encoding="utf-8"))
+    about["codecs"].append({"name": "numcodecs.pickle", "configuration": {}})
+    file.write_text(json.dumps(about), encoding="utf-8")
+    return "names the codec 'numcodecs.pickle'"
+
+
+def of_objects(place):
+    file = next(place.rglob("y/zarr.json"))
+    about = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(about | {"data_type": "object"}), encoding="utf-8")
+    return "has values of type 'object'"
+
+
+def of_a_terabyte(place):
+    file = next(place.rglob("y/zarr.json"))
+    about = json.loads(file.read_text(encoding="utf-8"))
+    grid = {"name": "regular", "configuration": {"chunk_shape": [10**12]}}
+    file.write_text(json.dumps(about | {"shape": [10**12], "chunk_grid": grid}), encoding="utf-8")
+    return "is too large to be read at once"
+
+
+@pytest.mark.parametrize("change", [pickled, with_another_codec, of_objects, of_a_terabyte])
+def test_arrays_of_others_are_numbers_and_words(change, here, capsys):
+    said = change(Path("r/data.zarr"))
+    capsys.readouterr()
+    assert command("figure", "r", "--trust") == 3
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    if change is not of_a_terabyte:  # whose values are not read until they are asked for
+        with pytest.raises(am.StoreError, match=said):
+            am.open_store("r/data.zarr")
+
+
+def test_words_and_times_come_back(tmp_path):
+    data = xr.Dataset(
+        {"y": ("x", np.arange(3.0))},
+        {"x": np.arange(3), "w": ("x", np.array(["a", "bc", "ü"], object))},
+        {"n": 1},
+    )
+    data.to_zarr(tmp_path / "d.zarr", zarr_format=3, consolidated=False)
+    xr.testing.assert_identical(am.open_store(tmp_path / "d.zarr").load(), data)
+
+
+def test_the_umask_holds_and_no_host_is_named(made, tmp_path, monkeypatch):
+    shutil.copy(made / "mine.py", tmp_path)
+    shutil.copy(made / "sweep.toml", tmp_path)
+    shutil.copy(made / "own.toml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o077)
+    try:
+        assert command("sweep", "sweep.toml", "--out", "s.zarr") == 0
+        assert command("run", "own.toml", "--out", "r") == 0
+    finally:
+        os.umask(before)
+    written = [p for top in ("s.zarr", "r", "s.png") for p in (tmp_path / top, *(tmp_path / top).rglob("*"))]
+    assert len(written) > 20
+    assert not [p for p in written if stat.S_IMODE(p.stat().st_mode) & 0o077]
+    text = b"".join(p.read_bytes() for p in written if p.suffix == ".json")
+    for secret in (socket.gethostname(), str(Path.home()) + "/", str(tmp_path)):
+        assert secret.encode() not in text
