@@ -88,13 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
+    from .commands import stop
+
     try:
-        code = _COMMANDS[options.command](options)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
+        with stop.heeded():
+            code = _COMMANDS[options.command](options)
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt as told:
         print("assocmem: interrupted; nothing was left half written", file=sys.stderr)
-        return 130
+        return stop.code(told)
     except BrokenPipeError:  # whoever read has seen enough
         _silence()
         return 141

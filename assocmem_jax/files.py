@@ -1,15 +1,19 @@
 """Files that are whole or not there: atomic writes, checksums, versions. Once, for all that is kept."""
 
+import contextlib
 import errno
 import functools
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
+import time
 from importlib import metadata
 from pathlib import Path
 
+_DAY = 86_400
 # What a number depends on: written beside every result.
 PACKAGES = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy", "xarray", "zarr")
 
@@ -35,7 +39,39 @@ def checksum(content: bytes) -> str:
 
 def beside(path: Path) -> Path:
     """A name beside a path that nobody can know beforehand: what is written there is moved into place."""
-    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    return path.with_name(f".{path.name}-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
+@functools.cache
+def _here() -> str:
+    """Where a process number means a process: one start of one machine, one container. It tells no name."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return checksum(f"{boot}{os.readlink('/proc/self/ns/pid')}".encode())[:8]
+    return "unknown0"
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that were killed left half written in a folder: of this machine, and of any after
+    a day. What a living process writes is left alone."""
+    for entry in list(os.scandir(folder)) if folder.is_dir() else ():
+        found = re.fullmatch(r"\..+-([0-9a-z]{8})-(\d+)-[0-9a-f]{16}", entry.name)
+        if found is None or entry.is_symlink():
+            continue
+        old = time.time() - entry.stat().st_mtime > _DAY
+        if old or (found[1] == _here() != "unknown0" and not _alive(int(found[2]))):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def put(path: str | Path, content: str | bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..named import NamedError
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
+from .stop import code, heeded
 
 T = TypeVar("T")
 # Of a refusal, in characters.
@@ -60,14 +61,15 @@ def place(config: str, study: Study, ending: str = "") -> Path:
 
 
 def interruptible(work: Callable[[], T], kept: Callable[[], str]) -> T:
-    """Run in a thread of its own: Ctrl-C is then heard at once, whatever XLA computes. What is on disk is
-    whole at any time, so the process ends there and then; ``kept`` says what a second run goes on from."""
-    with ThreadPoolExecutor(1) as pool:
+    """Run in a thread of its own: Ctrl-C and SIGTERM are then heard at once, whatever XLA computes. What is
+    on disk is whole at any time, so the process ends there and then; ``kept`` says what a second run goes on
+    from."""
+    with heeded(), ThreadPoolExecutor(1) as pool:
         try:
             return pool.submit(work).result()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print(f"\nassocmem: interrupted; {kept()}", file=sys.stderr, flush=True)
-            os._exit(130)
+            os._exit(code(stop))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..files import Fresh, versions
+from ..files import Fresh, tidy, versions
 from ..named import untrusted
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
@@ -36,12 +36,14 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         out.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(out.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    print(f"running {study.study} …", file=sys.stderr, flush=True)
-    began = time.perf_counter()
-    prepare(study)
     scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
     if scratch.is_symlink():
         raise RecordError(f"{scratch} is a link: what is kept of a run is not written through it; remove it")
+    tidy(out.parent)
+    tidy(scratch)
+    print(f"running {study.study} …", file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    prepare(study)
     from ..dynamics import CheckpointError
 
     try:

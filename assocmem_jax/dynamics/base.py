@@ -18,9 +18,11 @@ from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..observe.observable import labels
 from ..tasks import AbstractTask
+from . import programs
 from .events import Until
 from .marching import Lane, march, start
 from .optimizers import RATE
+from .room import refuse_batch, refuse_looks
 from .trajectory import Trajectory
 
 
@@ -111,9 +113,12 @@ class AbstractSteps(AbstractDynamics):
     def run(self, task: AbstractTask, model: AbstractModel, request: Request) -> Trajectory:
         if (request.resumable or request.resume is not None) and not self.goes_on:
             checks.refuse("resume", "for a Descent only", f"a {type(self).__name__}")
-        every = request.every
-        if every is None and request.at is None:
-            every = quality.apart(task, getattr(self, "batch_size", None))
+        batch_size, every = getattr(self, "batch_size", None), request.every
+        if batch_size is not None:
+            refuse_batch(task, model, batch_size, getattr(self, "microbatch", None))
+        if request.at is None:
+            every = quality.apart(task, batch_size) if every is None else checks.count("every", every)
+        refuse_looks(task, model, request, -(-self.steps // every) if every else np.size(request.at), every)
         marks = _Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
         if request.resume is not None:
@@ -129,6 +134,7 @@ class AbstractSteps(AbstractDynamics):
 
 @eqx.filter_jit
 def _stepped(dynamics, task, trained, frozen, request, marks, state) -> Trajectory:
+    programs.traced()
     combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
     look = lambda part: request.look(task, combine(part))  # noqa: E731
     dtype = jnp.result_type(*jax.tree.leaves(trained))

@@ -17,8 +17,10 @@ from ..models import AbstractModel
 from ..models.base import Coordinates, HasGrades
 from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
+from . import programs
 from .base import AbstractDynamics, Request, trained_part
 from .events import Until
+from .room import refuse_looks
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status, Trajectory
 
@@ -129,6 +131,7 @@ class GradientFlow(AbstractDynamics):
             "t1", self.t1, 0, longest, f"in {jnp.dtype(task.dtype).name} gradients underflow beyond"
         )
         times = flow_times(self, request.at, task.dtype)
+        refuse_looks(task, model, request, times.size, None)
         trained, frozen = trained_part(model, request.trainable)
         asked = request._replace(at=None, trainable=None)
         mode = "explicit"
@@ -146,6 +149,7 @@ class GradientFlow(AbstractDynamics):
 
 @eqx.filter_jit
 def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
+    programs.traced()
     combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
     look = lambda part: request.look(task, combine(part))  # noqa: E731
     waiting = request.waiting(task, combine)

@@ -19,6 +19,7 @@ from ..models import AbstractModel, HasScores
 from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
 from ..tasks.losses import name_of
+from . import programs
 from .alike import alike
 from .base import AbstractDynamics, Request
 from .checkpoint import fingerprint
@@ -68,7 +69,8 @@ def simulate(
     What a task, model, observable or dynamics of yours raises reaches you as it is. Works under ``jit``,
     ``vmap`` and ``grad``. The same program is not compiled twice, also where observables and optimizers are
     made anew and are the same in all they say; a number inside ``optax.sgd(η)`` is part of the program, in
-    ``Descent(optax.sgd, steps, learning_rate=η)`` it is data.
+    ``Descent(optax.sgd, steps, learning_rate=η)`` it is data. Where more than 128 programs
+    have been made they are forgotten; ``jax.clear_caches()`` forgets them at any time.
     """
     if not isinstance(dynamics, AbstractDynamics):
         checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", checks.short(dynamics))
@@ -83,6 +85,8 @@ def simulate(
     _check_fit(task, model)
     _check_held(dynamics, task.dtype)
     began = time.perf_counter()
+    if checks.concrete(task, model, dynamics):
+        programs.bounded()
     with checks.standard():
         result = dynamics.run(task, model, request)
     if not checks.concrete(result):

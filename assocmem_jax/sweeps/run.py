@@ -20,6 +20,7 @@ import numpy as np
 from .. import checks
 from .. import machine as memory
 from .. import progress as shown
+from ..files import tidy
 from .ledger import strangers
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
@@ -149,6 +150,8 @@ def into_store(
             create(path, plan.layout)
         store = Store(path)
         same(plan, store)
+        for folder in (path.parent, store.commits):
+            tidy(folder)
         if repair:
             store.repair(store.verify(), plan.layout)
         for name, what in strangers(path):

@@ -128,4 +128,9 @@ FAULTS = {
     "escape codes are printed": ("commands/common.py", "print(printable(line, \"\\n\"))", "print(line)", "engine/test_hostile.py -k escape"),
     "a run goes on with another task": ("dynamics/checkpoint.py", "for name in (\"task\", \"loss\", \"dynamics\")", "for name in (\"loss\", \"dynamics\")", "engine/test_checkpoint.py -k another_rate"),
     "a checkpoint is believed what it claims": ("dynamics/checkpoint.py", "header[\"bytes\"] != size", "header[\"bytes\"] < 0", "engine/test_checkpoint.py -k faulty"),
+    "looks are not counted": ("dynamics/room.py", "need, free = looks * each, machine.free", "need, free = looks * 16, machine.free", "engine/test_room.py -k 'hold and descent'"),
+    "a batch is not looked into": ("dynamics/room.py", "yield from _arrays(part)", "pass", "engine/test_room.py -k inside"),
+    "programs without bound": ("dynamics/programs.py", "_traced += 1", "pass", "engine/test_room.py -k bound"),
+    "SIGTERM is not heard": ("commands/stop.py", "before = signal.signal(signal.SIGTERM, told)", "before = signal.getsignal(signal.SIGTERM)", "engine/test_long_work.py -k heard"),
+    "what a living process writes is swept": ("files.py", "not _alive(int(found[2]))", "True", "engine/test_long_work.py -k swept"),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Long work: parts that are kept, Ctrl-C, a bar or lines of a log."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from assocmem_jax import progress
+from assocmem_jax import files, progress
 from assocmem_jax.dynamics import CheckpointError
 from assocmem_jax.studies.kit import Parts
 
@@ -52,23 +53,25 @@ def test_a_dataset_is_a_part(tmp_path):
             assert part("d", make).identical(made)
 
 
-def test_ctrl_c_is_heard_at_once_and_says_what_is_kept(tmp_path):
-    code = (
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_heard_at_once_and_says_what_is_kept(told, code, tmp_path):
+    script = (
         "import signal, time; from assocmem_jax.commands.common import interruptible\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "print('ready', flush=True); interruptible(lambda: time.sleep(60), lambda: '3 parts are kept')"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path,
     ) as run:  # fmt: skip
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         time.sleep(0.2)
         began = time.monotonic()
-        run.send_signal(signal.SIGINT)
+        run.send_signal(told)
         _, said = run.communicate()
     assert time.monotonic() - began < 20  # of the sixty
-    assert run.returncode == 130
+    assert run.returncode == code
     assert said == "\nassocmem: interrupted; 3 parts are kept\n"
 
 
@@ -85,3 +88,21 @@ def test_a_log_has_a_line_a_minute(capsys, monkeypatch):
     assert "\r" not in said
     done = [int(line.split("|")[-1].split("/")[0]) for line in said.splitlines()]
     assert done == [3, 6, 8]
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    """Of a dead process of this machine, or a day old; not what another writes, nor what looks alike."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here, living = files._here(), os.getpid()
+    name = lambda where, process: f".x.json-{where}-{process}-{'0' * 16}"  # noqa: E731
+    gone = [name(here, dead.pid), name("elsewher", dead.pid + 1)]
+    kept = [name(here, living), name("elsewher", dead.pid), ".x.json-part", ".hidden"]
+    for each in gone + kept:
+        (tmp_path / each).write_text("half", encoding="utf-8")
+    os.utime(tmp_path / gone[1], (0, 0))
+    folder = files.beside(tmp_path / "result")
+    folder.mkdir()
+    files.tidy(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {*kept, folder.name}
+    files.tidy(tmp_path / "nowhere")
