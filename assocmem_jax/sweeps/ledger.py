@@ -78,7 +78,7 @@ def planned(attributes: Any) -> tuple[dict[str, Any], Blocks]:
             and isinstance(attributes.get("config", ""), str)
         )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
-        sound = False
+        raise ValueError("corrupt (its plan)") from None
     if not sound:
         raise ValueError("corrupt (its plan)")
     return plan, Blocks(tuple(shape), tuple(box))

@@ -29,8 +29,9 @@ def descent(steps, **options):
     return am.Descent(optax.sgd(0.1), steps, **options)
 
 
-def run(dynamics, task_and_model=(TASK, ZERO), **options):
-    return lambda: am.simulate(*task_and_model, dynamics, key=jax.random.key(0), **options)
+def run(dynamics, problem=(TASK, ZERO), **options):
+    task, model = problem
+    return lambda: am.simulate(task, model, dynamics, key=jax.random.key(0), **options)
 
 
 def plane(n):
