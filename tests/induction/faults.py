@@ -17,4 +17,13 @@ FAULTS = {
     "keys remapped twice in the probe": ("systems/induction/observe.py", "remapped = E @ model.phi1.T if model.key1 is not None else E", "remapped = E @ model.phi1.T @ model.phi1.T if model.key1 is not None else E", "induction/test_induction.py -k probes"),
     "all tokens counted as triggers": ("systems/induction/task.py", "return jnp.zeros(self.num_tokens, bool).at[self.fixed_triggers].set(True)", "return self.unigram >= 0", "induction/test_induction.py -k probes"),
     "first occurrences in the in-context loss": ("systems/induction/task.py", "return self.occurrence >= 2", "return self.occurrence >= 1", "induction/test_bigram.py -k against_a_loop"),
+    "momentum that forgets the decay": ("systems/induction/studies/formation.py", "optax.add_decayed_weights(weight_decay)", "optax.add_decayed_weights(0 * weight_decay)", "induction/test_birth_loop.py -k our_steps"),
+    "scores of layer 1 not scaled": ("systems/induction/model.py", "key = self._scale * self.key1", "key = self.key1", "induction/test_birth_loop.py -k our_steps"),
+    "rotations that do not turn with the position": ("models/transformer.py", "even * cos - odd * sin, even * sin + odd * cos", "even * cos - odd * sin, even * sin - odd * cos", "induction/test_heads.py -k rotary"),
+    "one frequency for all pairs": ("models/transformer.py", "(-np.arange(0, width, 2) / width)", "(-np.arange(0, width, 2) / (2 * width))", "induction/test_heads.py -k 'sinusoidal or loops'"),
+    "tied without its scale": ("models/transformer.py", "self.embedding.T / np.sqrt(self.embedding.shape[1])", "self.embedding.T", "induction/test_heads.py -k tie"),
+    "a patch in the first layer only": ("models/transformer.py", "maps.get(len(found) * weights.shape[1] + head)", "maps.get(head)", "induction/test_heads.py -k patching"),
+    "an ablated head that still attends": ("systems/induction/model.py", "jnp.zeros((1, 1))", "jnp.ones((1, 1))", "induction/test_heads.py -k patching"),
+    "a patch of a patch that forgets the first": ("systems/induction/model.py", "{**told, **maps}", "dict(maps)", "induction/test_heads.py -k patching"),
+    "where head and bigram agree counted": ("systems/induction/observe.py", "told_apart = data.in_context & (data.targets != _likeliest(task))", "told_apart = data.in_context", "induction/test_heads.py -k follow"),
 }  # fmt: skip

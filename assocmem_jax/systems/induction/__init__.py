@@ -7,9 +7,9 @@ WING = Wing(
     place=2,
     names={
         "task": "BigramTask Sequences",
-        "model": "InductionTransformer",
-        "observe": "attention_maps bigram_divergence global_loss in_context_accuracy in_context_loss "
-        "margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
+        "model": "InductionTransformer Patched ablated patched",
+        "observe": "attention_maps bigram_divergence follows_bigram follows_head global_loss head_effects "
+        "in_context_accuracy in_context_loss margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
         "recall_key1_early recall_key2 recall_output2",
     },
     first="BigramTask InductionTransformer",
