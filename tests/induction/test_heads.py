@@ -9,6 +9,8 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax.models.transformer import rotated, sinusoidal
+from assocmem_jax.systems.induction.studies.schemas import Dimension
+from assocmem_jax.systems.induction.studies.width import condition, rates
 
 N, T, D = 5, 6, 4
 LAW = np.random.default_rng(0).dirichlet(np.ones(N), size=N)
@@ -238,6 +240,19 @@ def test_whom_predictions_follow():
     model = Says(jnp.asarray(said))
     assert float(am.induction.follows_head(TASK, model)) == pytest.approx(shares["head"] / total)
     assert float(am.induction.follows_bigram(TASK, model)) == pytest.approx(shares["bigram"] / total)
+
+
+def test_rates_and_condition_numbers_over_the_width():
+    """‖w_U‖² = 1/3 and ‖W_V²w_E‖² = d/3 (± 5 standard errors), so rates ∝ 1/d; κ by the kernel itself."""
+    study = Dimension(study="birth.dimension", widths=(8,), rates=(0.2,), reference_width=16)
+    assert rates(study, 8) == [0.2, 0.4]
+    model = am.InductionTransformer.published(TASK, jr.key(8), 8)
+    U, V = np.asarray(model.unembedding), np.asarray(model.embedding @ model.value2.T)
+    for found, wanted in ((np.sum(U**2, axis=1), 1 / 3), (np.sum(V**2, axis=1), 8 / 3)):
+        assert abs(found.mean() - wanted) < 5 * found.std() / np.sqrt(N - 1)
+    kernel = np.linalg.eigvalsh(np.kron(U @ U.T, V @ V.T))
+    assert float(condition(model)) == pytest.approx(kernel[-1] / kernel[0], rel=1e-9)
+    assert condition(SIMPLE) == np.inf
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ WING = Wing(
             {
                 "birth_fig8": (
                     "widths=[8, 16]",
+                    "reference_width=16",
                     "steps=10",
                     "length=16",
                     "batch=4",
