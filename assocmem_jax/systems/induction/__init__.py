@@ -52,6 +52,15 @@ WING = Wing(
                     "held_out=6",
                     "every=1",
                 ),
+                "birth_fig2_paper": (
+                    "steps=2",
+                    "length=24",
+                    "batch=4",
+                    "width=8",
+                    "held_out=6",
+                    "every=1",
+                    "checkpoint_every=2",
+                ),
                 "birth_fig3": (
                     "steps=4",
                     "length=16",

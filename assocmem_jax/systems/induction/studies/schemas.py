@@ -19,6 +19,8 @@ NAMES = {
     "in_context_accuracy": "in-context accuracy",
     "in_context_loss": "in-context loss (nats)",
     "global_loss": "global loss (nats)",
+    "follows_head": "predictions that follow the head",
+    "follows_bigram": "predictions that follow the bigrams",
     "recall_output2": "R of W_O²",
     "recall_key2": "R of W_K²",
     "recall_key1": "R of W_K¹",
