@@ -32,8 +32,8 @@ def rotated(x: Float[Array, "*n t e"]) -> Float[Array, "*n t e"]:
 
     Scalar products of turned queries and keys depend on t − s only. Su et al. 2021 (RoFormer).
     """
-    angles = jnp.asarray(_angles(*x.shape[-2:]), x.dtype)
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    angles = _angles(*x.shape[-2:])
+    cos, sin = (jnp.asarray(turn(angles), x.dtype) for turn in (np.cos, np.sin))
     even, odd = x[..., ::2], x[..., 1::2]
     return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x.shape)
 
@@ -207,13 +207,13 @@ class Transformer(AbstractSequenceModel):
         self, tokens: Int[Array, "n t"], maps: Mapping[int, Float[Array, "... #t #t"]]
     ) -> tuple[Float[Array, "n t m"], Float[Array, "n heads t t"]]:
         """See ``HasHeads``."""
-        x, found = self.inputs(tokens), []
+        x, found, below = self.inputs(tokens), [], 0
         for block in self.blocks:
             weights = block.weights(x)
             for head in range(weights.shape[1]):
-                if (given := maps.get(len(found) * weights.shape[1] + head)) is not None:
-                    weights = weights.at[:, head].set(given)
-            x = block(x, weights)
+                if below + head in maps:
+                    weights = weights.at[:, head].set(maps[below + head])
+            x, below = block(x, weights), below + weights.shape[1]
             found.append(weights)
         return self.logits(x), jnp.concatenate(found, axis=1)
 

@@ -22,7 +22,7 @@ FAULTS = {
     "rotations that do not turn with the position": ("models/transformer.py", "even * cos - odd * sin, even * sin + odd * cos", "even * cos - odd * sin, even * sin - odd * cos", "induction/test_heads.py -k rotary"),
     "one frequency for all pairs": ("models/transformer.py", "(-np.arange(0, width, 2) / width)", "(-np.arange(0, width, 2) / (2 * width))", "induction/test_heads.py -k 'sinusoidal or loops'"),
     "tied without its scale": ("models/transformer.py", "self.embedding.T / np.sqrt(self.embedding.shape[1])", "self.embedding.T", "induction/test_heads.py -k tie"),
-    "a patch in the first layer only": ("models/transformer.py", "maps.get(len(found) * weights.shape[1] + head)", "maps.get(head)", "induction/test_heads.py -k patching"),
+    "a patch in the first layer only": ("models/transformer.py", "if below + head in maps:", "if below == 0 and head in maps:", "induction/test_heads.py -k patching"),
     "an ablated head that still attends": ("systems/induction/model.py", "jnp.zeros((1, 1))", "jnp.ones((1, 1))", "induction/test_heads.py -k patching"),
     "a patch of a patch that forgets the first": ("systems/induction/model.py", "{**told, **maps}", "dict(maps)", "induction/test_heads.py -k patching"),
     "where head and bigram agree counted": ("systems/induction/observe.py", "told_apart = data.in_context & (data.targets != _likeliest(task))", "told_apart = data.in_context", "induction/test_heads.py -k follow"),

@@ -9,6 +9,7 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax.models.transformer import rotated, sinusoidal
+from assocmem_jax.observe.gradient import trainable_mask
 from assocmem_jax.systems.induction.studies.schemas import Dimension
 from assocmem_jax.systems.induction.studies.width import condition, rates
 
@@ -91,8 +92,8 @@ def test_positions_and_ties_against_loops(options):
     # What they share with the usual start is the same, bit for bit.
     assert (model.embedding == PLAIN.embedding).all()
     assert (model.blocks[1].outer == PLAIN.blocks[1].outer).all()
-    moved = len(jax.tree.leaves(PLAIN)) - 1 - options.get("tied", False)
-    assert len(model.trainable()) == moved
+    assert len(model.trainable()) == len(jax.tree.leaves(PLAIN)) - 1 - options.get("tied", False)
+    assert not trainable_mask(model).positions
 
 
 def test_rotary_scores_depend_on_the_distance_only():
