@@ -4,6 +4,7 @@ Shares no code with the package; every setting that might decide an outcome is a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def pick(rng, laws):
     return np.sum(rng.random((len(laws), 1)) * total[:, -1:] >= total, axis=1)
 
 
-def start(rng, size, length, width, *, feedforward=True, embeddings=1.0, trained=1.0, dtype=np.float32):
+def start(
+    rng, size, length, width, *, feedforward=True, embeddings=1.0, trained=1.0, dtype: Any = np.float32
+):
     """Parts of the model: w_E, p ~ N(0, embeddings²), matrices uniform on ±d^{−½} (trained ones times
     ``trained``)."""
     matrix = lambda rows, by=1.0: by * rng.uniform(-1, 1, (rows, width)) / np.sqrt(width)  # noqa: E731

@@ -25,5 +25,6 @@ FAULTS = {
     "a patch in the first layer only": ("models/transformer.py", "if below + head in maps:", "if below == 0 and head in maps:", "induction/test_heads.py -k patching"),
     "an ablated head that still attends": ("systems/induction/model.py", "jnp.zeros((1, 1))", "jnp.ones((1, 1))", "induction/test_heads.py -k patching"),
     "a patch of a patch that forgets the first": ("systems/induction/model.py", "{**told, **maps}", "dict(maps)", "induction/test_heads.py -k patching"),
+    "the condition number of one side": ("systems/induction/studies/width.py", "jnp.linalg.cond(model.unembedding) *", "1.0 *", "induction/test_heads.py -k condition"),
     "where head and bigram agree counted": ("systems/induction/observe.py", "told_apart = data.in_context & (data.targets != _likeliest(task))", "told_apart = data.in_context", "induction/test_heads.py -k follow"),
 }  # fmt: skip

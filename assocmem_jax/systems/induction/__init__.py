@@ -77,6 +77,15 @@ WING = Wing(
                     "width=8",
                     "every=1",
                 ),
+                "birth_fig4_order": (
+                    "steps=2",
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "held_out=6",
+                    "every=1",
+                    "seeds=2",
+                ),
                 "birth_fig4_outputs": (
                     "steps=2",
                     "length=16",
