@@ -4,5 +4,6 @@ from .base import AbstractModel as AbstractModel
 from .base import AbstractReducedSystem as AbstractReducedSystem
 from .base import AbstractSequenceModel as AbstractSequenceModel
 from .base import AbstractWeights as AbstractWeights
+from .base import HasHeads as HasHeads
 from .base import HasScores as HasScores
 from .transformer import Transformer as Transformer

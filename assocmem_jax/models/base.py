@@ -1,7 +1,7 @@
 """What a dynamics needs to know of a model."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -53,6 +53,23 @@ class HasSlope(Protocol):
 
     def slope(self, task: Any) -> Any:
         """∂L/∂(coordinates), shaped as the model; what is not trained is not read."""
+        ...
+
+
+@runtime_checkable
+class HasHeads(Protocol):
+    """one whose heads can attend elsewhere; it has num_heads, attention and patched"""
+
+    @property
+    def num_heads(self) -> int: ...
+
+    def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n heads t t"]: ...
+
+    def patched(
+        self, tokens: Int[Array, "n t"], maps: Mapping[int, Float[Array, "... #t #t"]]
+    ) -> tuple[Float[Array, "n t m"], Float[Array, "n heads t t"]]:
+        """Scores at all positions, and attention of all heads, where those in ``maps``, counted as in
+        ``attention``, attend with these weights instead of their own."""
         ...
 
 

@@ -7,9 +7,9 @@ WING = Wing(
     place=2,
     names={
         "task": "BigramTask Sequences",
-        "model": "InductionTransformer",
-        "observe": "attention_maps bigram_divergence global_loss in_context_accuracy in_context_loss "
-        "margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
+        "model": "InductionTransformer Patched ablated patched",
+        "observe": "attention_maps bigram_divergence follows_bigram follows_head global_loss head_effects "
+        "in_context_accuracy in_context_loss margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
         "recall_key1_early recall_key2 recall_output2",
     },
     first="BigramTask InductionTransformer",
@@ -52,6 +52,15 @@ WING = Wing(
                     "held_out=6",
                     "every=1",
                 ),
+                "birth_fig2_paper": (
+                    "steps=2",
+                    "length=24",
+                    "batch=4",
+                    "width=8",
+                    "held_out=6",
+                    "every=1",
+                    "checkpoint_every=2",
+                ),
                 "birth_fig3": (
                     "steps=4",
                     "length=16",
@@ -67,6 +76,15 @@ WING = Wing(
                     "batch=4",
                     "width=8",
                     "every=1",
+                ),
+                "birth_fig4_order": (
+                    "steps=2",
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "held_out=6",
+                    "every=1",
+                    "seeds=2",
                 ),
                 "birth_fig4_outputs": (
                     "steps=2",
@@ -123,6 +141,7 @@ WING = Wing(
             {
                 "birth_fig8": (
                     "widths=[8, 16]",
+                    "reference_width=16",
                     "steps=10",
                     "length=16",
                     "batch=4",

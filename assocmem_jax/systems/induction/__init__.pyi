@@ -1,9 +1,15 @@
 # Generated from the manifests by `python scripts/stubs.py`.
 from .. import Wing
 from .model import InductionTransformer as InductionTransformer
+from .model import Patched as Patched
+from .model import ablated as ablated
+from .model import patched as patched
 from .observe import attention_maps as attention_maps
 from .observe import bigram_divergence as bigram_divergence
+from .observe import follows_bigram as follows_bigram
+from .observe import follows_head as follows_head
 from .observe import global_loss as global_loss
+from .observe import head_effects as head_effects
 from .observe import in_context_accuracy as in_context_accuracy
 from .observe import in_context_loss as in_context_loss
 from .observe import margins_key1 as margins_key1

@@ -1,6 +1,7 @@
 """The simplified two-layer transformer of Birth section 4.2, in which an induction head forms."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,8 +12,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ... import checks
 from ...checks import Scalar
-from ...models import AbstractSequenceModel
+from ...models import AbstractSequenceModel, HasHeads
 from ...models.attention import attention, causal, unnormalised
+from ...models.transformer import sinusoidal
 from .task import BigramTask
 
 
@@ -99,11 +101,24 @@ class InductionTransformer(AbstractSequenceModel):
         *,
         layers: int = 2,
         feedforward: bool = False,
+        positions: str = "random",
+        tied: bool = False,
     ) -> "InductionTransformer":
-        """Start of the published experiments: w_E, p ~ N(0, 1), matrices uniform on ±d^{−½}, scores/√d."""
+        """Start of the published experiments: w_E, p ~ N(0, 1), matrices uniform on ±d^{−½}, scores/√d.
+
+        ``positions``: "random" or "sinusoidal". ``tied``: w_U = w_E/√d.
+        """
         bound = 1 / np.sqrt(checks.count("width", width))
+        if positions not in ("random", "sinusoidal"):
+            checks.refuse("positions", "'random' or 'sinusoidal'", repr(positions))
         uniform = lambda key, rows: jr.uniform(key, (rows, width), task.dtype, -bound, bound)  # noqa: E731
-        return cls._drawn(task, key, width, layers, feedforward, 1.0, uniform, uniform, True)
+        model = cls._drawn(task, key, width, layers, feedforward, 1.0, uniform, uniform, True)
+        if positions == "sinusoidal":
+            places = sinusoidal(task.length, width, task.dtype)
+            model = eqx.tree_at(lambda m: m.positions, model, places)
+        if tied:
+            model = eqx.tree_at(lambda m: m.unembedding, model, model.embedding * bound)
+        return model
 
     @classmethod
     def gaussian(
@@ -223,17 +238,109 @@ class InductionTransformer(AbstractSequenceModel):
             mixed = jnp.einsum("npt,ntd->npd", weights, state) / jnp.sum(weights, axis=-1, keepdims=True)
         return own @ read.T + mixed @ (read @ self.phi2).T
 
+    @property
+    def num_heads(self) -> int:
+        """One a layer."""
+        return 1 if self.key1 is None else 2
+
     def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n layers t t"]:
         """Attention weights of both layers, row t the query."""
-        x = self.inputs(tokens)
-        layers = []
-        for key in (self.key1, self.key2):
-            if key is not None:
-                scores = jnp.einsum("ntd,de,nse->nts", x, self._scale * key, x)
-                layers.append(attention(scores, causal=True))
-                x = self.residual(tokens)
-        return jnp.stack(layers, axis=1)
+        return self.patched(tokens, {})[1]
+
+    def patched(
+        self, tokens: Int[Array, "n t"], maps: Mapping[int, Float[Array, "... #t #t"]]
+    ) -> tuple[Float[Array, "n t m"], Float[Array, "n layers t t"]]:
+        """Scores at all positions, and attention of both layers, where those in ``maps``, from 0, attend with
+        these weights instead of their own."""
+        x, found = self.inputs(tokens), []
+
+        def attended(x, key):
+            own = attention(jnp.einsum("ntd,de,nse->nts", x, self._scale * key, x), causal=True)
+            given = jnp.asarray(maps.get(len(found), own), own.dtype)
+            found.append(jnp.broadcast_to(given, own.shape))
+            return found[-1] @ x
+
+        if self.key1 is not None:
+            x = x + attended(x, self.key1) @ self.phi1.T
+        h = x + attended(x, self.key2) @ self.phi2.T
+        h = h if self.feedforward is None else h + h @ self.feedforward.T
+        return h @ self.unembedding.T, jnp.stack(found, axis=1)
 
     def trainable(self):
         kept = (self.output2, self.key2, self.key1, self.feedforward)
         return tuple(w for w in kept if w is not None)
+
+
+class Patched(AbstractSequenceModel):
+    """A model some of whose heads attend as they are told, and no longer by themselves.
+
+    ``heads``: head → a model that it attends like, or one attention map for all sequences. Made by
+    ``patched`` and ``ablated``. What is trained is what the model trains.
+    """
+
+    model: Any
+    heads: dict[int, Any]
+
+    @property
+    def num_heads(self) -> int:
+        """Of the model."""
+        return self.model.num_heads
+
+    def residual(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t m"]:
+        """Scores already: which part of a model a head belongs to is its own affair."""
+        return self.patched(tokens, {})[0]
+
+    def logits(
+        self, state: Float[Array, "n t m"], at: Int[Array, "n p"] | None = None
+    ) -> Float[Array, "n p m"]:
+        return state if at is None else jnp.take_along_axis(state, at[..., None], axis=1)
+
+    def attention(self, tokens: Int[Array, "n t"]) -> Float[Array, "n heads t t"]:
+        return self.patched(tokens, {})[1]
+
+    def patched(
+        self, tokens: Int[Array, "n t"], maps: Mapping[int, Float[Array, "... #t #t"]]
+    ) -> tuple[Float[Array, "n t m"], Float[Array, "n heads t t"]]:
+        """See ``HasHeads``."""
+        told = {
+            head: like.attention(tokens)[:, head] if isinstance(like, HasHeads) else like
+            for head, like in self.heads.items()
+        }
+        return self.model.patched(tokens, {**told, **maps})
+
+    def trainable(self):
+        return self.model.trainable()
+
+
+def patched(model: Any, head: int, like: Any) -> Patched:
+    """The model whose head ``head``, counted as in ``model.attention``, attends like that of another model,
+    or by a map of shape (T, T), the same one for every sequence.
+
+    Example: ``am.induction.patched(late, 0, early)``, ``am.induction.patched(late, 0, attention_of_a_text)``.
+    """
+    _has_head("model", model, head)
+    if isinstance(like, eqx.Module):
+        _has_head("like", like, head)
+        return Patched(model, {head: like})
+    weights = checks.array("like", like, "a model or a map")
+    checks.shaped("like", weights, "a model or a map of shape (T, T)", 2)
+    return Patched(model, {head: weights})
+
+
+def _has_head(argument, model, head):
+    if not isinstance(model, HasHeads):
+        checks.refuse(argument, "one whose heads can attend elsewhere", type(model).__name__)
+    checks.within("head", checks.count("head", head, 0), 0, model.num_heads - 1)
+
+
+def ablated(model: Any, head: int, tokens: Int[Array, "n t"] | None = None) -> Patched:
+    """The model without its head ``head``, counted as in ``model.attention``: it writes nothing.
+
+    With ``tokens``: mean ablation, it attends everywhere as it does on average over these sequences.
+
+    Example: ``am.induction.in_context_loss(task, am.induction.ablated(model, 0))``.
+    """
+    silent = patched(model, head, jnp.zeros((1, 1)))
+    if tokens is None:
+        return silent
+    return patched(model, head, jnp.mean(model.attention(tokens)[:, head], axis=0))

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ... import checks
-from ...models import AbstractSequenceModel
+from ...models import AbstractSequenceModel, HasHeads
 from ...observe import observable
 from ...tasks import cross_entropy
 from ...tasks.losses import lead
-from .model import InductionTransformer
+from .model import InductionTransformer, ablated
 from .task import BigramTask
 
 _OURS: Any = {"task": BigramTask, "model": InductionTransformer}
@@ -39,6 +39,44 @@ def global_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, 
 def in_context_accuracy(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
     """Share of triggers, from their second occurrence on, whose output scores highest; a tie is wrong."""
     return _mean(task.margins(model) > 0, task.data.in_context)
+
+
+def _followed(task, model, answers):
+    """Share of predictions that are ``answers``, where a head and the bigrams say different things."""
+    data = task.data
+    told_apart = data.in_context & (data.targets != _likeliest(task))
+    return _mean(lead(model.scores(task), answers) > 0, told_apart)
+
+
+def _likeliest(task):
+    return jnp.argmax(task.bigram, axis=1)[task.data.tokens]
+
+
+@observable(task=BigramTask)
+def follows_head(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
+    """Share of predictions that are o_k, at triggers from their second occurrence on, over ``task.data``.
+
+    Counted where o_k is not argmax π_b(·|z_t), the likeliest by the bigrams, of which ``follows_bigram`` is
+    the share: elsewhere they say the same. What is left, 1 − both, is neither, or a tie.
+    """
+    return _followed(task, model, task.data.targets)
+
+
+@observable(task=BigramTask)
+def follows_bigram(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
+    """Share of predictions that are argmax π_b(·|z_t), where o_k is another; see ``follows_head``."""
+    return _followed(task, model, _likeliest(task))
+
+
+@observable(("head",), units="nats", task=BigramTask, model=HasHeads)
+def head_effects(task: BigramTask, model: Any, mean: bool = False) -> Float[Array, " heads"]:
+    """In-context loss without a head minus that with it, head after head as in ``attention_maps``; nats.
+
+    ``mean``: its attention is set to its mean over ``task.data``, not to zero. See ``ablated``.
+    """
+    tokens = task.data.tokens if mean else None
+    without = [in_context_loss(task, ablated(model, head, tokens)) for head in range(model.num_heads)]
+    return jnp.stack(without) - in_context_loss(task, model)
 
 
 @observable(**_OURS)

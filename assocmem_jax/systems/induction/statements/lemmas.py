@@ -98,33 +98,43 @@ def _(seed, rate, n, m, d, k):
     tolerance="rounding",
 )
 def backward_vectors(seed, n, m, d):
-    """ℓ depends on W through W x_t + b_t only, at b = 0: dℓ = Σ_t δ_tᵀ dW x_t. Here W is used twice, once on
-    what it made itself: ξ = U W tanh(W e)."""
+    """ℓ depends on W through W x_t + b_t only, at b = 0: dℓ = Σ_t δ_tᵀ dW x_t. Here W makes the queries of an
+    attention, reads what it mixed, and reads that: ξ = U W tanh(W Eᵀ σ(E W e)). So do the matrices of a
+    Transformer, in attention and MLP (tests/induction/test_heads.py)."""
     p, labels, _, E, U, W = draw(seed, n, m, d, d)
 
     def loss(W, added):
-        inner = jnp.tanh(E @ W.T + added[0])
-        return p @ cross_entropy((inner @ W.T + added[1]) @ U.T, labels)
+        mixed = jax.nn.softmax((E @ W.T + added[0]) @ E.T) @ E
+        inner = jnp.tanh(mixed @ W.T + added[1])
+        return p @ cross_entropy((inner @ W.T + added[2]) @ U.T, labels), (E, mixed, inner)
 
-    twin, delta = jax.grad(loss, argnums=(0, 1))(W, jnp.zeros((2, n, d)))
-    return equal(delta[0].T @ E + delta[1].T @ jnp.tanh(E @ W.T), twin)
+    (twin, delta), given = jax.grad(loss, argnums=(0, 1), has_aux=True)(W, jnp.zeros((3, n, d)))
+    return equal(sum(back.T @ x for back, x in zip(delta, given)), twin)
 
 
 @backward_vectors.second_route
 def _(seed, n, m, d):
     p, labels, _, E, U, W = drawn(seed, n, m, d, d)
-    inner = np.tanh(E @ W.T)
-    scores = inner @ W.T @ U.T
-    pull = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(m)[labels]
-    last = p[:, None] * (pull @ U)
-    first = (last @ W) * (1 - inner**2)
+
+    def ahead(W):
+        weights = np.exp(E @ W.T @ E.T)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        mixed = weights @ E
+        inner = np.tanh(mixed @ W.T)
+        return weights, mixed, inner, np.exp(inner @ W.T @ U.T)
+
+    weights, mixed, inner, scores = ahead(W)
+    last = p[:, None] * ((scores / scores.sum(axis=1, keepdims=True) - np.eye(m)[labels]) @ U)
+    middle = (last @ W) * (1 - inner**2)
+    attended = middle @ W @ E.T
+    first = weights * (attended - np.sum(weights * attended, axis=1, keepdims=True)) @ E
     twin = np.zeros((d, d))
     for place in range(d * d):
         moved = W.astype(complex)
         moved.flat[place] += 1e-30j
-        ahead = np.tanh(E @ moved.T) @ moved.T @ U.T
-        twin.flat[place] = (p @ (np.log(np.exp(ahead).sum(1)) - ahead[np.arange(n), labels])).imag / 1e-30
-    return equal(first.T @ E + last.T @ inner, twin)
+        scores = ahead(moved)[3]
+        twin.flat[place] = (p @ np.log(scores.sum(1) / scores[np.arange(n), labels])).imag / 1e-30
+    return equal(first.T @ E + middle.T @ mixed + last.T @ inner, twin)
 
 
 @statement(

@@ -85,6 +85,8 @@ def train(study: Induction, case: Case, path: Path | None):
         "in_context_accuracy": am.induction.in_context_accuracy,
         "in_context_loss": am.induction.in_context_loss,
         "global_loss": am.induction.global_loss,
+        "follows_head": am.induction.follows_head,
+        "follows_bigram": am.induction.follows_bigram,
     }
     thaw = []
     if case.model == "simplified":

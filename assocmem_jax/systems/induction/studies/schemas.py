@@ -19,6 +19,8 @@ NAMES = {
     "in_context_accuracy": "in-context accuracy",
     "in_context_loss": "in-context loss (nats)",
     "global_loss": "global loss (nats)",
+    "follows_head": "predictions that follow the head",
+    "follows_bigram": "predictions that follow the bigrams",
     "recall_output2": "R of W_O²",
     "recall_key2": "R of W_K²",
     "recall_key1": "R of W_K¹",
@@ -161,7 +163,13 @@ class Constructed(Schema):
 
 
 class Dimension(Schema):
-    """Figure 8: recall of W_O², trained alone, over the width; one rate for all, or the best of each."""
+    """Figure 8: recall of W_O², trained alone, over the width; one rate, the best of each, or rates ∝ 1/d.
+
+    A step on W_O² moves the scores by −η W_U W_Uᵀ E[(p̂ − 1_y) vᵀv'], v, v' = W_V² times what is attended:
+    ‖w_U‖² = 1/3 at every d and ‖W_V² w_E‖² = d/3, so that a step moves them as much at every width (maximal
+    update) if η ∝ 1/d. How unequal its moves are is the condition number of W_O² ↦ w_U(j)ᵀ W_O² W_V² w_E(i),
+    squared: κ(W_U W_Uᵀ) κ(W_E W_V²ᵀ W_V² W_Eᵀ), infinite for d < N.
+    """
 
     title: ClassVar[str] = "Birth Figure 8: the width"
     work: ClassVar[str] = "width"
@@ -176,6 +184,9 @@ class Dimension(Schema):
         "η that the best is chosen among", (0.05, 0.2, 0.8, 3.2)
     )
     fixed_rate: Positive = about("η of the first panel, one of rates", 0.2)
+    reference_width: Count | None = about(
+        "d at which the rate of maximal update, ∝ 1/d, is fixed_rate; not run unless given", None
+    )
     steps: Count = about("of descent", 100)
     every: Count = about("steps between two looks", 5)
     seeds: Count = about("independent runs", 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -30,15 +31,14 @@ def run(study: Dimension, scratch: Path | None):
             task, model, descent, observe={"R": am.induction.recall_output2}, every=study.every, key=draws,
             trainable=lambda m: m.output2, throw=False,
         )  # fmt: skip
-        return run.observed["R"], run.steps
+        return run.observed["R"], run.steps, condition(model)
 
     # Rates share all that is frozen: one pass for them together.
     over = jax.vmap(recall, in_axes=(None, 0, None))
-    rates = np.array(study.rates, np.float32 if study.precision == "float32" else float)
 
     def path(d, key):
-        found, steps = over(key, rates, d)
-        return {"recall": found, "step": steps[0]}
+        found, steps, spread = over(key, np.array(rates(study, d), task.dtype), d)
+        return {"recall": found, "step": steps[0], "condition": spread[0]}
 
     with Parts(scratch, len(study.widths) * len(keys)) as part:
         found = [
@@ -46,43 +46,68 @@ def run(study: Dimension, scratch: Path | None):
             for d in study.widths
         ]
     values = np.array([[one["recall"] for one in row] for row in found])
-    data: Any = {"recall": (("width", "seed", "rate", "step"), values)}
-    coords = {"width": list(study.widths), "rate": list(study.rates), "step": found[0][0]["step"]}
-    return xr.Dataset(data, coords=coords)
+    data: Any = {
+        "recall": (("width", "seed", "rate", "step"), values),
+        "learning_rate": (("width", "rate"), np.array([rates(study, d) for d in study.widths])),
+        "condition": (("width", "seed"), np.array([[one["condition"] for one in row] for row in found])),
+    }
+    return xr.Dataset(data, coords={"width": list(study.widths), "step": found[0][0]["step"]})
+
+
+def rates(study: Dimension, d: int) -> list[float]:
+    """Those that the best is chosen among; then that of maximal update."""
+    scaled = [] if study.reference_width is None else [study.fixed_rate * study.reference_width / d]
+    return [*study.rates, *scaled]
+
+
+def condition(model):
+    """κ(W_U W_Uᵀ) κ(W_E W_V²ᵀ W_V² W_Eᵀ), infinite where there are fewer dimensions than tokens."""
+    if model.width < len(model.embedding):
+        return jnp.asarray(jnp.inf, model.embedding.dtype)
+    return (jnp.linalg.cond(model.unembedding) * jnp.linalg.cond(model.embedding @ model.value2.T)) ** 2
 
 
 def best_rates(study: Dimension, data):
     """Index of the rate with the largest mean recall along the way, for each width."""
-    return data.recall.mean(("seed", "step")).values.argmax(1)
+    return data.recall[:, :, : len(study.rates)].mean(("seed", "step")).values.argmax(1)
+
+
+def shown(study: Dimension, data):
+    """(what it is, index of its rate for each width) of every panel."""
+    best = best_rates(study, data)
+    every = np.zeros_like(best)
+    panels = [
+        (f"rate {study.fixed_rate:g}", every + study.rates.index(study.fixed_rate)),
+        (f"best rate of each ({', '.join(f'{study.rates[r]:g}' for r in best)})", best),
+    ]
+    if study.reference_width is not None:
+        panels.append((f"rate {study.fixed_rate * study.reference_width:g}/d", every + len(study.rates)))
+    return panels
 
 
 def report(study: Dimension, data):
-    at = study.rates.index(study.fixed_rate)
-    best = best_rates(study, data)
     lines = []
     for k, d in enumerate(study.widths):
-        fixed, tuned = (data.recall.values[k, :, r].mean(0) for r in (at, best[k]))
-        reach = [
-            next((int(s) for s, v in zip(data.step.values, run) if v >= 0.95), None) for run in (fixed, tuned)
-        ]
-        words = ["not reached" if r is None else f"step {r}" for r in reach]
-        lines.append(
-            f"d = {d}: R at step {study.steps} {fixed[-1]:.3f} (rate {study.fixed_rate:g}), "
-            f"{tuned[-1]:.3f} (best rate {study.rates[best[k]]:g}); R ≥ .95: {words[0]}, {words[1]}"
-        )
-    return [*lines, f"seeds: {study.seeds}"]
+        told = []
+        for _, chosen in shown(study, data):
+            run = data.recall.values[k, :, chosen[k]].mean(0)
+            reach = next((f"≥ .95 at {int(s)}" for s, v in zip(data.step.values, run) if v >= 0.95), "< .95")
+            told.append(f"{run[-1]:.3f} (rate {float(data.learning_rate[k, chosen[k]]):.3g}; {reach})")
+        spread = ", ".join(f"{c:.3g}" for c in data.condition.values[k])
+        lines.append(f"d = {d}: R at step {study.steps} {', '.join(told)}; κ {spread}")
+    heads = "; ".join(name for name, _ in shown(study, data))
+    return [f"R: {heads}", *lines, f"seeds: {study.seeds}"]
 
 
 def figure(study: Dimension, data):
-    figure, ((a, b),) = plot.panels(1, 2, 2.5, sharey=True)
-    best = best_rates(study, data)
-    for k, d in enumerate(study.widths):
-        for ax, r in ((a, study.rates.index(study.fixed_rate)), (b, best[k])):
-            values = data.recall.values[k, :, r]
+    panels = shown(study, data)
+    figure, (axes,) = plot.panels(1, len(panels), 2.5, sharey=True)
+    for ax, (name, chosen) in zip(axes, panels):
+        for k, d in enumerate(study.widths):
+            values = data.recall.values[k, :, chosen[k]]
             spread = np.stack([values.mean(0) - values.min(0), values.max(0) - values.mean(0)])
             plot.band(ax, data.step, values.mean(0), spread, colour=k, label=f"d = {d}")
-    a.set(title=f"rate η = {study.fixed_rate:g}", xlabel="step", ylabel=mathematics("R of W_O²"))
-    rates = ", ".join(f"{study.rates[r]:g}" for r in best)
-    b.set(title=f"best rate of each ({rates})", xlabel="step")
+        ax.set(title=name, xlabel="step")
+    axes[0].set_ylabel(mathematics("R of W_O²"))
     plot.legend(figure, band="mean, least and most of the seeds")
     return figure
