@@ -12,7 +12,7 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax.observe.gradient import trainable_mask
-from assocmem_jax.systems.induction import theory as induction
+from assocmem_jax.systems.induction.theory import first_steps as induction
 from assocmem_jax.systems.induction.studies.formation import optimizer
 from assocmem_jax.systems.induction.studies.schemas import ThreeSteps
 

@@ -13,7 +13,7 @@ WING = Wing(
         "recall_key1_early recall_key2 recall_output2",
     },
     first="BigramTask InductionTransformer",
-    theory={"induction": "theory"},
+    theory={"induction": "theory.first_steps"},
     sources={
         "birth": Source("Birth: Bietti et al. 2023, *Birth of a Transformer: A Memory Viewpoint*"),
     },

@@ -9,11 +9,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ... import checks
-from ...checks import Scalar
-from ...models import AbstractSequenceModel
-from ...models.attention import attention, causal, unnormalised
-from .task import BigramTask
+from .... import checks
+from ....checks import Scalar
+from ....models import AbstractSequenceModel
+from ....models.attention import attention, causal, unnormalised
+from ..task import BigramTask
 
 
 class InductionTransformer(AbstractSequenceModel):

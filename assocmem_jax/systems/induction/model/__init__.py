@@ -1,0 +1,3 @@
+"""What learns in context: the two-layer transformer of Birth."""
+
+from .transformer import InductionTransformer as InductionTransformer

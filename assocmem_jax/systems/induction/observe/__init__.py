@@ -1,0 +1,17 @@
+"""What shows how far an induction head has formed."""
+
+from .head import attention_maps as attention_maps
+from .head import bigram_divergence as bigram_divergence
+from .head import global_loss as global_loss
+from .head import in_context_accuracy as in_context_accuracy
+from .head import in_context_loss as in_context_loss
+from .head import margins_key1 as margins_key1
+from .head import margins_key2 as margins_key2
+from .head import margins_output2 as margins_output2
+from .head import memory as memory
+from .head import memory_margins as memory_margins
+from .head import one_step_recall as one_step_recall
+from .head import recall_key1 as recall_key1
+from .head import recall_key1_early as recall_key1_early
+from .head import recall_key2 as recall_key2
+from .head import recall_output2 as recall_output2

@@ -1,0 +1,5 @@
+"""Sequences in which something can be copied from the context."""
+
+from .bigram import BigramTask as BigramTask
+from .sampling import Sequences as Sequences
+from .sampling import second_trigger as second_trigger
