@@ -6,3 +6,4 @@ from .base import AbstractSequenceModel as AbstractSequenceModel
 from .base import AbstractWeights as AbstractWeights
 from .base import HasScores as HasScores
 from .transformer import Transformer as Transformer
+from .truncation import truncated as truncated

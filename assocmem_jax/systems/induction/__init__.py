@@ -6,22 +6,29 @@ WING = Wing(
     __name__,
     place=2,
     names={
-        "task": "BigramTask Sequences",
-        "model": "InductionTransformer",
-        "observe": "attention_maps bigram_divergence global_loss in_context_accuracy in_context_loss "
-        "margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
+        "task": "BigramTask NoisyCopyTask Sequences",
+        "model": "InductionTransformer NoisyCopySystem",
+        "dynamics": "time_to_overtake",
+        "observe": "answer_accuracy answer_loss answer_probability attention_maps bigram_divergence global_loss in_context_accuracy in_context_loss "
+        "margins_key1 margins_key2 margins_output2 memory memory_margins noise_loss noise_probability "
+        "one_step_recall recall_key1 "
         "recall_key1_early recall_key2 recall_output2",
     },
     first="BigramTask InductionTransformer",
-    theory={"induction": "theory.first_steps"},
+    theory={"induction": "theory.first_steps", "context": "theory.context"},
     sources={
         "birth": Source("Birth: Bietti et al. 2023, *Birth of a Transformer: A Memory Viewpoint*"),
+        "context": Source(
+            "Context: Slides p. 30, and Chen, Bruna, Bietti 2024, *Distributional Associations vs "
+            "In-Context Reasoning*"
+        ),
     },
     statements=(
         "statements.lemmas",
         "statements.attention",
         "statements.three_steps",
         "statements.constructions",
+        
     ),
     studies={
         "birth.induction": Entry(

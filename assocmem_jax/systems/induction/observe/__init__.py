@@ -1,5 +1,10 @@
-"""What shows how far an induction head has formed."""
+"""What shows how far an induction head has formed, and what it says against what is known globally."""
 
+from .answers import answer_accuracy as answer_accuracy
+from .answers import answer_loss as answer_loss
+from .answers import answer_probability as answer_probability
+from .answers import noise_loss as noise_loss
+from .answers import noise_probability as noise_probability
 from .head import attention_maps as attention_maps
 from .head import bigram_divergence as bigram_divergence
 from .head import global_loss as global_loss
