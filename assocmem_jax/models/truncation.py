@@ -18,12 +18,14 @@ Where = Callable | str | Sequence[str]
 
 
 def parts(model: Any, where: Where) -> Any:
-    """What ``where`` chooses: as ``simulate(trainable=…)`` does, by a function; or by a name, or several, in which
-    dots lead to fields and, in tuples, to places: ``"blocks.-1.outer"``."""
+    """What ``where`` chooses: as ``simulate(trainable=…)`` does, by a function; or by a name, or several, in
+    which dots lead to fields and, in tuples, to places: ``"blocks.-1.outer"``."""
     if callable(where):
         return where(model)
     names = (where,) if isinstance(where, str) else tuple(where)
-    found = tuple(functools.reduce(functools.partial(_inside, name), name.split("."), model) for name in names)
+    found = tuple(
+        functools.reduce(functools.partial(_inside, name), name.split("."), model) for name in names
+    )
     return found[0] if isinstance(where, str) else found
 
 
@@ -51,9 +53,9 @@ def matrices(model: Any, where: Where) -> list[Array]:
 def truncated(model: Model, where: Where, rank: int | Int[Array, ""]) -> Model:
     """The model with the matrices that ``where`` chooses cut to their ``rank`` largest singular values.
 
-    Σ_{i ≤ r} σ_i u_i v_iᵀ, the nearest matrix of rank r (Eckart and Young 1936); 0 removes, the least dimension
-    leaves as it is, to the bit. The rest of the model is the same; it is not trained again. Of a stack, such as the
-    (H, d/H, d) of the heads of a ``Transformer``, every matrix on its own.
+    Σ_{i ≤ r} σ_i u_i v_iᵀ, the nearest matrix of rank r (Eckart and Young 1936); 0 removes, the least
+    dimension leaves as it is, to the bit. The rest of the model is the same; it is not trained again. Of a
+    stack, such as the (H, d/H, d) of the heads of a ``Transformer``, every matrix on its own.
 
     - ``where``: a function of the model (``lambda m: m.blocks[-1].outer``), or names (``"blocks.-1.outer"``).
     - ``rank``: at most the least dimension. It may be traced: ``jax.vmap`` over ranks is one program.
@@ -67,7 +69,11 @@ def truncated(model: Model, where: Where, rank: int | Int[Array, ""]) -> Model:
     if not isinstance(model, eqx.Module):
         checks.refuse("model", "a model, such as a LinearMemory", checks.short(model))
     least = min(min(leaf.shape[-2:]) for leaf in matrices(model, where))
-    if isinstance(rank, jax.Array | np.ndarray) and rank.ndim == 0 and jnp.issubdtype(rank.dtype, jnp.integer):
+    if (
+        isinstance(rank, jax.Array | np.ndarray)
+        and rank.ndim == 0
+        and jnp.issubdtype(rank.dtype, jnp.integer)
+    ):
         checks.within("rank", rank, 0, least)
     elif checks.count("rank", rank, 0) > least:
         checks.refuse("rank", f"at most {least}, the least dimension of what is cut", rank)

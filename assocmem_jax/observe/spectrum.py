@@ -16,7 +16,8 @@ from .observable import observable
 def singular_values(where: Where) -> Callable[[Any, Any], Float[Array, "*n k"]]:
     """An observable: the singular values of a matrix of the model, largest first; of a stack, a row each.
 
-    ``where``: a function of the model that returns one array, or its name (``"weight"``, ``"blocks.-1.outer"``).
+    ``where``: a function of the model that returns one array, or its name (``"weight"``,
+    ``"blocks.-1.outer"``).
 
         am.simulate(task, memory, descent, observe=dict(spectrum=am.singular_values("weight")))
     """

@@ -28,7 +28,7 @@ WING = Wing(
         "statements.attention",
         "statements.three_steps",
         "statements.constructions",
-        
+        "statements.context",
     ),
     studies={
         "birth.induction": Entry(
@@ -145,6 +145,44 @@ WING = Wing(
                     "batch=4",
                     "batches=[1, 2]",
                     "widths=[8, 16]",
+                    "seeds=2",
+                ),
+            },
+        ),
+        "context.overtaking": Entry(
+            "studies.context_schemas:Overtaking",
+            "Slides p. 30: when the answer overtakes the noise, on the law (a sweep)",
+            {
+                "context_overtaking": (
+                    "tokens.log=[16.0, 512.0, 4]",
+                    "noise.linear=[0.01, 0.51, 5]",
+                ),
+            },
+        ),
+        "context.samples": Entry(
+            "studies.context_schemas:Samples",
+            "Slides p. 30: samples that feed-forward and attention need, on exact laws",
+            {
+                "context_samples": (
+                    "tokens=8",
+                    "samples=[2, 8]",
+                    "trials=20",
+                ),
+            },
+        ),
+        "context.truncation": Entry(
+            "studies.context_schemas:Truncation",
+            "Slides p. 30: truncating the MLP of a trained model, or of one of yours",
+            {
+                "context_truncation": (
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "hidden=8",
+                    "held_out=16",
+                    "steps=2",
+                    "every=1",
+                    "ranks=[0, 8]",
                     "seeds=2",
                 ),
             },

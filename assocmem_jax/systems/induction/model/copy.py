@@ -39,7 +39,9 @@ class NoisyCopySystem(AbstractModel):
 
     def scores(self, task: Any, tokens: Int[Array, " b"] | None = None) -> Float[Array, "1 3"]:
         """(F + C, B, 0): τ, the answer, each other token."""
-        return jnp.stack([self.feedforward + self.values[0], self.values[1], jnp.zeros_like(self.values[0])])[None]
+        return jnp.stack([self.feedforward + self.values[0], self.values[1], jnp.zeros_like(self.values[0])])[
+            None
+        ]
 
     def trainable(self):
         return self.feedforward, self.values

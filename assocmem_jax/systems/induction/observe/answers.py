@@ -29,7 +29,8 @@ def answer_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, 
 
 @observable(units="nats", task=BigramTask)
 def noise_loss(task: BigramTask, model: AbstractSequenceModel) -> Float[Array, ""]:
-    """Mean −log p(τ), in nats, where τ follows a trigger that was there before. What the law leaves: −log α."""
+    """Mean −log p(τ), in nats, where τ follows a trigger that was there before. What the law leaves: −log
+    α."""
     at = task.data.in_context & (task.data.targets == task.noise_token)
     return _mean(cross_entropy(model.scores(task), task.data.targets), at)
 

@@ -44,9 +44,9 @@ class BigramTask(AbstractClassificationTask):
     - ``outputs``: law of o_k given q_k: ``"uniform"``, ``"bigram"`` (π_b) or a matrix of rows.
     - ``output_tokens``: outputs are drawn from these only (out-of-distribution tests); ``repeat=False``:
       an output is never its own trigger.
-    - ``noise``: α, the probability that a trigger, each time anew, is followed by the noise token τ and not by
-      its output: an additional token, the last, so that there are N + 1. Nothing else leads to it, and what
-      follows it is drawn from π_u (Chen, Bruna, Bietti 2024). At 0 there is none.
+    - ``noise``: α, the probability that a trigger, each time anew, is followed by the noise token τ and not
+      by its output: an additional token, the last, so that there are N + 1. Nothing else leads to it, and
+      what follows it is drawn from π_u (Chen, Bruna, Bietti 2024). At 0 there is none.
     - ``loss_on``: ``"in_context"``, what follows triggers from the second occurrence on; or ``"all"``
       tokens. Mean over positions of a batch, not over sequences.
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a

@@ -1,8 +1,9 @@
 """The global against the context, in closed form: Slides p. 30; Chen, Bruna, Bietti 2024.
 
-A trigger is followed by noise τ with probability α, else by the answer o, uniform on N tokens. A feed-forward reads
-the trigger, a value matrix reads o, both from zero: F and C are their logits of τ, B that of the answer, against any
-other token (docs/theory.md: context.closed). Numbers broadcast; N need not be whole but where samples are counted.
+A trigger is followed by noise τ with probability α, else by the answer o, uniform on N tokens. A feed-forward
+reads the trigger, a value matrix reads o, both from zero: F and C are their logits of τ, B that of the
+answer, against any other token (docs/theory.md: context.closed). Numbers broadcast; N need not be whole but
+where samples are counted.
 """
 
 import functools
@@ -54,9 +55,9 @@ def overtaking_time(N, alpha) -> Real:
 
         (1 − α) t = x − 1 + (N − 1) log x − (r + log r),  x = α(N − 1)/(1 − 2α),  r = (1 − α)/(1 − 2α).
 
-    τ being learned, p_τ ≈ α, so that B' = (1 − α)/(e^B + N − 1), and the answer leads from e^B = x on: the first three
-    terms, of which the largest is N log N. r + log r is what p_τ lags behind α by. 0 for α ≤ 2/(N + 3), where the
-    answer leads from the start, and infinite for α ≥ ½, where it never does (both exact).
+    τ being learned, p_τ ≈ α, so that B' = (1 − α)/(e^B + N − 1), and the answer leads from e^B = x on: the
+    first three terms, of which the largest is N log N. r + log r is what p_τ lags behind α by. 0 for α ≤ 2/(N
+    + 3), where the answer leads from the start, and infinite for α ≥ ½, where it never does (both exact).
     """
     N, alpha = _real(N, alpha)
     sound = jnp.where((alpha * (N + 3) > 2) & (alpha < 0.5), alpha, 0.25)
@@ -69,8 +70,8 @@ def half_times(N, alpha) -> tuple[Real, Real]:
     """When p of τ is α/2, and when p of the answer is (1 − α)/2, half of their limits, as N → ∞.
 
     While B ≈ 0, e^{F+C}' = e^{F+C}(α − p_τ): αt = log u − log(1 − (1 − α)(u − 1)/(αN − 1 + α))/(1 − α) at
-    u = e^{F+C} = αN/(2 − α), some log N. Then, at e^B = N − 1, (1 − α)t = N − 2 + (N − 1) log(N − 1). Their ratio is
-    some Nα/(1 − α).
+    u = e^{F+C} = αN/(2 − α), some log N. Then, at e^B = N − 1, (1 − α)t = N − 2 + (N − 1) log(N − 1). Their
+    ratio is some Nα/(1 − α).
     """
     N, alpha = _real(N, alpha)
     u = alpha * N / (2 - alpha)
