@@ -114,4 +114,6 @@ FAULTS = {
     "tasks smaller than a card's tile": ("sweeps/plan.py", "most = max(most, tile * jax.local_device_count() // grid.replicas)", "pass", "engine/test_card.py -k no_smaller"),
     "a card's steps forget the other tokens": ("systems/memory/dynamics.py", "m + sum(c * slope[x] for x, c in enumerate(column))", "m + (sum(c * slope[x] for x, c in enumerate(column)) if together == 1 else column[0] * slope[0])", "engine/test_card.py -k same_steps"),
     "every block of steps begins at 0": ("systems/memory/dynamics.py", "each = lambda k, state: step(t + k, state)", "each = lambda k, state: step(k, state)", "engine/test_sweeps.py -k numpy_loop"),
+    "a rank too many": ("models/truncation.py", "jnp.arange(values.shape[-1]) < rank", "jnp.arange(values.shape[-1]) <= rank", "engine/test_truncation.py -k nearest"),
+    "soft rank of squares": ("observe/spectrum.py", "p = values / jnp.where(total > 0, total, 1)", "p = values**2 / jnp.sum(values**2, axis=-1, keepdims=True)", "engine/test_truncation.py -k soft_rank"),
 }  # fmt: skip

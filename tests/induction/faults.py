@@ -17,4 +17,13 @@ FAULTS = {
     "keys remapped twice in the probe": ("systems/induction/observe/head.py", "remapped = E @ model.phi1.T if model.key1 is not None else E", "remapped = E @ model.phi1.T @ model.phi1.T if model.key1 is not None else E", "induction/test_induction.py -k probes"),
     "all tokens counted as triggers": ("systems/induction/task/bigram.py", "return jnp.zeros(self.num_tokens, bool).at[self.fixed_triggers].set(True)", "return self.unigram >= 0", "induction/test_induction.py -k probes"),
     "first occurrences in the in-context loss": ("systems/induction/task/sampling.py", "return self.occurrence >= 2", "return self.occurrence >= 1", "induction/test_bigram.py -k against_a_loop"),
+    "noise once for a sequence": ("systems/induction/task/sampling.py", "noisy = (coins < noise_cut).T", "noisy = jnp.broadcast_to((coins[:, :1] < noise_cut).T, drawn.shape)", "induction/test_context.py -k law_of_noise"),
+    "an answer that nobody has said yet": ("systems/induction/task/sampling.py", "return jnp.any(said & (before > 0), axis=2)", "return jnp.any(said, axis=2)", "induction/test_context.py -k law_of_noise"),
+    "another stream without noise": ("systems/induction/task/sampling.py", "bits = jr.bits(token_key,", "bits = jr.bits(jr.fold_in(token_key, 0),", "induction/test_context.py -k streams_without_noise"),
+    "the loss on noise from the first trigger on": ("systems/induction/observe/answers.py", "at = task.data.in_context & (", "at = (task.data.occurrence >= 1) & (", "induction/test_context.py -k observables_of_noise"),
+    "values that do not share the other tokens": ("systems/induction/model/copy.py", "(v + jnp.sum(v) / (task.tokens - 1)) / task.tokens", "v / task.tokens", "induction/test_context.py -k full_flow"),
+    "a feed-forward against nothing": ("systems/induction/model/copy.py", "(1 + 1 / task.tokens) * f", "f", "induction/test_context.py -k full_flow"),
+    "overtaking without the lag of noise": ("systems/induction/theory/context.py", " - r - jnp.log(r)) / (1 - sound)", ") / (1 - sound)", "induction/test_context.py -k answer_overtakes"),
+    "overtaking at the end of a step": ("systems/induction/dynamics.py", "for _ in range(3):", "for _ in range(0):", "induction/test_context.py -k answer_overtakes"),
+    "ties said to be noise": ("systems/induction/theory/context.py", "jnp.where(i < (n - m)[:, None], poisson, 0)", "jnp.where(i <= (n - m)[:, None], poisson, 0)", "induction/test_context.py -k samples_of_one_step"),
 }  # fmt: skip

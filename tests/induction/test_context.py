@@ -24,7 +24,8 @@ ALPHA = 0.3
 
 
 def noisy(**options):
-    return am.BigramTask(P, Q, **{"length": 12, "data": 1, "triggers": 2, "noise": ALPHA, "loss_on": "all"} | options)
+    usual = {"length": 12, "data": 1, "triggers": 2, "noise": ALPHA, "loss_on": "all"}
+    return am.BigramTask(P, Q, **usual | options)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,8 @@ def test_the_law_of_noise(task):
     noise = targets == tau
     for before in (np.ones_like(at[:, 2:]), at[:, :-2] & noise[:, :-2], at[:, :-2] & ~noise[:, :-2]):
         drawn = noise[:, 2:][at[:, 2:] & before]
-        assert chisquare([drawn.sum(), (~drawn).sum()], drawn.size * np.array([ALPHA, 1 - ALPHA])).pvalue > 1e-4
+        wanted = drawn.size * np.array([ALPHA, 1 - ALPHA])
+        assert chisquare([drawn.sum(), (~drawn).sum()], wanted).pvalue > 1e-4
     after = np.bincount(targets[tokens == tau], minlength=4)
     assert chisquare(after, after.sum() * P).pvalue > 1e-4
     rows = zip(tokens[:99], targets, batch.triggers, batch.outputs, np.asarray(task.data.answers))
@@ -94,7 +96,8 @@ def test_observables_of_noise_by_a_loop(task):
     found = jax.jit(lambda m: [look(task, m) for look in watch])(Table(jnp.asarray(table)))
     data = jax.tree.map(np.asarray, task.data)
     right, answers, noise = [], [], []
-    for row, nexts, times, can in zip(data.tokens, data.targets, data.occurrence, np.asarray(task.data.answers)):
+    can_copy = np.asarray(task.data.answers)
+    for row, nexts, times, can in zip(data.tokens, data.targets, data.occurrence, can_copy):
         for token, following, time, copied in zip(row, nexts, times, can):
             scores = table[token]
             surprise = np.log(np.exp(scores).sum()) - scores[following]
@@ -180,8 +183,9 @@ def test_the_task_of_weights_is_the_same():
     memory = am.simulate(weights, am.LinearMemory.zeros(weights), descent, observe=[am.loss])
     system = am.simulate(task, am.induction.NoisyCopySystem.zeros(task), descent, observe=[am.loss])
     np.testing.assert_allclose(memory["loss"], system["loss"], rtol=0, atol=1e-14)
-    np.testing.assert_allclose(three(np.asarray(memory.model.weight)), numbers(task, system.model),
-    atol=1e-13)
+    np.testing.assert_allclose(
+        three(np.asarray(memory.model.weight)), numbers(task, system.model), atol=1e-13
+    )
 
 
 # --- Times ----------------------------------------------------------------------------------------
@@ -245,8 +249,9 @@ def test_the_flow_stops_where_it_overtakes():
 def test_how_much_faster_the_noise_is_learned():
     """Half of either limit: SciPy within 1 %; their ratio over Nα/(1 − α) goes slowly to 1 from above."""
     for N, alpha in ((64, 0.3), (512, 0.3), (512, 0.45)):
-        exact = [crossing(N, alpha, lambda p, k=k, to=to: p[k] - to) for k, to in ((0, alpha / 2), (1, (1 -
-        alpha) / 2))] np.testing.assert_allclose(theory.half_times(N, alpha), exact, rtol=0.01)
+        halves = (0, alpha / 2), (1, (1 - alpha) / 2)
+        exact = [crossing(N, alpha, lambda p, k=k, to=to: p[k] - to) for k, to in halves]
+        np.testing.assert_allclose(theory.half_times(N, alpha), exact, rtol=0.01)
         assert 1 < exact[1] / exact[0] / (N * alpha / (1 - alpha)) < 1.8
     slopes = theory.velocity(64, 0.3, 0.0, 0.0, 0.0)
     np.testing.assert_allclose(slopes.feedforward / slopes.answer, theory.head_start(64, 0.3), rtol=1e-12)
@@ -282,15 +287,16 @@ def test_samples_in_float32(float32):
 
 
 def test_refusals():
-    task, plain = am.induction.NoisyCopyTask(5, 0.3), am.BigramTask(P, Q, length=2, triggers=1, data=1,
-    loss_on="all") system = am.induction.NoisyCopySystem.zeros(task)
+    task = am.induction.NoisyCopyTask(5, 0.3)
+    plain = am.BigramTask(P, Q, length=2, triggers=1, data=1, loss_on="all")
+    system = am.induction.NoisyCopySystem.zeros(task)
     cases = [
         (lambda: noisy(noise=1.2), "noise must be between 0 and 1"),
         (lambda: am.BigramTask(P, Q, noise=-0.1), "noise must be between 0 and 1"),
         (lambda: am.BigramTask(P, Q, noise=np.nan), "noise must be between 0 and 1"),
         (lambda: plain.noise_token, "task must be one with a noise token"),
-        (lambda: am.induction.noise_loss(plain, Table(jnp.zeros((4, 4)))), "task must be one with a noise
-        token"), (lambda: noisy(triggers=(4,)), "triggers must be distinct tokens from 0 to 3"),
+        (lambda: am.induction.noise_loss(plain, Table(jnp.zeros((4, 4)))), "task must be one with a noise"),
+        (lambda: noisy(triggers=(4,)), "triggers must be distinct tokens from 0 to 3"),
         (lambda: am.induction.NoisyCopyTask(1, 0.3), "tokens must be at least 2"),
         (lambda: am.induction.NoisyCopyTask(5, 1.3), "noise must be between 0 and 1"),
         (lambda: am.induction.NoisyCopyTask(5.5, 0.3).associations(), "tokens must be a whole number"),
@@ -300,8 +306,7 @@ def test_refusals():
             lambda: am.simulate(task, system, am.Descent(optax.sgd, 2, 8, learning_rate=0.1), key=jr.key(0)),
             "batch_size must be None",
         ),
-        (lambda: am.simulate(task, system, am.StochasticFlow(0.1, 1.0, 2), key=jr.key(0)), "dynamics must
-        be"),
+        (lambda: am.simulate(task, system, am.StochasticFlow(0.1, 1.0, 2), key=jr.key(0)), "dynamics must"),
     ]
     for call, message in cases:
         refused(call, message)

@@ -185,6 +185,17 @@ WING = Wing(
                     "ranks=[0, 8]",
                     "seeds=2",
                 ),
+                "context_truncation_paper": (
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "hidden=8",
+                    "held_out=16",
+                    "steps=2",
+                    "every=1",
+                    "ranks=[0, 8]",
+                    "seeds=2",
+                ),
             },
         ),
         "gd.induction": Entry(

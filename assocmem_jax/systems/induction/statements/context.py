@@ -93,8 +93,8 @@ def _(alpha, F, C, B, n):
     "who leads: the noise, the answer, or first the one and then the other",
     where="Slides p. 30",
     corrected="from zero weights the answer leads at all times iff α ≤ 2/(N + 3), and at none iff α ≥ ½; "
-    "between, τ leads until the answer overtakes it, once. Without the feed-forward the answer leads at all times iff α < ½, "
-    "and else at none",
+    "between, τ leads until the answer overtakes it, once. Without the feed-forward the answer "
+    "leads at all times iff α < ½, and else at none",
     domain={"alpha": Uniform(0, 1), "N": LogUniform(2, 1e4), "B": LogUniform(1e-3, 20), "F": _LOGIT},
     tolerance="rounding",
 )
@@ -139,7 +139,8 @@ def _(alpha, N, B, F):
     "when the answer overtakes the noise",
     where="Slides p. 30 (that it does)",
     corrected="(1 − α) t = x − 1 + (N − 1) log x − (r + log r) + O(1/N), x = α(N − 1)/(1 − 2α), "
-    "r = (1 − α)/(1 − 2α): N log N/(1 − α) to leading order; without r it is off by O(1), 1/(N log N) of itself",
+    "r = (1 − α)/(1 − 2α): N log N/(1 − α) to leading order; without r it is off by O(1), "
+    "1/(N log N) of itself",
     domain={"alpha": Uniform(0.1, 0.45), "N": LogUniform(64, 1024)},
     tolerance="50/N, found for these α (its limits for α = .1, .3, .45: 25, 16, 34), and 10⁻⁵ of t",
     status="numerical",

@@ -36,8 +36,8 @@ def deviation(data):
 def report(study: Overtaking, data):
     off = np.abs(deviation(data))
     lines = [
-        f"{off.size:,} points: the answer leads from the start at {(data.overtaken == 0).values.mean():.1%}, overtakes τ at "
-        f"{np.isfinite(off).mean():.1%}, never at {np.isinf(data.overtaken.values).mean():.1%}"
+        f"{off.size:,} points: the answer leads from the start at {(data.overtaken == 0).values.mean():.1%}, "
+        f"overtakes τ at {np.isfinite(off).mean():.1%}, never at {np.isinf(data.overtaken.values).mean():.1%}"
     ]
     for floor in (4, 16):
         far = off[(data.tokens.values[:, None] * data.noise.values > floor) & np.isfinite(off)]
@@ -72,15 +72,16 @@ def figure(study: Overtaking, data):
         law = np.asarray(theory.overtaking_time(N, noise))
         plot.line(left, N, np.where(law > 0, law, np.nan), color="black", linewidth=0.8, linestyle="-",
                   label="law")  # fmt: skip
-    left.set(xlabel="tokens N", ylabel="time at which the answer overtakes")
+    left.set(xlabel="tokens N", ylabel="overtaking time")
     plot.log_axes(left, "xy")
+    words = "at once (below), never (above)"
     names = {"tokens": "tokens N", "noise": "noise α"}
     labelled = data.assign_coords({axis: data[axis].assign_attrs(label=names[axis]) for axis in names})
     table = labelled.overtaken.where((labelled.overtaken > 0) & np.isfinite(labelled.overtaken))
     plot.heatmap(table, x="tokens", y="noise", ax=middle, log=True, label="time",
-                 missing="leads from the start (below), or never (above)")  # fmt: skip
+                 missing=words)  # fmt: skip
     off = table.copy(data=np.abs(deviation(data))).rename("deviation")
-    plot.heatmap(off, x="tokens", y="noise", ax=right, log=True, label="|t/law − 1|", missing="",
+    plot.heatmap(off, x="tokens", y="noise", ax=right, log=True, label="|t/law − 1|", missing=words,
                  vmin=-6, vmax=0)  # fmt: skip
-    plot.legend(figure)
+    plot.legend(figure, loc="outside lower left")
     return figure

@@ -52,9 +52,10 @@ def report(study: Samples, data):
         spread = _error(study, name, law) + 1e-12
         below = np.flatnonzero(law < 0.5 - 1e-9)
         first = data.n.values[0] if not below.size else [*data.n.values, np.inf][below[-1] + 1]
+        off = np.abs(found - law)
         lines.append(
-            f"{label}: half from n = {first:g} on, of those looked at; simulation within {np.abs(found - law).max():.4f} of the "
-            f"law, {(np.abs(found - law) / spread).max():.1f} standard errors"
+            f"{label}: half from n = {first:g} on, of those looked at; simulation within "
+            f"{off.max():.4f} of the law, {(off / spread).max():.1f} standard errors"
         )
     half = np.log(0.5) / np.log1p(-(1 - study.noise) / study.tokens)
     return [*lines, f"the value matrix knows half of the answers at n = {half:.4g} (closed form)"]

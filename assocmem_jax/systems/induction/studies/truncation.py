@@ -64,12 +64,12 @@ def watched() -> dict[str, Any]:
 def drawn(study: Truncation, data, start):
     """(task, model) of a config, before training."""
     task = am.BigramTask.shakespeare(
-        length=study.length, triggers=characters().most_frequent(study.triggers), noise=study.noise, loss_on="all",
-        data=study.held_out, key=data,
+        length=study.length, triggers=characters().most_frequent(study.triggers), noise=study.noise,
+        loss_on="all", data=study.held_out, key=data,
     )  # fmt: skip
     return task, am.Transformer.initial(
-        task.num_tokens, task.length, start, study.width, heads=study.heads, hidden=study.hidden, norm=study.norm,
-        dtype=task.dtype,
+        task.num_tokens, task.length, start, study.width, heads=study.heads, hidden=study.hidden,
+        norm=study.norm, dtype=task.dtype,
     )  # fmt: skip
 
 
@@ -92,8 +92,8 @@ def report(study: Truncation, data):
 
     whole = [told(data[f"whole_{name}"].values) for name in _SEEN]
     lines = [
-        f"{data.sizes['seed']} seeds (± their standard deviation). Whole: accuracy on answers {whole[0]}, loss on them "
-        f"{whole[1]}, loss on τ {whole[2]} nats"
+        f"{data.sizes['seed']} seeds (± their standard deviation). Whole: accuracy on answers {whole[0]}, "
+        f"loss on them {whole[1]}, loss on τ {whole[2]} nats"
     ]
     for k, name in enumerate(study.matrices):
         lines.append(f"{name}: soft rank {told(data[f'soft_rank{k}'].values)}")

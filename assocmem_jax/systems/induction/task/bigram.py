@@ -224,7 +224,8 @@ class BigramTask(AbstractClassificationTask):
     def sample(self, key: PRNGKeyArray, n: int) -> Sequences:
         """n sequences. Sequence i is the same for every n."""
         return sequences(
-            key, n, self._cuts, self.unigram, self.num_triggers, self.fixed_triggers, self.length, self._noise_cut
+            key, n, self._cuts, self.unigram, self.num_triggers, self.fixed_triggers, self.length,
+            self._noise_cut,
         )  # fmt: skip
 
     def weights(self, batch: Sequences) -> Float[Array, "n t"]:

@@ -81,7 +81,8 @@ def sequences(key, n, cuts, unigram, k, fixed, length, noise_cut=None) -> Sequen
     drawn = bits[:, k + 1 :].T
     noisy = jnp.zeros(drawn.shape, bool)
     if noise_cut is not None:
-        noisy = (jr.bits(jr.fold_in(token_key, 1), (n, length), jnp.uint32) >> 1).T < noise_cut
+        coins = jr.bits(jr.fold_in(token_key, 1), (n, length), jnp.uint32) >> 1
+        noisy = (coins < noise_cut).T
 
     def follow(token, now):
         drawn, noisy = now
