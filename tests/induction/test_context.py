@@ -310,3 +310,69 @@ def test_refusals():
     ]
     for call, message in cases:
         refused(call, message)
+
+
+# --- The study of a model of one's own -------------------------------------------------------------
+
+
+@pytest.mark.thorough
+def test_truncation_of_a_model_of_ones_own(tmp_path, monkeypatch):
+    """``own`` and ``checkpoint``: what the study says is what is seen of the model cut by hand."""
+    from assocmem_jax.studies.config import load
+
+    (tmp_path / "mine.py").write_text(OWN, encoding="utf-8")
+    task = noisy(data=40)
+    table = np.random.default_rng(2).normal(size=(5, 5)).astype(task.dtype)
+    am.save(tmp_path / "mine.ckpt", Table(jnp.asarray(table)))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(CONFIG, encoding="utf-8")
+    study = load("mine.toml")
+    data = study.run(None)
+    for place, rank in enumerate((0, 2, 5)):
+        less = am.truncated(Table(jnp.asarray(table)), "table", rank)
+        for name in ("answer_accuracy", "noise_loss"):
+            wanted = getattr(am.induction, name)(task, less)
+            np.testing.assert_allclose(data[f"{name}0"].values[0, place], wanted, rtol=1e-12)
+    assert np.isnan(data["noise_loss0"].values[0, 3])
+    assert study.figure(data).axes
+    assert len(study.report(data)) == 5
+    with pytest.raises(Exception, match="no such file"):
+        load("mine.toml", ['checkpoint="none"'])
+
+
+CONFIG = """
+study = "context.truncation"
+precision = "float64"
+own = "mine.py:made"
+checkpoint = "mine.ckpt"
+matrices = {table = "table"}
+ranks = [0, 2, 5, 9]
+"""
+OWN = """
+import jax, jax.numpy as jnp, numpy as np
+import assocmem_jax as am
+
+P = np.array([0.4, 0.3, 0.2, 0.1])
+Q = np.array([[0.1, 0.2, 0.3, 0.4], [1.0, 0, 0, 0], [0, 0.5, 0, 0.5], [0.25, 0.25, 0.25, 0.25]])
+
+
+class Table(am.AbstractSequenceModel):
+    table: jax.Array
+
+    def residual(self, tokens):
+        return self.table[tokens]
+
+    def logits(self, state, at=None):
+        return state
+
+    def attention(self, tokens):
+        raise NotImplementedError
+
+    def trainable(self):
+        return (self.table,)
+
+
+def made():
+    task = am.BigramTask(P, Q, length=12, data=40, triggers=2, noise=0.3, loss_on="all")
+    return task, Table(jnp.zeros((5, 5)))
+"""

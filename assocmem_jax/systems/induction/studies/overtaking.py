@@ -83,5 +83,5 @@ def figure(study: Overtaking, data):
     off = table.copy(data=np.abs(deviation(data))).rename("deviation")
     plot.heatmap(off, x="tokens", y="noise", ax=right, log=True, label="|t/law − 1|", missing=words,
                  vmin=-6, vmax=0)  # fmt: skip
-    plot.legend(figure, loc="outside lower left")
+    plot.title_legend(left, "")
     return figure
