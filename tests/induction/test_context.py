@@ -334,7 +334,8 @@ def test_truncation_of_a_model_of_ones_own(tmp_path, monkeypatch):
             wanted = getattr(am.induction, name)(task, less)
             np.testing.assert_allclose(data[f"{name}0"].values[0, place], wanted, rtol=1e-12)
     assert np.isnan(data["noise_loss0"].values[0, 3])
-    assert study.figure(data).axes
+    with am.plot.paper():
+        assert study.figure(data).axes
     assert len(study.report(data)) == 5
     with pytest.raises(Exception, match="no such file"):
         load("mine.toml", ['checkpoint="none"'])

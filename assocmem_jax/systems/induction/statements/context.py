@@ -1,6 +1,7 @@
 """The global against the context, with attention in place: Slides p. 30; Chen, Bruna, Bietti 2024."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -172,8 +173,9 @@ def _(alpha, N):
     def passed(t, y):
         return y[1] - y[0] - (t < 1)
 
-    passed.terminal, passed.direction = True, 1
-    found = solve_ivp(speed, (0, 1e6), [0, 0], "LSODA", rtol=1e-10, atol=1e-12, events=passed)
+    event: Any = passed
+    event.terminal, event.direction = True, 1
+    found = solve_ivp(speed, (0, 1e6), [0, 0], "LSODA", rtol=1e-10, atol=1e-12, events=event)
     time = found.t_events[0][0]
     x, r = alpha * (N - 1) / (1 - 2 * alpha), (1 - alpha) / (1 - 2 * alpha)
     short = (x - 1 + (N - 1) * np.log(x)) / (1 - alpha)
@@ -207,7 +209,7 @@ def samples(alpha, n, N):
         return -jnp.mean(jax.nn.log_softmax(scores)[jnp.arange(n), y])
 
     start = jnp.zeros(N + 1), jnp.zeros((N + 1, N))
-    f, V = jax.vmap(lambda o, y: jax.grad(lambda s: loss(*s, o, y))(start))(contexts, said)
+    f, V = jax.vmap(lambda o, y: jax.grad(lambda s: loss(s[0], s[1], o, y))(start))(contexts, said)
     first = lambda s, k: s[:, k] < jnp.min(jnp.delete(s, k, axis=1), axis=1) - 1e-9  # noqa: E731
     column = V[:, :, 0]
     right = (
