@@ -155,7 +155,7 @@ WING = Wing(
             {
                 "context_overtaking": (
                     "tokens.log=[16.0, 512.0, 4]",
-                    "noise.linear=[0.01, 0.51, 5]",
+                    "noise.linear=[0.01, 0.45, 5]",
                 ),
             },
         ),
