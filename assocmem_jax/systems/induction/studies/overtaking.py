@@ -71,7 +71,7 @@ def figure(study: Overtaking, data):
         )
         law = np.asarray(theory.overtaking_time(N, noise))
         plot.line(left, N, np.where(law > 0, law, np.nan), color="black", linewidth=0.8, linestyle="-",
-                  label="law")  # fmt: skip
+                  label=None if k else "law")  # fmt: skip
     left.set(xlabel="tokens N", ylabel="overtaking time")
     plot.log_axes(left, "xy")
     words = "at once (below), never (above)"
