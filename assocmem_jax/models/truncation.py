@@ -46,7 +46,9 @@ def matrices(model: Any, where: Where) -> list[Array]:
         checks.refuse("where", "a matrix of the model", "none")
     for leaf in chosen:
         if not eqx.is_inexact_array(leaf) or leaf.ndim < 2:
-            checks.refuse("where", "a matrix, or a stack of them", f"one of shape {jnp.shape(leaf)}")
+            checks.refuse(
+                "where", "a matrix, or a stack of them", f"one of shape {getattr(leaf, 'shape', ())}"
+            )
     return chosen
 
 

@@ -13,17 +13,14 @@ _MOST = 65_536
 
 @checks.takes(task=NoisyCopyTask)
 def time_to_overtake(task: NoisyCopyTask) -> Float[Array, ""]:
-    """When the flow from zero scores the answer above τ: ``GradientFlow`` until then, at a thousandth of the
-    cost.
+    """When the flow from zero scores the answer above τ: that of ``GradientFlow``, made for sweeps.
 
     0 where the answer leads from the start, α ≤ 2/(N + 3); infinite where it never does, α ≥ ½
     (docs/theory.md: context.order), or not within 65,536 steps. Steps of Runge and Kutta's fourth order, as
-    long as the fast direction (at most ¼ (1 + 2/N) a unit of time) lets them be; relative error below 1e-6
-    (float32: 1e-4). Sweep it:
+    long as the fast direction, of rate at most ¼(1 + 2/N), lets them be; relative error below 1e-5 in float64.
 
-        am.sweep(lambda tokens, noise: am.induction.time_to_overtake(am.induction.NoisyCopyTask(tokens,
-        noise)),
-                 tokens=…, noise=…)
+        task = lambda tokens, noise: am.induction.NoisyCopyTask(tokens, noise)
+        am.sweep(lambda tokens, noise: am.induction.time_to_overtake(task(tokens, noise)), tokens=…, noise=…)
     """
     ahead = task.noise * (task.tokens + 3) > 2
     ever = task.noise < 0.5
