@@ -17,7 +17,7 @@ def time_to_overtake(task: NoisyCopyTask) -> Float[Array, ""]:
 
     0 where the answer leads from the start, α ≤ 2/(N + 3); infinite where it never does, α ≥ ½
     (docs/theory.md: context.order), or not within 65,536 steps. Steps of Runge and Kutta's fourth order, as
-    long as the fast direction, of rate at most ¼(1 + 2/N), lets them be; relative error below 1e-5 in float64.
+    long as the fast direction, of rate at most ¼(1 + 2/N), lets them be; error below 1e-5 of it (float64).
 
         task = lambda tokens, noise: am.induction.NoisyCopyTask(tokens, noise)
         am.sweep(lambda tokens, noise: am.induction.time_to_overtake(task(tokens, noise)), tokens=…, noise=…)
