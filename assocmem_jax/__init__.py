@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 # The engine's rooms and what each holds for users.
 _ROOMS = {
     "tasks": "AbstractClassificationTask AbstractTask cross_entropy embeddings laws losses",
-    "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer",
+    "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer "
+    "truncated",
     "observe": "bits_per_parameter edge_of_stability error gradient gradient_norm hessian_operator loss "
-    "margins num_parameters observable sharpness",
+    "margins num_parameters observable sharpness singular_values soft_rank",
     "numerics.lanczos": "lanczos_top",
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Descent GradientFlow SimulationError "
     "Status StochasticFlow Trajectory Until concat "

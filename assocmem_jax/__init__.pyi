@@ -25,6 +25,7 @@ from .models import AbstractReducedSystem as AbstractReducedSystem
 from .models import AbstractSequenceModel as AbstractSequenceModel
 from .models import AbstractWeights as AbstractWeights
 from .models import Transformer as Transformer
+from .models import truncated as truncated
 from .numerics.lanczos import lanczos_top as lanczos_top
 from .observe import bits_per_parameter as bits_per_parameter
 from .observe import edge_of_stability as edge_of_stability
@@ -37,6 +38,8 @@ from .observe import margins as margins
 from .observe import num_parameters as num_parameters
 from .observe import observable as observable
 from .observe import sharpness as sharpness
+from .observe import singular_values as singular_values
+from .observe import soft_rank as soft_rank
 from .statements import Claim as Claim
 from .statements import Statement as Statement
 from .statements import at_least as at_least

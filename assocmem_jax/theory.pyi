@@ -7,7 +7,8 @@ from .numerics.special import lambert_w0 as lambert_w0
 from .numerics.special import lambert_wm1 as lambert_wm1
 from .systems.cooccurrence import theory as cooccurrence
 from .systems.factual import theory as factual
-from .systems.induction import theory as induction
+from .systems.induction.theory import context as context
+from .systems.induction.theory import first_steps as induction
 from .systems.memory.theory import equicorrelated as equicorrelated
 from .systems.memory.theory import first_step as first_step
 from .systems.memory.theory import forgetting as forgetting

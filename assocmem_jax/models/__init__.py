@@ -7,3 +7,4 @@ from .base import AbstractWeights as AbstractWeights
 from .base import HasHeads as HasHeads
 from .base import HasScores as HasScores
 from .transformer import Transformer as Transformer
+from .truncation import truncated as truncated

@@ -11,3 +11,5 @@ from .observable import observable as observable
 from .quality import error as error
 from .quality import loss as loss
 from .quality import margins as margins
+from .spectrum import singular_values as singular_values
+from .spectrum import soft_rank as soft_rank

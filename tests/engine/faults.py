@@ -133,4 +133,6 @@ FAULTS = {
     "programs without bound": ("dynamics/programs.py", "_traced += 1", "pass", "engine/test_room.py -k bound"),
     "SIGTERM is not heard": ("commands/stop.py", "before = signal.signal(signal.SIGTERM, told)", "before = signal.getsignal(signal.SIGTERM)", "engine/test_long_work.py -k heard"),
     "what a living process writes is swept": ("files.py", "not _alive(int(found[2]))", "True", "engine/test_long_work.py -k swept"),
+    "a rank too many": ("models/truncation.py", "jnp.arange(values.shape[-1]) < rank", "jnp.arange(values.shape[-1]) <= rank", "engine/test_truncation.py -k nearest"),
+    "soft rank of squares": ("observe/spectrum.py", "p = values / jnp.where(total > 0, total, 1)", "p = values**2 / jnp.sum(values**2, axis=-1, keepdims=True)", "engine/test_truncation.py -k soft_rank"),
 }  # fmt: skip

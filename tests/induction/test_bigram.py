@@ -267,7 +267,7 @@ def test_loss_against_a_loop_however_it_is_cut(loss_on, monkeypatch):
     uncut = slopes(reference.loss)
     whole = uncut(model.table)[1]
     asked = slopes(lambda model: mean_loss(reference, model, reference.data, 3))
-    monkeypatch.setattr("assocmem_jax.systems.induction.task._CHUNK_TOKENS", 3 * 36)
+    monkeypatch.setattr("assocmem_jax.systems.induction.task.bigram._CHUNK_TOKENS", 3 * 36)
     cut = slopes(reference.loss)
     for each in (cut, asked):
         value, first = each(model.table)

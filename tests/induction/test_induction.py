@@ -12,9 +12,9 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax.observe.gradient import trainable_mask
-from assocmem_jax.systems.induction import theory as induction
 from assocmem_jax.systems.induction.studies.formation import optimizer
 from assocmem_jax.systems.induction.studies.schemas import ThreeSteps
+from assocmem_jax.systems.induction.theory import first_steps as induction
 
 N, T, D = 6, 9, 7
 LAW = np.random.default_rng(0).dirichlet(np.ones(N), size=N)

@@ -6,22 +6,30 @@ WING = Wing(
     __name__,
     place=2,
     names={
-        "task": "BigramTask Sequences",
-        "model": "InductionTransformer Patched ablated patched",
-        "observe": "attention_maps bigram_divergence follows_bigram follows_head global_loss head_effects "
-        "in_context_accuracy in_context_loss margins_key1 margins_key2 margins_output2 memory memory_margins one_step_recall recall_key1 "
+        "task": "BigramTask NoisyCopyTask Sequences",
+        "model": "InductionTransformer NoisyCopySystem Patched ablated patched",
+        "dynamics": "time_to_overtake",
+        "observe": "answer_accuracy answer_loss answer_probability attention_maps bigram_divergence "
+        "follows_bigram follows_head global_loss head_effects in_context_accuracy in_context_loss "
+        "margins_key1 margins_key2 margins_output2 memory memory_margins noise_loss noise_probability "
+        "one_step_recall recall_key1 "
         "recall_key1_early recall_key2 recall_output2",
     },
     first="BigramTask InductionTransformer",
-    theory={"induction": "theory"},
+    theory={"induction": "theory.first_steps", "context": "theory.context"},
     sources={
         "birth": Source("Birth: Bietti et al. 2023, *Birth of a Transformer: A Memory Viewpoint*"),
+        "context": Source(
+            "Context: Slides p. 30, and Chen, Bruna, Bietti 2024, *Distributional Associations vs "
+            "In-Context Reasoning*"
+        ),
     },
     statements=(
         "statements.lemmas",
         "statements.attention",
         "statements.three_steps",
         "statements.constructions",
+        "statements.context",
     ),
     studies={
         "birth.induction": Entry(
@@ -157,6 +165,55 @@ WING = Wing(
                     "batch=4",
                     "batches=[1, 2]",
                     "widths=[8, 16]",
+                    "seeds=2",
+                ),
+            },
+        ),
+        "context.overtaking": Entry(
+            "studies.context_schemas:Overtaking",
+            "Slides p. 30: when the answer overtakes the noise, on the law (a sweep)",
+            {
+                "context_overtaking": (
+                    "tokens.log=[16.0, 512.0, 4]",
+                    "noise.linear=[0.01, 0.45, 5]",
+                ),
+            },
+        ),
+        "context.samples": Entry(
+            "studies.context_schemas:Samples",
+            "Slides p. 30: samples that feed-forward and attention need, on exact laws",
+            {
+                "context_samples": (
+                    "tokens=8",
+                    "samples=[2, 8]",
+                    "trials=20",
+                ),
+            },
+        ),
+        "context.truncation": Entry(
+            "studies.context_schemas:Truncation",
+            "Slides p. 30: truncating the MLP of a trained model, or of one of yours",
+            {
+                "context_truncation": (
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "hidden=8",
+                    "held_out=16",
+                    "steps=2",
+                    "every=1",
+                    "ranks=[0, 8]",
+                    "seeds=2",
+                ),
+                "context_truncation_paper": (
+                    "length=16",
+                    "batch=4",
+                    "width=8",
+                    "hidden=8",
+                    "held_out=16",
+                    "steps=2",
+                    "every=1",
+                    "ranks=[0, 8]",
                     "seeds=2",
                 ),
             },

@@ -11,7 +11,7 @@ import numpy as np
 from ....statements import equal, reference, statement
 from ....statements.claims import rounding
 from ....statements.registry import SEEDS
-from .. import theory as induction
+from ..theory import first_steps as induction
 
 # --- Attention: lemmas 4 and 5 --------------------------------------------------------------------
 

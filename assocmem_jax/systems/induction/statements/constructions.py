@@ -15,7 +15,7 @@ from ...memory import observe as memory_observe
 from ...memory.model import NormalizedMemory
 from ...memory.statements.problems import descend, draw, drawn
 from ...memory.task import AssociationTask
-from .. import theory as induction
+from ..theory import first_steps as induction
 
 # --- Appendices A and D ---------------------------------------------------------------------------
 

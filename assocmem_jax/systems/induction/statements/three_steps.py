@@ -12,7 +12,7 @@ from ....statements import equal, statement
 from ...memory import observe as memory_observe
 from ...memory.model import LinearMemory
 from ...memory.task import AssociationTask
-from .. import theory as induction
+from ..theory import first_steps as induction
 
 # --- Appendix B.3, enumerated ---------------------------------------------------------------------
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ... import checks
-from ...models import AbstractSequenceModel, HasHeads
-from ...observe import observable
-from ...tasks import cross_entropy
-from ...tasks.losses import lead
-from .model import InductionTransformer, ablated
-from .task import BigramTask
+from .... import checks
+from ....models import AbstractSequenceModel, HasHeads
+from ....observe import observable
+from ....tasks import cross_entropy
+from ....tasks.losses import lead
+from ..model import InductionTransformer, ablated
+from ..task import BigramTask
 
 _OURS: Any = {"task": BigramTask, "model": InductionTransformer}
 

@@ -1,11 +1,12 @@
 """In-context bigrams, Birth section 3: text of a Markov chain in which a few triggers are followed, in each
 sequence, by outputs of that sequence's own."""
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -14,13 +15,14 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
-from ... import checks, machine
-from ...tasks import AbstractClassificationTask, cross_entropy
-from ...tasks.batches import accumulated
-from ...tasks.losses import lead
+from .... import checks, machine
+from ....checks import Scalar
+from ....tasks import AbstractClassificationTask, cross_entropy
+from ....tasks.batches import accumulated
+from ....tasks.losses import lead
+from .laws import checked, with_noise
+from .sampling import Sequences, cut, sequences, share_cut
 
-# Draws are whole numbers below 2³¹: a probability is off by at most 2⁻³¹, whatever the dtype.
-_LEVELS = 2**31
 # Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py), on a
 # card more are no faster (benchmarks/gpu.py).
 _CHUNK_TOKENS, _CHUNK_TOKENS_CARD = 2**10, 2**15
@@ -29,26 +31,6 @@ _CHUNK_TOKENS, _CHUNK_TOKENS_CARD = 2**10, 2**15
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 # Below this length all positions are looked at: a switch would cost more to compile than it saves.
 _SHORT = 32
-
-
-class Sequences(NamedTuple):
-    """Sequences z_1 … z_T and what follows.
-
-    - ``tokens``, ``targets``: z_t and z_{t+1}, shape (n, T).
-    - ``occurrence``: 0 where z_t is no trigger, else 1 for its first time in the sequence, 2 …
-    - ``triggers``, ``outputs``: q_k and o_k, shape (n, K).
-    """
-
-    tokens: Int[Array, "n t"]
-    targets: Int[Array, "n t"]
-    occurrence: Int[Array, "n t"]
-    triggers: Int[Array, "n k"]
-    outputs: Int[Array, "n k"]
-
-    @property
-    def in_context(self) -> Bool[Array, "n t"]:
-        """Where the next token can be copied: a trigger that was there before."""
-        return self.occurrence >= 2
 
 
 class BigramTask(AbstractClassificationTask):
@@ -62,7 +44,10 @@ class BigramTask(AbstractClassificationTask):
     - ``outputs``: law of o_k given q_k: ``"uniform"``, ``"bigram"`` (π_b) or a matrix of rows.
     - ``output_tokens``: outputs are drawn from these only (out-of-distribution tests); ``repeat=False``:
       an output is never its own trigger.
-    - ``loss_on``: ``"in_context"``, the outputs of triggers from the second occurrence on; or ``"all"``
+    - ``noise``: α, the probability that a trigger, each time anew, is followed by the noise token τ and not
+      by its output: an additional token, the last, so that there are N + 1. Nothing else leads to it, and
+      what follows it is drawn from π_u (Chen, Bruna, Bietti 2024). At 0 there is none.
+    - ``loss_on``: ``"in_context"``, what follows triggers from the second occurrence on; or ``"all"``
       tokens. Mean over positions of a batch, not over sequences.
     - ``data``, ``key``: how many sequences ``loss``, ``error`` and ``margins`` are taken over, drawn once: a
       held-out set for descent on fresh batches, the training set of full-batch descent.
@@ -75,9 +60,11 @@ class BigramTask(AbstractClassificationTask):
     unigram: Float[Array, " n"]
     bigram: Float[Array, "n n"]
     output_law: Float[Array, "n n"]
+    noise: Float[Array, ""] | None
     fixed_triggers: Int[Array, " k"] | None
     data: Sequences
     _cuts: tuple[UInt[Array, " m"], UInt[Array, "n m"], UInt[Array, "n m"]]
+    _noise_cut: UInt[Array, ""] | None
     length: int = eqx.field(static=True)
     num_triggers: int = eqx.field(static=True)
     loss_on: str = eqx.field(static=True)
@@ -93,6 +80,7 @@ class BigramTask(AbstractClassificationTask):
         outputs: str | Float[Array | np.ndarray, "n n"] = "uniform",
         output_tokens: Sequence[int] | Int[np.ndarray, " m"] | None = None,
         repeat: bool = True,
+        noise: Scalar = 0.0,
         loss_on: str = "in_context",
         data: int = 128,
         key: PRNGKeyArray | None = None,
@@ -109,9 +97,14 @@ class BigramTask(AbstractClassificationTask):
             checks.refuse("bigram", f"of shape (N, N) for unigram of shape {unigram.shape}", bigram.shape)
         if size < 2:
             checks.refuse("N", "at least 2 tokens", size)
-        laws = _laws(*given, outputs, output_tokens, repeat)
+        laws = checked(*given, outputs, output_tokens, repeat)
+        checks.within("noise", noise, 0, 1)
+        self.noise = self._noise_cut = None
+        if not checks.concrete(noise) or noise > 0:
+            self.noise, self._noise_cut = jnp.asarray(noise, unigram.dtype), share_cut(noise)
+            laws = with_noise(*laws)
         self.unigram, self.bigram, self.output_law = (jnp.asarray(law, unigram.dtype) for law in laws)
-        self._cuts = tuple(_cut(law) for law in laws)  # pyright: ignore[reportAttributeAccessIssue]
+        self._cuts = tuple(cut(law) for law in laws)  # pyright: ignore[reportAttributeAccessIssue]
         self.length = checks.count("length", length, 2, "a trigger and its output")
         if hasattr(triggers, "__index__") and not np.ndim(triggers):
             self.num_triggers = checks.count("triggers", triggers)
@@ -132,12 +125,12 @@ class BigramTask(AbstractClassificationTask):
         self.loss_on = loss_on
         if alphabet is not None and (not isinstance(alphabet, str) or len(alphabet) != size):
             checks.refuse("alphabet", f"a string of {size} characters", checks.short(alphabet))
+        if alphabet is not None and self.noise is not None:
+            alphabet += next(c for c in map(chr, itertools.count(ord("τ"))) if c not in alphabet)
         self.alphabet = alphabet
         key = jr.key(0) if key is None else key
         checks.key("key", key)
-        size = checks.count("data", data)
-        known = self.fixed_triggers
-        self.data = _sampled(key, size, self._cuts, self.unigram, self.num_triggers, known, self.length)
+        self.data = self.sample(key, checks.count("data", data))
         if checks.concrete(self.data.tokens) and not bool(jnp.any(self.weights(self.data) > 0)):
             checks.refuse(
                 "data", "sequences with a position that the loss is a mean over",
@@ -187,8 +180,15 @@ class BigramTask(AbstractClassificationTask):
 
     @property
     def num_tokens(self) -> int:
-        """N."""
+        """N; with noise N + 1."""
         return self.unigram.shape[0]
+
+    @property
+    def noise_token(self) -> int:
+        """τ, the last token of a task with noise."""
+        if self.noise is None:
+            checks.refuse("task", "one with a noise token", "none", "BigramTask(…, noise=0.5)")
+        return self.num_tokens - 1
 
     @property
     def possible_triggers(self) -> Bool[Array, " n"]:
@@ -200,8 +200,9 @@ class BigramTask(AbstractClassificationTask):
     def most_frequent(self, count: int, skip: int = 0) -> tuple[int, ...]:
         """The tokens of rank skip + 1 … skip + count by π_u: fixed triggers."""
         count, skip = checks.count("count", count), checks.count("skip", skip, 0)
-        if count + skip > self.num_tokens:
-            checks.refuse("count + skip", f"at most N = {self.num_tokens}", count + skip)
+        known = self.num_tokens - (self.noise is not None)
+        if count + skip > known:
+            checks.refuse("count + skip", f"at most N = {known}", count + skip)
         order = np.argsort(-np.asarray(self.unigram), kind="stable")
         return tuple(order[skip : skip + count].tolist())
 
@@ -222,8 +223,10 @@ class BigramTask(AbstractClassificationTask):
 
     def sample(self, key: PRNGKeyArray, n: int) -> Sequences:
         """n sequences. Sequence i is the same for every n."""
-        known = self.fixed_triggers
-        return _sampled(key, n, self._cuts, self.unigram, self.num_triggers, known, self.length)
+        return sequences(
+            key, n, self._cuts, self.unigram, self.num_triggers, self.fixed_triggers, self.length,
+            self._noise_cut,
+        )  # fmt: skip
 
     def weights(self, batch: Sequences) -> Float[Array, "n t"]:
         """1 at the positions that the loss is a mean over."""
@@ -316,108 +319,3 @@ def _shared_max(count):
 @_shared_max.def_vmap
 def _(axis_size, batched, count):
     return _shared_max(jnp.max(count)), False
-
-
-def _inverse(cuts: UInt[Array, "... m"], drawn: UInt[Array, "..."]) -> Int[Array, "..."]:
-    """How many of the cumulative thresholds lie at or below the number drawn."""
-    cuts = cuts.reshape((1,) * (drawn.ndim + 1 - cuts.ndim) + cuts.shape)
-    return jnp.sum(drawn[..., None] >= cuts, axis=-1, dtype=jnp.int32)
-
-
-def _cut(law: np.ndarray) -> UInt[Array, "*n m"]:
-    """Thresholds of the first N − 1 outcomes: the cumulative law in units of 2⁻³¹, exact at 0 and 1."""
-    total = np.cumsum(law.astype(np.float64), axis=-1)
-    return jnp.asarray(np.rint(total / total[..., -1:] * _LEVELS)[..., :-1].astype(np.uint32))
-
-
-def _laws(unigram, bigram, outputs, output_tokens, repeat):
-    """(π_u, π_b, π_o), checked, in float64."""
-    size = len(unigram)
-    for name, law in (("unigram", unigram), ("bigram", bigram)):
-        checks.finite(name, law)
-        if (law < 0).any():
-            checks.refuse(name, "non-negative", law.min())
-    # Rounding of float32 tables; what is off by more is no law.
-    slack = (8 + np.sqrt(size)) * float(np.finfo(np.float32).eps)
-    if abs(unigram.sum() - 1) > slack:
-        checks.refuse("unigram", "of sum 1", unigram.sum())
-    empty = bigram.sum(axis=1) == 0
-    bigram = np.where(empty[:, None], unigram, bigram)
-    if (abs(bigram.sum(axis=1) - 1) > slack).any():
-        row = int(np.argmax(abs(bigram.sum(axis=1) - 1)))
-        checks.refuse("bigram", "of rows with sum 1 (or 0: then π_u)", f"{bigram[row].sum()} in row {row}")
-    if isinstance(outputs, str):
-        if outputs not in ("uniform", "bigram"):
-            checks.refuse("outputs", "'uniform', 'bigram' or a matrix", repr(outputs))
-        answers = np.full((size, size), 1 / size) if outputs == "uniform" else bigram.copy()
-    else:
-        answers = np.asarray(
-            checks.array("outputs", outputs, "'uniform', 'bigram' or a matrix"), float
-        ).copy()
-        if answers.shape != (size, size) or not (answers >= 0).all():
-            checks.refuse("outputs", f"a non-negative matrix of shape ({size}, {size})", answers.shape)
-    allowed = np.ones((size, size), bool)
-    if output_tokens is not None:
-        kept = np.asarray(checks.array("output_tokens", output_tokens, "tokens"))
-        if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
-            checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
-        allowed &= np.isin(np.arange(size), kept)
-    if not repeat:
-        np.fill_diagonal(allowed, False)
-    if not allowed.any(axis=1).all():
-        checks.refuse("output_tokens", "more than a trigger itself with repeat=False", repr(output_tokens))
-    answers = np.where(allowed, answers, 0)
-    # A trigger whose outputs were all taken away: uniform over those that are left.
-    answers = np.where(answers.sum(axis=1, keepdims=True) > 0, answers, allowed)
-    return [law / law.sum(axis=-1, keepdims=True) for law in (unigram, bigram, answers)]
-
-
-@eqx.filter_jit
-def _sampled(key, n, cuts, unigram, k, fixed, length) -> Sequences:
-    trigger_key, token_key = jr.split(key)
-    start, rows, answers = cuts
-    # One row of 31-bit numbers a sequence: outputs first, then tokens.
-    bits = jr.bits(token_key, (n, k + length + 1), jnp.uint32) >> 1
-    if fixed is None:
-        # The largest of log π + Gumbel noise, K times without replacement.
-        race = jnp.log(unigram)[None] + jr.gumbel(trigger_key, (n, unigram.shape[0]), mode="high")
-        triggers = jax.lax.top_k(race, k)[1]
-    else:
-        triggers = jnp.broadcast_to(fixed, (n, k))
-    outputs = _inverse(answers[triggers], bits[:, :k])
-
-    def follow(token, drawn):
-        free = _inverse(rows[token], drawn)
-        match = triggers == token[:, None]
-        forced = jnp.sum(jnp.where(match, outputs, 0), axis=1, dtype=jnp.int32)
-        token = jnp.where(jnp.any(match, axis=1), forced, free)
-        return token, token
-
-    first = _inverse(start, bits[:, k])
-    _, rest = jax.lax.scan(follow, first, bits[:, k + 1 :].T, unroll=machine.unrolled(length))
-    tokens = jnp.concatenate([first[:, None], rest.T], axis=1)
-    matches = tokens[:, :-1, None] == triggers[:, None, :]
-    times = jnp.cumsum(matches, axis=1, dtype=jnp.int32)
-    occurrence = jnp.sum(jnp.where(matches, times, 0), axis=2, dtype=jnp.int32)
-    return Sequences(tokens[:, :-1], tokens[:, 1:], occurrence, triggers, outputs)
-
-
-def second_trigger(
-    key: PRNGKeyArray, n: int, num_tokens: int, length: int
-) -> tuple[Int[Array, "n t"], Int[Array, " n"]]:
-    """(z_1 … z_T, y): one trigger, uniform laws, given that z_T is its second occurrence. Birth B.3.
-
-    The first occurrence is then uniform on 1 … T − 1, its output o = y uniform on the other tokens, or the
-    trigger itself just where the first occurrence is at T − 1; all else is uniform on the other tokens
-    (docs/theory.md: birth.30).
-    """
-    keys = jr.split(key, 4)
-    trigger = jr.randint(keys[0], (n, 1), 0, num_tokens)
-    other = lambda key, shape: (trigger + jr.randint(key, shape, 1, num_tokens)) % num_tokens  # noqa: E731
-    first = jr.randint(keys[1], (n, 1), 0, length - 1)
-    place = jnp.arange(length)
-    answer = jnp.where(first == length - 2, trigger, other(keys[2], (n, 1)))
-    tokens = other(keys[3], (n, length))
-    tokens = jnp.where(place == first + 1, answer, tokens)
-    tokens = jnp.where((place == first) | (place == length - 1), trigger, tokens)
-    return tokens, answer[:, 0]

@@ -10,12 +10,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ... import checks
-from ...checks import Scalar
-from ...models import AbstractSequenceModel, HasHeads
-from ...models.attention import attention, causal, unnormalised
-from ...models.transformer import sinusoidal
-from .task import BigramTask
+from .... import checks
+from ....checks import Scalar
+from ....models import AbstractSequenceModel, HasHeads
+from ....models.attention import attention, causal, unnormalised
+from ....models.transformer import sinusoidal
+from ..task import BigramTask
 
 
 class InductionTransformer(AbstractSequenceModel):
