@@ -78,7 +78,7 @@ def shown(study: Dimension, data):
     every = np.zeros_like(best)
     panels = [
         (f"rate {study.fixed_rate:g}", every + study.rates.index(study.fixed_rate)),
-        (f"best rate of each ({', '.join(f'{study.rates[r]:g}' for r in best)})", best),
+        (f"best rate of each ({', '.join(f'{study.rates[r]:g}' for r in np.unique(best))})", best),
     ]
     if study.reference_width is not None:
         panels.append((f"rate {study.fixed_rate * study.reference_width:g}/d", every + len(study.rates)))
