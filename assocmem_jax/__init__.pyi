@@ -53,6 +53,7 @@ from .sweeps import PowerLaw as PowerLaw
 from .sweeps import SlurmExecutor as SlurmExecutor
 from .sweeps import StoreError as StoreError
 from .sweeps import SweepError as SweepError
+from .sweeps import Threshold as Threshold
 from .sweeps import Uniform as Uniform
 from .sweeps import capacity as capacity
 from .sweeps import open_store as open_store
@@ -60,6 +61,7 @@ from .sweeps import over_seeds as over_seeds
 from .sweeps import power_law as power_law
 from .sweeps import sampled as sampled
 from .sweeps import sweep as sweep
+from .sweeps import threshold as threshold
 from .sweeps import zipped as zipped
 from .systems import cooccurrence as cooccurrence
 from .systems import factual as factual
