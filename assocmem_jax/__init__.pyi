@@ -67,6 +67,7 @@ from .systems import cooccurrence as cooccurrence
 from .systems import factual as factual
 from .systems import induction as induction
 from .systems import memory as memory
+from .systems import noise as noise
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
@@ -82,6 +83,8 @@ from .systems.memory.model import NormalizedMemory as NormalizedMemory
 from .systems.memory.model import ParticleSystem as ParticleSystem
 from .systems.memory.task import AssociationTask as AssociationTask
 from .systems.memory.task import two_tokens as two_tokens
+from .systems.noise.model import TriggerAttention as TriggerAttention
+from .systems.noise.task import TriggerTask as TriggerTask
 from .systems.retrieval.model import AttentionMemory as AttentionMemory
 from .systems.retrieval.model import DenseMemory as DenseMemory
 from .systems.retrieval.model import HopfieldNetwork as HopfieldNetwork

@@ -158,7 +158,8 @@ class Search(NamedTuple):
         def band(value, side: int) -> float:
             """Mean + side × half-width of the band, minus the target; of a rising measure, upside down."""
             values = seen(value)
-            spread = max(values.var(ddof=1) / self.seeds, target * (1 - target) / (self.seeds * trials(value)))
+            tosses = self.seeds * trials(value)
+            spread = max(values.var(ddof=1) / self.seeds, target * (1 - target) / tosses)
             gap = values.mean() - target
             return (gap if falling else -gap) + side * quantile * math.sqrt(spread)
 

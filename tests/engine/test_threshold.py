@@ -1,4 +1,4 @@
-"""A search for where a share crosses a target: rising and falling, whole and real, and what is out of reach."""
+"""A search for where a share crosses a target: rising, falling, whole, real, and what is out of reach."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_what_lies_outside():
 
 
 def test_seeds_that_agree_are_no_certainty():
-    """All of 4 seeds right from d = 1 on: of tosses, 1 and .9 are not told apart; of what is exact, they are."""
+    """All of 4 seeds right from d = 1 on: of tosses, 1 is not told from .9; of what is exact, it is."""
     sure = lambda key, d: 1.0 + 0.0 * d  # noqa: E731
     toss, exact = (am.threshold(sure, 0.9, smallest=1, largest=8, seeds=4, trials=n) for n in (1, math.inf))
     assert (toss.status, toss.interval) == ("below", (0.0, math.inf))
