@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -102,23 +103,21 @@ def test_the_population_and_exact_shares():
     """T = 3: all 375 sequences are the population, of which w is in closed form; shares that are counted."""
     task = task_of(1, length=3)
     batch = jax.tree.map(jnp.asarray, every(task))
-    made = am.noise.three_steps_on(task, [batch])
-    np.testing.assert_allclose(am.noise.population_key(task), made.key, rtol=1e-10, atol=1e-15)
-    E, U, tau = plain(task)
-    for key in (made.key, np.random.default_rng(4).normal(size=D)):
+    made, found = am.noise.three_steps_on(task, [batch]), eqx.filter_jit(am.noise.population_key)(task)
+    np.testing.assert_allclose(found, made.key, rtol=1e-10, atol=1e-15)
+    shares = eqx.filter_jit(lambda m: (am.noise.attention_right(task, m), am.noise.accuracy(task, m)))
+    logits = eqx.filter_jit(lambda m: m.logits(task, batch))
+    _, U, _ = plain(task)
+    X, y = seen(task, batch)
+    for key in np.random.default_rng(4).normal(size=(2, D)):
         model = am.TriggerAttention(key, made.value, saturated=True)
-        X, y = seen(task, batch)
         chosen = [x[np.argmax(x @ np.asarray(key))] for x in X]
         right = [np.argmax(x @ np.asarray(key)) == t for x, t in zip(X, np.asarray(batch.places))]
         answered = [np.argmax(U @ np.asarray(made.value) @ x) == a for x, a in zip(chosen, y)]
-        assert 0.2 < np.mean(right) < 1
-        assert float(am.noise.attention_right(task, model)) == pytest.approx(np.mean(right), abs=1e-12)
-        assert float(am.noise.accuracy(task, model)) == pytest.approx(np.mean(answered), abs=1e-12)
-        told = np.asarray(model.logits(task, batch)).argmax(axis=1) == y
-        assert np.mean(told) == pytest.approx(np.mean(answered), abs=1e-12)
-    np.testing.assert_allclose(
-        model.logits(task, batch), np.array(chosen) @ np.asarray(made.value).T @ U.T, atol=1e-13
-    )
+        assert 0.1 < np.mean(right) < 1
+        np.testing.assert_allclose(shares(model), [np.mean(right), np.mean(answered)], atol=1e-12)
+        wanted = np.array(chosen) @ np.asarray(made.value).T @ U.T
+        np.testing.assert_allclose(logits(model), wanted, atol=1e-13)
 
 
 def test_softmax_attention_learns_through_the_door():
@@ -198,7 +197,7 @@ def test_the_largest_of_gaussians():
             -9,
             9,
         )
-        assert float(theory.noisy_step_accuracy(n, d)) == pytest.approx(wanted, abs=1e-6)
+        assert float(theory.noisy_step_accuracy(n, d)) == pytest.approx(wanted, abs=1e-8)
 
 
 def test_dimension_is_where_attention_is_right_half_of_the_time():

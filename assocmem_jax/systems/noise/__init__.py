@@ -13,6 +13,7 @@ WING = Wing(
     first="TriggerAttention TriggerTask",
     theory={"noise": "theory"},
     sources={"noise": Source("Noise: Slides p. 18, 29–30, and what was derived here", printed=False)},
+    statements=("statements.noise",),
     studies={
         "noise.one_step": Entry(
             "studies.schemas:OneStep",

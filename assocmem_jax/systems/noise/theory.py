@@ -1,9 +1,9 @@
 """What noise of finite width leaves of a step, and of three: Slides p. 18, 29–30. Derived in docs/theory.md.
 
 Key scores after three steps, in units of 1/(N T²): with γ = d/N, q the mean of u_y − ū over a batch (|q|² ≈
-1/n, as answers are not equally frequent in it), and S the covariance of the rows of E (tr S² = (1 + γ)/d, d² tr
-S³ = 1 + 3γ + γ², d³ tr S⁴ = 1 + 6γ + 6γ² + γ³), e_vᵀw varies over tokens v by the terms of ``Spread``, and τᵀw
-has a mean and a variance of its own. Attention is right where a Gaussian of these is above T − 1 others.
+1/n, as answers are not equally frequent in it), and S the covariance of the rows of E (tr S² = (1 + γ)/d,
+d² tr S³ = 1 + 3γ + γ², d³ tr S⁴ = 1 + 6γ + 6γ² + γ³), e_vᵀw varies over tokens v by the terms of ``Spread``,
+and τᵀw has a mean and a variance of its own. Attention is right where a Gaussian of these is above T − 1.
 """
 
 from typing import NamedTuple
@@ -123,7 +123,7 @@ def attention_dimension(N, T, n, fresh=False, centred=False, target=0.5) -> Real
     """d at which attention is right with probability ``target``; a real number, between 1 and 1e6."""
     N, T, n, target = jnp.broadcast_arrays(*_real(N, T, n, target))
     short = lambda log_d: attention_right(N, T, jnp.exp(log_d), n, fresh, centred) - target  # noqa: E731
-    return jnp.exp(bracketed(short, jnp.zeros_like(N), jnp.full_like(N, jnp.log(1e6)), 60))
+    return jnp.exp(bracketed(short, jnp.zeros_like(N), jnp.full_like(N, jnp.log(1e6)), 48))
 
 
 def claimed_dimension(N, T, n) -> Real:
@@ -141,7 +141,7 @@ def score_floor(N, d) -> Real:
 def _largest(mean, wide, narrow, others) -> Real:
     """P(a Gaussian of that mean and variance ``wide`` is above so many of variance ``narrow``)."""
     at = (jnp.asarray(mean)[..., None] + jnp.sqrt(wide)[..., None] * _NODES) / jnp.sqrt(narrow)[..., None]
-    return jnp.exp(jnp.asarray(others)[..., None] * norm.logcdf(at)) @ jnp.asarray(_WEIGHTS, at.dtype)
+    return norm.cdf(at) ** jnp.asarray(others)[..., None] @ jnp.asarray(_WEIGHTS, at.dtype)
 
 
 def _real(*numbers) -> list[Array]:

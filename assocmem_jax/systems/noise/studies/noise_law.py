@@ -1,4 +1,4 @@
-"""Slides p. 29–30: the width that attention needs, over T and n; what is claimed of it, and what is derived."""
+"""Slides p. 29–30: the width that attention needs, over T and n; claimed, derived, and found."""
 
 import math
 from pathlib import Path
@@ -59,8 +59,8 @@ def report(study: NoiseLaw, data):
             ratio = (known.d / known[name]).values
             if ratio.size:
                 lines.append(
-                    f"{batches}: d over the one {name}: {ratio.min():.2f} to {ratio.max():.2f}, geometric mean "
-                    f"{np.exp(np.log(ratio).mean()):.2f}"
+                    f"{batches}: d over the one {name}: {ratio.min():.2f} to {ratio.max():.2f}, geometric "
+                    f"mean {np.exp(np.log(ratio).mean()):.2f}"
                 )
     return lines
 

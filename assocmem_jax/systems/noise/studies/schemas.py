@@ -40,7 +40,7 @@ class NoiseMap(Schema):
 
 
 class NoiseLaw(Schema):
-    """d₅₀(T, n), at which attention is right half of the time, by a search; beside what is claimed and derived."""
+    """d₅₀(T, n), at which attention is right half of the time, by a search; what is claimed and derived."""
 
     title: ClassVar[str] = "Slides p. 29–30: the width that attention needs"
     work: ClassVar[str] = "noise_law"
