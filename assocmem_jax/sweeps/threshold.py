@@ -87,17 +87,17 @@ def threshold(
         >>> am.threshold(toss, smallest=1, largest=1000, seeds=200)  # near 10
     """
     checks.a_function("measure", measure, "a function (key, value) -> number in [0, 1]")
-    ends = {"smallest": smallest, "largest": largest}
-    for name, end in ends.items():
-        checks.positive(name, end)
-    if not smallest < largest:
-        checks.refuse("largest", f"above smallest = {smallest}", largest)
-    whole = all(isinstance(end, int | np.integer) for end in ends.values())
+    least, most = (_end(name, end) for name, end in (("smallest", smallest), ("largest", largest)))
+    if not least < most:
+        checks.refuse("largest", f"above smallest = {least}", most)
+    if whole := isinstance(least, int) and isinstance(most, int):
+        checks.count("largest", most)
+    else:
+        least, most = float(least), float(most)
     checks.truth("rising", rising)
-    if not trials >= 1:
+    if not checks.scalar("trials", trials) >= 1:
         checks.refuse("trials", "at least 1", trials)
     search = Search.of(target, seeds, key, level, resolution, together, devices)
-    least, most = (int(end) if whole else float(end) for end in ends.values())
 
     def look(value):
         at = jnp.asarray(value, jnp.int32 if whole else float)
@@ -107,6 +107,12 @@ def threshold(
     words = {"argument": "measure", "symbol": "value"}
     found = search(look, least, most, shown, lambda _: trials, falling=not rising, **words)
     return Threshold(float(target), float(level), *found)
+
+
+def _end(name: str, value: Any) -> int | float:
+    """An end of the search: whole if it is given so."""
+    checks.positive(name, checks.number(name, value))
+    return int(value) if isinstance(value, int | np.integer) else float(value)
 
 
 class Search(NamedTuple):
@@ -122,12 +128,14 @@ class Search(NamedTuple):
     @classmethod
     def of(cls, target, seeds, key, level, resolution, together, devices, each: int | None = None):
         """The arguments of a search, checked; ``each``: keys a seed has (one unless given)."""
+        checks.number("target", target)
         if not 0 < target < 1:
             checks.refuse("target", "between 0 and 1", target, "no number of seeds tells 1 from nearly 1")
+        checks.number("level", level)
         if not 0 < level < 1:
             checks.refuse("level", "between 0 and 1", level)
         seeds = checks.count("seeds", seeds, 2, "an interval needs two")
-        checks.positive("resolution", resolution)
+        checks.positive("resolution", checks.number("resolution", resolution))
         devices = checks.count("devices", devices)
         if seeds % devices:
             checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)

@@ -13,6 +13,7 @@ from scipy import integrate
 from scipy.stats import chisquare, norm
 
 import assocmem_jax as am
+from assocmem_jax.studies.config import load
 from assocmem_jax.systems.noise import theory
 from helpers import refused
 
@@ -249,6 +250,17 @@ REFUSED = [
     (lambda: am.TriggerAttention(np.ones(3), E), "key must be of shape (4,), a column of value each, got (3,)"),
     (lambda: am.noise.accuracy(task_of(), am.TriggerAttention.zeros(task_of())), "model must be of saturated attention"),
 ]  # fmt: skip
+
+
+def test_the_law_asks_for_enough_sequences():
+    """n < N, T < 2, d < 1 in a config."""
+    for config, change, words in (
+        ("noise_law", "sequences=[64]", "sequences must be at least tokens = 256 for the laws, got 64"),
+        ("noise_law", "lengths=[1]", "lengths.0 = 1: must be greater than or equal to 2"),
+        ("noise_map", "dimensions=[0, 4]", "dimensions.0 = 0: must be greater than or equal to 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            load(config, [change])
 
 
 @pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])

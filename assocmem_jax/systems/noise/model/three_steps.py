@@ -45,6 +45,10 @@ def three_steps(
     - ``centred``: ū is the mean over the batch's answers, which a bias learns before anything else; else
       over all M answers (p̂ = 1/M, the Slides').
 
+        >>> task = am.TriggerTask.gaussian(256, 128, jax.random.key(0), length=32)
+        >>> made = am.noise.three_steps(task, jax.random.key(1), 1024)
+        >>> am.noise.attention_right(task, made.model)  # 1.0
+
     w is in units of η₁ (the learning rate of step 1), and W₃ forgets W₁, which is 1/T as large. All that is
     needed is how often a token and an answer meet: products of N × N, and n T numbers looked up three times.
     """
