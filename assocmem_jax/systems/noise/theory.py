@@ -6,7 +6,7 @@ d² tr S³ = 1 + 3γ + γ², d³ tr S⁴ = 1 + 6γ + 6γ² + γ³), e_vᵀw vari
 and τᵀw has a mean and a variance of its own. Attention is right where a Gaussian of these is above T − 1.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from ...numerics.roots import bracketed
 
 Real = Float[Array, "..."]
+Flag = Any  # True, False, or an array of them
 # The rule of equal steps converges like e^{−(2π/h)²/2} for a smooth function under a Gaussian.
 _NODES = np.linspace(-8, 8, 129)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
@@ -36,7 +37,7 @@ def noisy_step_accuracy(N, d) -> Real:
     return _largest(1.0, right, wrong, jnp.asarray(N) - 1)
 
 
-def signal(N, T, d, n, fresh=False) -> Real:
+def signal(N, T, d, n, fresh: Flag = False) -> Real:
     """E τᵀw, exactly, for T ≥ 2 and any d and n; 1/(N T²) as N, T, d and n/N grow.
 
     (1 − 1/N)(1 − 1/T)(1 + 1/d)/(N T²) of pairs of sequences; with the same batch 1 − 1/n of that, and of a
@@ -73,7 +74,7 @@ class Spread(NamedTuple):
         return sum(self[1:], self[0])
 
 
-def spread(N, T, d, n, fresh=False, centred=False) -> Spread:
+def spread(N, T, d, n, fresh: Flag = False, centred: Flag = False) -> Spread:
     """Variance of e_vᵀw over tokens, to leading order in 1/T, 1/d, 1/N and 1/n, at any d/N.
 
     ``centred``: ū is the mean over the batch, so that q = 0.
@@ -95,7 +96,7 @@ def spread(N, T, d, n, fresh=False, centred=False) -> Spread:
     )
 
 
-def key_scores(N, T, d, n, fresh=False, centred=False) -> tuple[Real, Real, Real]:
+def key_scores(N, T, d, n, fresh: Flag = False, centred: Flag = False) -> tuple[Real, Real, Real]:
     """(mean of τᵀw, its variance, variance of e_vᵀw over tokens), in units of 1/(N T²) and its square."""
     parts = spread(N, T, d, n, fresh, centred)
     N, T, d, n = _real(N, T, d, n)
@@ -113,14 +114,14 @@ def key_scores(N, T, d, n, fresh=False, centred=False) -> tuple[Real, Real, Real
     return mean, own + on * of_q + parts.products + parts.mixed + parts.centres, parts.total
 
 
-def attention_right(N, T, d, n, fresh=False, centred=False) -> Real:
+def attention_right(N, T, d, n, fresh: Flag = False, centred: Flag = False) -> Real:
     """P(the trigger has the largest score) in the mean over embeddings and data."""
     mean, wide, narrow = key_scores(N, T, d, n, fresh, centred)
     return _largest(mean, wide + narrow, narrow, jnp.asarray(T) - 1)
 
 
 @jax.jit
-def attention_dimension(N, T, n, fresh=False, centred=False, target=0.5) -> Real:
+def attention_dimension(N, T, n, fresh: Flag = False, centred: Flag = False, target=0.5) -> Real:
     """d at which attention is right with probability ``target``; a real number, between 1 and 1e6.
 
     >>> am.theory.noise.attention_dimension(256, 128, 4096)  # 31.0; with centred=True 10.6

