@@ -20,8 +20,8 @@ _ROOMS = {
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Descent GradientFlow SimulationError "
     "Status StochasticFlow Trajectory Until concat "
     "in_segments load loss_below margin_above perfect_accuracy save simulate",
-    "sweeps": "Capacity Integers LogUniform Outcome PowerLaw SlurmExecutor StoreError SweepError Uniform "
-    "capacity open_store over_seeds power_law sampled sweep zipped",
+    "sweeps": "Capacity Integers LogUniform Outcome PowerLaw SlurmExecutor StoreError SweepError Threshold "
+    "Uniform capacity open_store over_seeds power_law sampled sweep threshold zipped",
     "statements": "Claim Statement at_least at_most check equal shrink statement",
 }
 _HOMES = {

@@ -56,6 +56,7 @@ from .sweeps import PowerLaw as PowerLaw
 from .sweeps import SlurmExecutor as SlurmExecutor
 from .sweeps import StoreError as StoreError
 from .sweeps import SweepError as SweepError
+from .sweeps import Threshold as Threshold
 from .sweeps import Uniform as Uniform
 from .sweeps import capacity as capacity
 from .sweeps import open_store as open_store
@@ -63,11 +64,13 @@ from .sweeps import over_seeds as over_seeds
 from .sweeps import power_law as power_law
 from .sweeps import sampled as sampled
 from .sweeps import sweep as sweep
+from .sweeps import threshold as threshold
 from .sweeps import zipped as zipped
 from .systems import cooccurrence as cooccurrence
 from .systems import factual as factual
 from .systems import induction as induction
 from .systems import memory as memory
+from .systems import noise as noise
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
@@ -83,6 +86,8 @@ from .systems.memory.model import NormalizedMemory as NormalizedMemory
 from .systems.memory.model import ParticleSystem as ParticleSystem
 from .systems.memory.task import AssociationTask as AssociationTask
 from .systems.memory.task import two_tokens as two_tokens
+from .systems.noise.model import TriggerAttention as TriggerAttention
+from .systems.noise.task import TriggerTask as TriggerTask
 from .systems.retrieval.model import AttentionMemory as AttentionMemory
 from .systems.retrieval.model import DenseMemory as DenseMemory
 from .systems.retrieval.model import HopfieldNetwork as HopfieldNetwork

@@ -17,4 +17,5 @@ from .systems.memory.theory import outer_product as outer_product
 from .systems.memory.theory import scaling as scaling
 from .systems.memory.theory import soft_labels as soft_labels
 from .systems.memory.theory import two_particles as two_particles
+from .systems.noise import theory as noise
 from .systems.retrieval import theory as hopfield

@@ -16,7 +16,7 @@ from scipy import stats
 from ..dynamics import CheckpointError
 from ..files import put
 from ..progress import bar
-from ..sweeps import power_law
+from ..sweeps import Capacity, power_law
 
 
 class Parts:
@@ -94,12 +94,14 @@ def table(rows, *names: str):
 
 
 def searched(found) -> tuple[float, float, float, int]:
-    """(N, low, high, censored) of ``am.capacity``; censored: 1 if N is at least that, −1 if at most."""
-    return (found.size, *found.interval, {"ok": 0, "above": 1, "below": -1}[found.status])
+    """(value, low, high, censored) of ``am.threshold`` (N, of ``am.capacity``); censored: 1 if it is at least
+    that, −1 if at most."""
+    value = found.size if isinstance(found, Capacity) else found.value
+    return (value, *found.interval, {"ok": 0, "above": 1, "below": -1}[found.status])
 
 
 def bound(censored: float) -> str:
-    """What stands before such an N."""
+    """What stands before such a number."""
     return "≥ " if censored > 0 else "≤ " if censored < 0 else ""
 
 

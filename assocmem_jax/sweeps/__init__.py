@@ -15,4 +15,6 @@ from .slurm import SlurmExecutor as SlurmExecutor
 from .store import StoreError as StoreError
 from .sweep import open_store as open_store
 from .sweep import sweep as sweep
+from .threshold import Threshold as Threshold
+from .threshold import threshold as threshold
 from .tiles import Outcome as Outcome

@@ -1,21 +1,17 @@
 """How many associations fit: a search over N in which every seed and every N is one program."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PRNGKeyArray
-from scipy import stats
 
 from .. import checks
 from ..progress import bar
+from .threshold import Search, each_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,116 +83,34 @@ def capacity(
     without an error are not taken for certainty. Expected recall is assumed to fall with N; all that was seen
     is in the result.
     """
-    if not 0 < target < 1:
-        checks.refuse("target", "between 0 and 1", target, "an error-free memory is not a question of N")
-    if not 0 < level < 1:
-        checks.refuse("level", "between 0 and 1", level)
     smallest = checks.count("smallest", smallest)
     largest = checks.count("largest", largest, smallest + 1)
-    seeds = checks.count("seeds", seeds, 2, "an interval needs two")
-    checks.positive("resolution", resolution)
-    devices = checks.count("devices", devices)
-    if seeds % devices:
-        checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)
-    keys = jr.split(jr.key(0) if key is None else key, (seeds, 2))
-    batch = seeds if together is None else checks.count("together", together)
+    search = Search.of(target, seeds, key, level, resolution, together, devices, each=2)
+    arrays, rest = eqx.partition(_tasks(make_task, largest, search.keys[:, 0]), eqx.is_array)
+    one, every = _Recall(rest, make_model, measure), (arrays, search.keys[:, 1])
 
-    arrays, rest = eqx.partition(_tasks(make_task, largest, keys[:, 0]), eqx.is_array)
+    def look(n: int):
+        return each_seed(jnp.asarray(n, jnp.int32), every, one, search.together, devices)
 
-    tried: dict[int, np.ndarray] = {}
     shown = bar(None, unit=" N", desc="capacity", quiet=not progress)
-
-    def look(n: int) -> np.ndarray:
-        if n not in tried:
-            tried[n] = np.asarray(
-                _measured(
-                    jnp.asarray(n, jnp.int32), arrays, rest, keys[:, 1], make_model, measure, batch, devices
-                ),
-                float,
-            )
-            if not np.isfinite(tried[n]).all():
-                bad = int(np.argmin(np.isfinite(tried[n])))
-                checks.refuse("measure", "finite", f"{tried[n][bad]} at N = {n}, seed {bad}")
-            shown.update()
-            shown.set_postfix_str(f"N = {n}: {tried[n].mean():.4f}")
-        return tried[n]
-
-    quantile = float(stats.t.ppf((1 + level) / 2, seeds - 1))
-
-    def band(n: int, side: int) -> float:
-        """Mean + side × half-width of the band, minus the target."""
-        values = look(n)
-        spread = max(values.var(ddof=1) / seeds, target * (1 - target) / (seeds * n))
-        return values.mean() - target + side * quantile * math.sqrt(spread)
-
-    narrow = lambda f, low, high: _bisected(f, low, high, resolution)  # noqa: E731
-    try:
-        status, low, high = "ok", smallest, smallest
-        while band(high, 0) >= 0 and high < largest:
-            low, high = high, min(2 * high, largest)
-        if band(high, 0) >= 0:
-            low, status = high, "above"
-        elif high == smallest:
-            status = "below"
-        bracket = narrow(lambda n: band(n, 0), low, high)
-        below, above = (look(n).mean() for n in bracket)
-        share = (below - target) / (below - above) if status == "ok" else 0.0
-        size = bracket[0] + (bracket[1] - bracket[0]) * share
-        # Outwards: down until recall is surely above the target, up until it is surely below.
-        least, most = bracket[0], bracket[1]
-        while band(least, -1) < 0 and least > smallest:
-            least = max(least // 2, smallest)
-        while band(most, 1) >= 0 and most < largest:
-            most = min(2 * most, largest)
-        interval = (
-            float(narrow(lambda n: band(n, -1), least, bracket[0])[0]) if band(least, -1) >= 0 else 0.0,
-            float(narrow(lambda n: band(n, 1), bracket[1], most)[1]) if band(most, 1) < 0 else math.inf,
-        )
-    finally:
-        shown.close()
-    sizes = np.array(sorted(tried))
-    return Capacity(
-        float(target),
-        float(level),
-        size,
-        bracket,
-        interval,
-        status,
-        sizes,
-        np.stack([tried[n] for n in sizes]),
-    )
+    words = {"argument": "measure", "symbol": "N"}
+    found = search(look, smallest, largest, shown, lambda n: n, falling=True, **words)
+    return Capacity(float(target), float(level), *found)
 
 
-def _bisected(f, low: int, high: int, resolution: float) -> tuple[int, int]:
-    """(last N seen with f ≥ 0, next N seen with f < 0) between two such N."""
-    while high - low > max(1, int(resolution * low)):
-        middle = (low + high) // 2
-        low, high = (middle, high) if f(middle) >= 0 else (low, middle)
-    return low, high
-
-
-# Programs of the module, so that a second search with the same functions compiles nothing.
 @eqx.filter_jit
 def _tasks(make_task, largest: int, keys):
     return eqx.filter_vmap(lambda key: make_task(key, largest))(keys)
 
 
-@eqx.filter_jit
-def _measured(n, arrays, rest, keys, make_model, measure, batch: int, devices: int):
-    """``measure`` at N = n for every seed; with several devices, each takes its share of them."""
+class _Recall(eqx.Module):
+    """``measure`` of the first n associations of a seed's task, and of the model made for them."""
 
-    def one(n, arrays, key):
-        task = eqx.combine(arrays, rest).first(n)
-        return measure(task, make_model(task, key))
+    rest: Any
+    make_model: Callable
+    measure: Callable
 
-    def many(n, arrays, keys):
-        if batch >= len(keys):
-            return jax.vmap(one, (None, 0, 0))(n, arrays, keys)
-        return jax.lax.map(lambda seed: one(n, *seed), (arrays, keys), batch_size=batch)
-
-    if devices == 1:
-        return many(n, arrays, keys)
-    mesh = Mesh(jax.devices()[:devices], ("seed",), axis_types=(AxisType.Auto,))
-    whole, split = PartitionSpec(), PartitionSpec("seed")
-    run = jax.shard_map(many, mesh=mesh, in_specs=(whole, split, split), out_specs=split, check_vma=False)
-    return run(n, arrays, keys)
+    def __call__(self, seed, n):
+        arrays, key = seed
+        task = eqx.combine(arrays, self.rest).first(n)
+        return self.measure(task, self.make_model(task, key))

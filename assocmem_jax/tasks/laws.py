@@ -1,5 +1,6 @@
 """Input laws p(x). An explicit law is just an array."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -98,3 +99,18 @@ def uniforms(key: PRNGKeyArray, count: int, dtype: Any) -> Float[Array, " b"]:
         return jr.uniform(key, (count,), dtype)
     bits = jr.bits(key, (count,), jnp.uint32)
     return (bits.astype(dtype) + jnp.asarray(0.5, dtype)) * jnp.asarray(2.0**-32, dtype)
+
+
+def below(key: PRNGKeyArray, shape: tuple[int, ...], size: int) -> Int[Array, "..."]:
+    """Uniform on 0 … size − 1, right to 2⁻³²."""
+    return (jr.bits(key, shape, jnp.uint32) % jnp.uint32(size)).astype(jnp.int32)
+
+
+def digits(key: PRNGKeyArray, rows: int, count: int, size: int) -> Int[Array, "rows count"]:
+    """Uniform on 0 … size − 1: digits of random words, each right to 2⁻¹⁴ of itself; several to a word."""
+    each = max(1, int(18 / math.log2(size))) if size > 1 else max(count, 1)
+    words, found = jr.bits(key, (rows, -(-count // each)), jnp.uint32), []
+    for _ in range(each):
+        found.append(words % jnp.uint32(size))
+        words = words // jnp.uint32(size)
+    return jnp.concatenate(found, axis=1)[:, :count].astype(jnp.int32)

@@ -25,6 +25,7 @@ FACTS = am.FactualTask.balanced(4, 2, 2, KEY, noise=2, length=5)
 RECALL = am.LinearAttentionRecall.constant(FACTS)
 PLACE = tempfile.mkdtemp()
 GIVEN = dict(task=TASK, model=START)
+MARKED = am.TriggerTask(np.eye(3), np.eye(3), np.ones(3), length=3, draws=2)
 # Calls that are right, in full: (function, arguments).
 CALLS = {
     "AssociationTask": (am.AssociationTask, dict(probabilities=[0.5, 0.5], targets=[0, 1], inputs=np.eye(2), outputs=np.eye(2), possible=np.ones(2, bool))),
@@ -89,6 +90,12 @@ CALLS = {
     "LinearAttentionRecall.gaussian": (am.LinearAttentionRecall.gaussian, dict(task=FACTS, key=KEY, scale=1.0)),
     "factual.FactualSystem.constant": (am.factual.FactualSystem.constant, dict(task=FACTS, start=1.0, relations=None)),
     "factual.relation_loss": (am.factual.relation_loss, dict(task=FACTS, model=RECALL)),
+    "TriggerTask": (am.TriggerTask, dict(inputs=np.eye(3), outputs=np.eye(3), trigger=np.ones(3), targets=[0, 2, 1], length=3, draws=2, key=KEY)),
+    "TriggerTask.gaussian": (am.TriggerTask.gaussian, dict(tokens=3, dimension=3, key=KEY, length=3, draws=2)),
+    "TriggerAttention": (am.TriggerAttention, dict(key=np.ones(3), value=np.eye(3), beta=1.0, saturated=False)),
+    "noise.three_steps": (am.noise.three_steps, dict(task=MARKED, key=KEY, sequences=3, fresh=False, centred=False)),
+    "noise.noisy_step_recall": (am.noise.noisy_step_recall, dict(inputs=np.eye(3), outputs=np.eye(3), noise=np.eye(3))),
+    "threshold": (am.threshold, dict(measure=lambda key, d: 0.1 * d, target=0.5, smallest=1, largest=9, rising=True, trials=2, seeds=2, level=0.9, resolution=0.1, together=None, devices=1)),
     "power_law": (am.power_law, dict(x=[1.0, 2, 4, 8], y=[1.0, 2, 4, 8.1], error=None, level=0.9)),
     "sweep": (am.sweep, dict(fn=lambda a: 2 * a, a=[1.0, 2.0], seeds=None, tile=None, chunk=None, progress=False)),
     "lanczos_top": (am.lanczos_top, dict(matvec=lambda v: 2 * v, size=3, dtype=jnp.float32, rtol=1e-4, max_iterations=20, basis_size=4)),

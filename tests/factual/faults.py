@@ -3,7 +3,7 @@
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "facts: relation on the subject's place": ("systems/factual/task.py", "place = place + (place >= other)", "pass", "factual/test_factual.py -k law_of_texts"),
-    "facts: noise digits repeat": ("systems/factual/task.py", "            words = words // jnp.uint32(types)\n", "", "factual/test_factual.py -k law_of_texts"),
+    "facts: noise digits repeat": ("tasks/laws.py", "        words = words // jnp.uint32(size)\n", "", "factual/test_factual.py -k law_of_texts"),
     "facts: answers not shuffled": ("systems/factual/task.py", "column = jnp.arange(rows) % answers\n", "column = jnp.arange(rows) // answers % answers\n", "factual/test_factual.py -k test_facts"),
     "facts: multisets equally likely": ("systems/factual/task.py", "chances = np.array(ways) / max(form.noise, 1) ** count", "chances = np.ones(sets) / sets", "factual/test_factual.py -k population_loss"),
     "facts: subject loss over all answers": ("systems/factual/observe.py", "return jnp.dot(task.weights, cross_entropy(own, place))", "return task.loss(model)", "factual/test_factual.py -k population_loss"),

@@ -142,7 +142,7 @@ class FactualTask(AbstractClassificationTask):
     ) -> "FactualTask":
         """a*(s, r) independent and uniform in A_r."""
         S, R, D = _sizes(subjects, relations, answers)
-        return cls(_below(key, (S, R), D) + D * jnp.arange(R), D, key=jr.fold_in(key, 1), **options)
+        return cls(laws.below(key, (S, R), D) + D * jnp.arange(R), D, key=jr.fold_in(key, 1), **options)
 
     @classmethod
     @checks.takes(key=checks.KEY)
@@ -285,21 +285,15 @@ class _Form(NamedTuple):
         """Distinct places before EOS, uniform: of the subject, then of the relation."""
         found: list[Array] = []
         for k, one in enumerate(jr.split(key, sum(self.mentions))):
-            place = _below(one, (n,), self.length - 1 - k)
+            place = laws.below(one, (n,), self.length - 1 - k)
             for other in jnp.sort(jnp.stack(found), axis=0) if k > 1 else found:
                 place = place + (place >= other)
             found.append(place)
         return jnp.stack(found, axis=1)
 
     def fill(self, key, n: int) -> Int[Array, "n t"]:
-        """Uniform noise at all places before EOS: digits of random words, each right to 2⁻¹⁴ of itself."""
-        types, count = max(self.noise, 1), self.length - 1
-        digits = max(1, int(18 / math.log2(types))) if types > 1 else count
-        words, found = jr.bits(key, (n, -(-count // digits)), jnp.uint32), []
-        for _ in range(digits):
-            found.append(words % jnp.uint32(types))
-            words = words // jnp.uint32(types)
-        return jnp.concatenate(found, axis=1)[:, :count].astype(jnp.int32)
+        """Uniform noise at all places before EOS."""
+        return laws.digits(key, n, self.length - 1, max(self.noise, 1))
 
     def written(self, facts, s, r, places, fill) -> Questions:
         """Texts with s and r at their places, noise at the others, EOS last."""
@@ -372,9 +366,4 @@ def _shuffled(key, rows: int, relations: int, answers: int) -> Int[Array, "s r"]
 
 def _picker(law: Any, size: int) -> Callable[[PRNGKeyArray, int], Int[Array, " n"]]:
     """A function (key, count) that draws from a law, or uniformly without one."""
-    return (lambda key, n: _below(key, (n,), size)) if law is None else laws.drawer(law)
-
-
-def _below(key: PRNGKeyArray, shape: tuple[int, ...], size: int) -> Int[Array, "..."]:
-    """Uniform on 0 … size − 1, right to 2⁻³²."""
-    return (jr.bits(key, shape, jnp.uint32) % jnp.uint32(size)).astype(jnp.int32)
+    return (lambda key, n: laws.below(key, (n,), size)) if law is None else laws.drawer(law)

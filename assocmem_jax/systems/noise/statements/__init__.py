@@ -1,0 +1,1 @@
+"""What is proved of learning through noise, as programs."""

@@ -1,0 +1,59 @@
+"""The second route of learning through noise, in NumPy, sharing nothing with the simulator."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+
+def gaussian(rng, *rows: int, d: int) -> list[Any]:
+    return [rng.normal(size=(n, d)) / d**0.5 for n in rows]
+
+
+def key(E: Any, U: Any, tau: Any, batches: Any) -> Any:
+    """w after two steps; a batch is (tokens, places), f* the identity."""
+    (z, t), (z2, t2) = batches
+    x, y = seen(E, tau, z, t)
+    W = (U[y] - U.mean(axis=0)).T @ x.mean(axis=1) / len(z)
+    x, y = seen(E, tau, z2, t2)
+    s = np.einsum("nk,kd,ntd->nt", U[y] - U.mean(axis=0), W, x)
+    return np.einsum("nt,ntd->d", s - s.mean(axis=1, keepdims=True), x) / s.size
+
+
+def seen(E: Any, tau: Any, z: Any, t: Any) -> tuple[Any, Any]:
+    """(x, y) of tokens and places."""
+    x, rows = E[z], np.arange(len(z))
+    x[rows, t] += tau
+    return x, z[rows, t]
+
+
+def batch(rng, tokens: int, length: int, n: int) -> tuple[Any, Any]:
+    return rng.integers(0, tokens, (n, length)), rng.integers(0, length, n)
+
+
+def every(tokens: int, length: int) -> tuple[Any, Any]:
+    """All sequences with the trigger at every place."""
+    words = [(z, t) for z in itertools.product(range(tokens), repeat=length) for t in range(length)]
+    z, t = zip(*words)
+    return np.array(z), np.array(t)
+
+
+def right(E: Any, tau: Any, w: Any, length: int) -> float:
+    """P(the trigger has the largest score)."""
+    scores = E @ w
+    below = [np.mean(scores < s + tau @ w) for s in scores]
+    return float(np.mean(np.array(below) ** (length - 1)))
+
+
+def largest(mean: float, wide: float, narrow: float, others: int) -> float:
+    """P(a Gaussian is above so many others), by 4,001 equal steps."""
+    z = np.linspace(-8, 8, 4001)
+    return float(np.average(norm.cdf((mean + wide**0.5 * z) / narrow**0.5) ** others, weights=norm.pdf(z)))
+
+
+def hermite(dimension: int) -> tuple[Any, Any]:
+    """Nodes and weights under N(0, I), exact for polynomials of degree 5 in each coordinate."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+    grid = np.array([*itertools.product(range(3), repeat=dimension)])
+    return nodes[grid], np.prod((weights / weights.sum())[grid], axis=1)
