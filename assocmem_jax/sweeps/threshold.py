@@ -111,7 +111,8 @@ def threshold(
 
 def _end(name: str, value: Any) -> int | float:
     """An end of the search: whole if it is given so."""
-    checks.positive(name, checks.number(name, value))
+    checks.number(name, value)
+    checks.positive(name, value)
     return int(value) if isinstance(value, int | np.integer) else float(value)
 
 
@@ -135,7 +136,8 @@ class Search(NamedTuple):
         if not 0 < level < 1:
             checks.refuse("level", "between 0 and 1", level)
         seeds = checks.count("seeds", seeds, 2, "an interval needs two")
-        checks.positive("resolution", checks.number("resolution", resolution))
+        checks.number("resolution", resolution)
+        checks.positive("resolution", resolution)
         devices = checks.count("devices", devices)
         if seeds % devices:
             checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)

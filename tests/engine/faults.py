@@ -4,7 +4,7 @@
 FAULTS = {
     "threshold: a rising share searched as a falling one": ("sweeps/threshold.py", "(gap if falling else -gap)", "gap", "engine/test_threshold.py -k rises"),
     "threshold: seeds that agree are certain": ("sweeps/threshold.py", "target * (1 - target) / tosses)", "0.0)", "engine/test_threshold.py -k agree"),
-    "threshold: real values halved to whole ones": ("sweeps/threshold.py", "return value // 2 if isinstance(value, int) else value / 2", "return value // 2", "engine/test_threshold.py -k rises"),
+    "threshold: real values to within one": ("sweeps/threshold.py", "if whole else resolution * low)", "if whole else 1)", "engine/test_threshold.py -k rises"),
     "loss by 1 - p": ("tasks/losses.py", "return jax.nn.softplus(jax.nn.logsumexp(others - own, axis=-1))", "return -jnp.log(1 - jnp.exp(-jax.nn.softplus(-jax.nn.logsumexp(others - own, axis=-1))))", "memory/test_observe.py -k 700"),
     "slope of the loss without its label": ("tasks/losses.py", "return jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)", "return others", "memory/test_models.py -k slopes"),
     "1 - p by subtraction": ("tasks/losses.py", "return jnp.stack([jnp.where(right, -rest, one) for one, right in zip(others, own)], axis=-1)", "return jnp.stack([jnp.where(right, x / total - 1, one) for x, one, right in zip(e, others, own)], axis=-1)", "engine/test_flow.py -k 'binary_orthogonal or two_particles or many_classes_from_zero'"),

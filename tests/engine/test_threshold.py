@@ -73,7 +73,7 @@ def test_intervals_of_tosses_cover():
 
 
 REFUSED = [
-    (lambda: am.threshold(rises, smallest=0, largest=9), "smallest must be positive, got 0"),
+    (lambda: am.threshold(rises, smallest=0, largest=9), "smallest must be positive and finite, got 0"),
     (lambda: am.threshold(rises, smallest=1, largest="x"), "largest must be"),
     (lambda: am.threshold(rises, smallest=9, largest=9), "largest must be above smallest = 9, got 9"),
     (lambda: am.threshold(rises, 1.0, smallest=1, largest=9), "target must be between 0 and 1, got 1.0"),

@@ -1,6 +1,7 @@
 """Learning through noise: sequences, three steps, exact shares, the laws of both; refusals."""
 
 import itertools
+import re
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from scipy import integrate
 from scipy.stats import chisquare, norm
 
 import assocmem_jax as am
-from assocmem_jax.studies.config import load
+from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.systems.noise import theory
 from helpers import refused
 
@@ -259,7 +260,7 @@ def test_the_law_asks_for_enough_sequences():
         ("noise_law", "lengths=[1]", "lengths.0 = 1: must be greater than or equal to 2"),
         ("noise_map", "dimensions=[0, 4]", "dimensions.0 = 0: must be greater than or equal to 1"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ConfigError, match=re.escape(words)):
             load(config, [change])
 
 
