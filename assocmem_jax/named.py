@@ -20,9 +20,6 @@ from typing import Any
 PATTERN = r"^([^:\n]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$"
 
 
-_FOREIGN = "{}: names code that is not this package's, {!r}: nothing of it was run; --trust runs it"
-
-
 class NamedError(ValueError):
     """What is named is not there, or its file cannot be run: one line."""
 
@@ -30,6 +27,13 @@ class NamedError(ValueError):
 def is_named(text: str) -> bool:
     """Whether a text has the form of such a name."""
     return re.match(PATTERN, text) is not None
+
+
+class UntrustedError(NamedError):
+    """What is named is not this package's, and nobody has said that it may run."""
+
+    def __init__(self, source: str, text: str):
+        super().__init__(f"{text!r} is not this package's: nothing of it was run; --trust runs it ({source})")
 
 
 _source: ContextVar[str | None] = ContextVar("source", default=None)
@@ -56,13 +60,13 @@ def named(text: str, beside: Path | None = None) -> Any:
     place, _, name = text.rpartition(":")
     source, own = _source.get(), f"{place}.".startswith(f"{__package__}.")
     if source is not None and not own:
-        raise NamedError(_FOREIGN.format(source, text))
+        raise UntrustedError(source, text)
     found = module(place, beside)
     if not hasattr(found, name):
         raise NamedError(f"{text!r}: {place} has no {name!r}")
     value = getattr(found, name)
     if source is not None and not f"{getattr(value, '__module__', '')}.".startswith(f"{__package__}."):
-        raise NamedError(_FOREIGN.format(source, text))
+        raise UntrustedError(source, text)
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
 
-from ..named import NamedError
+from ..named import NamedError, UntrustedError
 from ..systems import configs
 from .registry import entries, schema
 from .study import Section, Study
@@ -128,6 +128,8 @@ def _validate(raw: dict, where: _Locator) -> Study:
         every = ", ".join(entries())
         own = "or your own, path/to/file.py:Name"
         raise ConfigError([f"{where(('study',))}: study: {shown}{hint}; one of: {every}; {own}"]) from None
+    except UntrustedError:
+        raise
     except NamedError as fault:
         raise ConfigError([f"{where(('study',))}: study: {fault}"]) from fault
     try:

@@ -39,7 +39,9 @@ def test_a_study_of_ones_own_runs_and_is_drawn_again(tmp_path, monkeypatch, caps
     assert run("run", FILE.with_suffix(".toml"), "--out", tmp_path / "r", *few) == 0
     assert "ratio 0.5: loss" in capsys.readouterr().out
     before = (tmp_path / "r" / "figure.pdf").read_bytes()
-    assert run("figure", tmp_path / "r") == 0
+    assert run("figure", tmp_path / "r") == 2
+    assert "nothing of it was run; --trust runs it" in capsys.readouterr().err
+    assert run("figure", tmp_path / "r", "--trust") == 0
     assert (tmp_path / "r" / "figure.pdf").read_bytes() == before
     data = xr.open_zarr(tmp_path / "r" / "data.zarr", consolidated=False, chunks=None)
     # Against a NumPy loop.

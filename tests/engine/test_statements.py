@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(systems.__file__).parents[1]
 ROWS = {s.id: s for s in statements() if s.source in systems.sources()}
 # Rows checked in every run of the suite, cheap to compile; `make check` and soak run all.
-OPEN = ("gd.17b", "slides.39", "slides.40", "cooc.phase1", "cooc.phase2", "beyond.7")
+OPEN = ("gd.17b", "slides.39", "slides.40", "cooc.phase1", "cooc.phase2", "beyond.7", "context.overtaking",
+        "noise.one-step", "noise.floor", "noise.attention")  # fmt: skip
 FEW = ["gd.8", "gd.12", "birth.36", "slides.37", "beyond.2"]
 
 
@@ -265,7 +266,13 @@ def test_the_second_routes_use_no_simulator():
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         modules = {n.module for n in imports if not n.level}
         modules |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-        assert {m.split(".")[0] for m in modules} <= {"numpy", "scipy", "collections", "typing"}, path
+        assert {m.split(".")[0] for m in modules} <= {
+            "numpy",
+            "scipy",
+            "collections",
+            "itertools",
+            "typing",
+        }, path
         assert {n.module for n in imports if n.level} <= {"statements", "statements.reference"}, path
     # Numbers are drawn with JAX's generator; nothing is computed with it.
     allowed, routes = {"SEEDS", "jr", "drawn", "plain_problem", "reference", "loops"}, 0

@@ -100,11 +100,10 @@ def _(alpha, F, C, B, n):
     tolerance="rounding",
 )
 def order(alpha, N, B, F):
-    """D = B − F − C. Where D = 0, both have p, and N D' = 1 − (N + 3)α + (N + 1)p, at the start with p = 1/(N
-    + 1). B rises always: where N B' = 1 − α − p_B + p_o were 0, p_τ = α − N p_o, so F + C rises and p_B
-    falls. p rises with B. So D rises through 0 at once, or first at p ≥ α − (1 − 2α)/(N + 1), and never falls
-    through it; as 2p < 1, never where that is ½ or more, α ≥ ½. In the end p_B = 1 − α, more than α below ½.
-    Without F, N D' = 1 − 2α there.
+    """D = B − F − C. Where D = 0, both have p, and N D' = 1 − (N + 3)α + (N + 1)p (without F: 1 − 2α), at the
+    start with p = 1/(N + 1). B rises: were N B' = 1 − α − p_B + p_o = 0, p_B would fall. p rises with B, so
+    D rises through 0 at once, or first at p ≥ α − (1 − 2α)/(N + 1), and never falls through it; as 2p < 1,
+    never where that is ½ or more, α ≥ ½. In the end p_B = 1 − α, more than α below ½.
     """
     tied = theory.velocity(N, alpha, F, B - F, B)
     p = theory.probabilities(N, F, B - F, B)[1]

@@ -46,6 +46,19 @@ def right(E: Any, tau: Any, w: Any, length: int) -> float:
     return float(np.mean(np.array(below) ** (length - 1)))
 
 
+def spread(E: Any, length: int, n: int, fresh: bool) -> float:
+    """The seven terms of Var_v e_vᵀw, in units of 1/(N T²)², by the traces of these embeddings."""
+    N, d, T = *E.shape, length
+    S = E.T @ E / N
+    S2, S3, S4 = (float(np.trace(np.linalg.matrix_power(S, k))) for k in (2, 3, 4))
+    near, far = (1, 0) if fresh else (1 + N / n, N * T / n)
+    trigger = (near**2 + 2 * near * far * S2 + far**2 * S3) / d
+    frequencies = N * T**4 / (n**2 * d) * S3 * (S2 if fresh else 1)
+    read = (N**2 * T**3 / n**2 + N * T**2 / n) * S2 * S4
+    products = ((N * T / n) ** 2 + 3 * N * T / n) * S2**3
+    return trigger + frequencies + read + products + N * T**3 / (n**2 * d) * S2**2 * (1 + N / T**2)
+
+
 def largest(mean: float, wide: float, narrow: float, others: int) -> float:
     """P(a Gaussian is above so many others), by 4,001 equal steps."""
     z = np.linspace(-8, 8, 4001)
