@@ -29,8 +29,8 @@ import optax
 import assocmem_jax as am
 
 theory = am.theory.noise
-N, T, n = 128, 64, 512  # tokens, length, sequences in a batch
-task = am.TriggerTask.gaussian(N, 256, jr.key(0), length=T, draws=1)
+N, T, n = 96, 48, 384  # tokens, length, sequences in a batch
+task = am.TriggerTask.gaussian(N, 192, jr.key(0), length=T, draws=1)
 made = am.noise.three_steps(task, jr.key(1), n)
 print("the trigger's score:", float(made.key @ task.trigger * N * T**2), "/ (N T²)")
 print("attention right:", float(am.noise.attention_right(task, made.model)))
@@ -44,18 +44,18 @@ print("answer right:   ", float(am.noise.accuracy(task, made.model)))
 # %%
 def right(key, d, **how):
     one, other = jr.split(key)
-    task = am.TriggerTask.gaussian(N, 256, one, length=T, draws=1).narrowed(d)
+    task = am.TriggerTask.gaussian(N, 192, one, length=T, draws=1).narrowed(d)
     return am.noise.attention_right(task, am.noise.three_steps(task, other, n, **how).model)
 
 
 kinds = {"same batch": {}, "fresh batches": {"fresh": True}, "centred": {"centred": True}}
-search = dict(smallest=2, largest=256, seeds=16, trials=np.inf, resolution=0.05)
+search = dict(smallest=2, largest=192, seeds=16, trials=np.inf, resolution=0.1)
 found = {
     name: am.threshold(lambda key, d, how=how: right(key, d, **how), **search) for name, how in kinds.items()
 }
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-fine = jnp.geomspace(2, 256, 100)
+fine = jnp.geomspace(2, 192, 100)
 for k, (name, seen) in enumerate(found.items()):
     how = (name == "fresh batches", name == "centred")
     ax.plot(seen.values, seen.measured.mean(axis=1), am.plot.MARKERS[k], color=am.plot.COLOURS[k], label=name)
@@ -86,7 +86,9 @@ assert terms.frequencies == max(terms)
 
 # %%
 for length in (64, 256):
-    needed = [float(theory.attention_dimension(256, length, 1024, False, centred)) for centred in (False, True)]
+    needed = [
+        float(theory.attention_dimension(256, length, 1024, False, centred)) for centred in (False, True)
+    ]
     print(f"N = 256, T = {length}, n = 1,024: d = {needed[0]:.1f}, centred {needed[1]:.1f}")
 assert found["centred"].value < found["same batch"].value
 
@@ -136,8 +138,12 @@ axes[0].set_ylabel("probability")
 axes[0].legend(frameon=False)
 plt.show()
 noise_half, answer_half = theory.half_times(N, alpha)
-print(f"τ is half learned at t = {noise_half:.1f}, the answer at {answer_half:.0f}: {answer_half / noise_half:.0f} times as late")
-print(f"the answer overtakes at t = {float(am.induction.time_to_overtake(copying)):.2f}; the law says {when:.2f}")
+print(
+    f"τ is half learned at t = {noise_half:.1f}, the answer at {answer_half:.0f}: {answer_half / noise_half:.0f} times as late"
+)
+print(
+    f"the answer overtakes at t = {float(am.induction.time_to_overtake(copying)):.2f}; the law says {when:.2f}"
+)
 assert (alone["answer"][1:] > alone["noise"][1:]).all()
 
 # %% [markdown]
@@ -150,13 +156,11 @@ times = am.sweep(
     tokens=np.geomspace(16, 512, 50),
     noise=np.linspace(0.01, 0.52, 50),
 )
-image = times["value"].where((times["value"] > 0) & np.isfinite(times["value"]))
-with am.plot.paper():
-    am.plot.heatmap(image, x="tokens", y="noise", log=True, label="time", missing="at once, or never")
-plt.show()
 law = np.asarray(theory.overtaking_time(times.tokens.values[:, None], times.noise.values))
 late = (times.noise.values < 0.49) & (times.tokens.values[:, None] * times.noise.values > 16)
 assert np.abs(times["value"].values[late] / law[late] - 1).max() < 0.003
+image = times["value"].where((times["value"] > 0) & np.isfinite(times["value"]))
+am.plot.heatmap(image, x="tokens", y="noise", log=True, label="time", missing="at once, or never")
 
 # %% [markdown]
 # ### How many samples
