@@ -43,9 +43,7 @@ for load in (0.05, 0.3):
     energy = jax.vmap(jax.vmap(network.energy))(path)
     assert jnp.diff(energy, axis=0).max() < 1e-9  # it never rises
     ends[load] = float(am.retrieval.overlaps(patterns, network).mean())
-    print(
-        f"N = {load:g} d: energy {energy[0].mean():.1f} → {energy[-1].mean():.1f}, overlap {ends[load]:.3f}"
-    )
+    print(f"N = {load:g} d: energy {energy[0].mean():.1f} → {energy[-1].mean():.1f}, overlap {ends[load]:.3f}")
 assert ends[0.05] > 0.99 > 0.8 > ends[0.3]
 
 # %% [markdown]
@@ -138,11 +136,7 @@ def errors(key, cut):
     task = am.AssociationTask(
         p, jnp.arange(n) % m, am.embeddings.gaussian(keys[0], n, 100), am.embeddings.sphere(keys[1], m, 100)
     )
-    schemes = (
-        am.memory.schemes.equal(task),
-        am.memory.schemes.frequency(task),
-        am.memory.schemes.top(p, cut),
-    )
+    schemes = (am.memory.schemes.equal(task), am.memory.schemes.frequency(task), am.memory.schemes.top(p, cut))
     return jnp.stack([am.error(task, am.LinearMemory.outer_product(task, q)) for q in schemes])
 
 
@@ -155,9 +149,7 @@ assert mean[2] < mean[1] < mean[0]
 # exactly; Adam with $\beta = 0$ flattens it.
 
 # %%
-task = am.AssociationTask(
-    p[:50] / p[:50].sum(), jnp.arange(50) % m, am.embeddings.gaussian(jr.key(4), 50, 60), jnp.eye(m, 60)
-)
+task = am.AssociationTask(p[:50] / p[:50].sum(), jnp.arange(50) % m, am.embeddings.gaussian(jr.key(4), 50, 60), jnp.eye(m, 60))
 runs = {
     "one step": am.Descent(optax.sgd, 1, learning_rate=1.0),
     "SGD": am.Descent(optax.sgd, 100, 64, learning_rate=1.0),
@@ -166,9 +158,7 @@ runs = {
 for name, descent in runs.items():
     run = am.simulate(task, am.LinearMemory.zeros(task), descent, every=descent.steps, key=jr.key(5))
     q = am.memory.scheme(task, run.model)
-    print(
-        f"{name:>12}: q(10)/q(1) = {q[9] / q[0]:.3f}, p(10)/p(1) = {p[9] / p[0]:.3f}, error {run.observed['error'][-1]:.3f}"
-    )
+    print(f"{name:>12}: q(10)/q(1) = {q[9] / q[0]:.3f}, p(10)/p(1) = {p[9] / p[0]:.3f}, error {run.observed['error'][-1]:.3f}")
     if name == "one step":
         assert jnp.allclose(q, task.probabilities, rtol=1e-9)
 

@@ -32,9 +32,7 @@ jax.config.update("jax_enable_x64", True)
 import assocmem_jax as am
 
 # 24 training sequences of four words, every irrelevant word once (Assumption 2.3(ii)): d ≥ 43.
-task = am.CooccurrenceTask.training(
-    jax.random.key(0), counts=(12, 4, 4, 4), length=4, dimension=43, distinct=True
-)
+task = am.CooccurrenceTask.training(jax.random.key(0), counts=(12, 4, 4, 4), length=4, dimension=43, distinct=True)
 print(task.tokens[:3], task.labels[:3], task.kinds)
 transformer = am.CooccurrenceTransformer.gaussian(task, jax.random.key(1), width=96, neurons=64)
 system = am.cooccurrence.CooccurrenceSystem.from_transformer(transformer)

@@ -71,13 +71,9 @@ dynamics = am.Descent(optax.sgd, 30, learning_rate=smallest["rate"])
 run = am.simulate(task, am.LinearMemory.zeros(task), dynamics, observe=dict(gammas=am.memory.gammas))
 with am.plot.paper():
     figure, ax = plt.subplots(figsize=(3.25, 2.2), layout="constrained")
-    am.plot.line(
-        ax, run.steps, run.observed["gammas"][:, 0], colour=0, marker="o", markersize=2, label="γ₁(t)"
-    )
+    am.plot.line(ax, run.steps, run.observed["gammas"][:, 0], colour=0, marker="o", markersize=2, label="γ₁(t)")
     low, high = claims["printed"][0].right, claims["printed"][1].right
-    ax.axhspan(
-        float(low), float(high), color=am.plot.COLOURS[1], alpha=0.3, linewidth=0, label="printed interval"
-    )
+    ax.axhspan(float(low), float(high), color=am.plot.COLOURS[1], alpha=0.3, linewidth=0, label="printed interval")
     ax.set(xlabel="step t", ylabel="γ₁")
     ax.legend()
 
@@ -117,9 +113,7 @@ run = am.simulate(task, am.LinearMemory.zeros(task), dynamics, observe=dict(marg
 with am.plot.paper():
     figure, ax = plt.subplots(figsize=(3.25, 2.2), layout="constrained")
     for k, name in enumerate(("frequent token", "rare token")):
-        am.plot.line(
-            ax, run.steps, run.observed["margins"][:, k], colour=k, marker="o", markersize=2, label=name
-        )
+        am.plot.line(ax, run.steps, run.observed["margins"][:, k], colour=k, marker="o", markersize=2, label=name)
     ax.axhline(0, color="black", linewidth=0.6)
     ax.set(xlabel="step", ylabel="margin")
     ax.legend()

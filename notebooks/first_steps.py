@@ -40,11 +40,7 @@ watch = dict(loss=am.loss, error=am.error, margins=am.margins, gammas=am.memory.
 # %%
 runs = {
     rate: am.simulate(
-        task,
-        memory,
-        am.Descent(optax.sgd, 35, learning_rate=rate),
-        observe=watch,
-        until=am.perfect_accuracy(hold=None),
+        task, memory, am.Descent(optax.sgd, 35, learning_rate=rate), observe=watch, until=am.perfect_accuracy(hold=None)
     )
     for rate in (10.0, 1.0)
 }
@@ -90,9 +86,7 @@ with am.plot.paper():
     figure, ax = plt.subplots(figsize=(3.25, 2.4), layout="constrained")
     am.plot.line(ax, flow.times[1:], gammas[1:, 1], colour=0, label="γ₂ (max-margin direction)")
     am.plot.line(ax, flow.times[1:], gammas[1:, 0], colour=1, label="γ₁")
-    ax.fill_between(
-        flow.times[1:], low[1:, 1], high[1:, 1], alpha=0.25, linewidth=0, label="proved bracket of γ₂"
-    )
+    ax.fill_between(flow.times[1:], low[1:, 1], high[1:, 1], alpha=0.25, linewidth=0, label="proved bracket of γ₂")
     ax.axhline(am.theory.two_particles.limit(0.75), color="black", linewidth=0.5, linestyle=":")
     ax.set(xscale="log", xlabel="time", ylabel="γ")
     ax.legend()

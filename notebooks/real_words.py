@@ -61,9 +61,7 @@ variants = {
 }
 recall = {}
 for name, rows in variants.items():
-    task = am.AssociationTask(
-        am.laws.uniform(n), jnp.arange(n), rows, am.embeddings.sphere(jr.key(1), n, 384)
-    )
+    task = am.AssociationTask(am.laws.uniform(n), jnp.arange(n), rows, am.embeddings.sphere(jr.key(1), n, 384))
     recall[name] = 1 - float(am.error(task, am.LinearMemory.outer_product(task)))
     predicted = am.theory.outer_product.gram_recall(am.embeddings.gram(rows), 384).mean()
     print(f"{name:>8}: recall {recall[name]:.3f}, predicted from the Gram matrix {predicted:.3f}")
@@ -91,9 +89,7 @@ for second in ("dogs", "tree"):
     run = am.simulate(task, am.LinearMemory.zeros(task), am.Descent(optax.sgd(10.0), 30), observe=[am.loss])
     p1, alpha = task.probabilities[0], task.inputs[0] @ task.inputs[1]
     exact = am.theory.two_particles.first_step_loss(10.0, p1, alpha, 2.0)
-    print(
-        f"dog, {second}: α = {alpha:.3f}, p₁ = {p1:.3f}, L₁ = {run['loss'][1]:.4f}, in closed form {exact:.4f}"
-    )
+    print(f"dog, {second}: α = {alpha:.3f}, p₁ = {p1:.3f}, L₁ = {run['loss'][1]:.4f}, in closed form {exact:.4f}")
     ax.semilogy(run.to_xarray().step, run["loss"], label=f"dog, {second}")
 ax.set(xlabel="step", ylabel="loss (nats)")
 ax.legend()
@@ -114,10 +110,5 @@ for name, rows in (("real", real[:few]), ("random", am.embeddings.sphere(jr.key(
         lambda rate: am.simulate(task, am.LinearMemory.zeros(task), am.Descent(optax.sgd, 60, learning_rate=rate), observe=[am.loss])["loss"]
     )(jnp.array([30.0, 300.0, 1000.0]))  # fmt: skip
     highest[name] = loss[-1].max()
-    print(
-        f"{name:>6}: loss starts at {loss[0, 0]:.2f}; highest",
-        *(f"{row.max():.2f}" for row in loss),
-        "; last",
-        *(f"{row[-1]:.4f}" for row in loss),
-    )
+    print(f"{name:>6}: loss starts at {loss[0, 0]:.2f}; highest", *(f"{row.max():.2f}" for row in loss), "; last", *(f"{row[-1]:.4f}" for row in loss))
 assert highest["real"] > np.log(few) + 0.1 > highest["random"]

@@ -62,13 +62,8 @@ data
 # %%
 with am.plot.paper():
     figure = am.plot.heatmap(
-        data.isel(imbalance=[2, 17, 49]),
-        name="stable_step",
-        x="alpha",
-        y="learning_rate",
-        facet="imbalance",
-        label="steps to lasting zero error",
-        missing=f"not in {STEPS} steps",
+        data.isel(imbalance=[2, 17, 49]), name="stable_step", x="alpha", y="learning_rate", facet="imbalance",
+        label="steps to lasting zero error", missing=f"not in {STEPS} steps",
     )
 figure
 
@@ -87,18 +82,10 @@ print(f"η = 100 is beaten by a smaller rate in {float(penalised.mean()):.0%} of
 
 with am.plot.paper():
     figure, axes = am.plot.panels(1, 2, 2.4)
-    am.plot.heatmap(
-        best.rename("best_rate"), x="imbalance", y="alpha", label="smallest best η", ax=axes[0, 0]
-    )
+    am.plot.heatmap(best.rename("best_rate"), x="imbalance", y="alpha", label="smallest best η", ax=axes[0, 0])
     shown = penalty.where(np.isfinite(penalty)).rename("penalty")
-    am.plot.heatmap(
-        shown,
-        x="imbalance",
-        y="alpha",
-        label="steps at η = 100 / fewest",
-        ax=axes[0, 1],
-        missing="not with η = 100",
-    )
+    am.plot.heatmap(shown, x="imbalance", y="alpha", label="steps at η = 100 / fewest", ax=axes[0, 1],
+                    missing="not with η = 100")
 figure
 
 # %% [markdown]
@@ -125,9 +112,8 @@ steps = close.stable_step.load().where(close.stable_step >= 0, np.inf)
 largest_useful = close.learning_rate.where(steps == steps.min("learning_rate")).max("learning_rate")
 with am.plot.paper():
     figure, axes = am.plot.panels(1, 1, 2.6, am.plot.COLUMN)
-    dots = axes[0, 0].scatter(
-        close.imbalance, close.alpha, c=np.log10(largest_useful), s=3, cmap="viridis", rasterized=True
-    )
+    dots = axes[0, 0].scatter(close.imbalance, close.alpha, c=np.log10(largest_useful), s=3, cmap="viridis",
+                              rasterized=True)
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_xlabel("imbalance log(p₁/p₂)")
     axes[0, 0].set_ylabel("correlation α")
@@ -174,13 +160,8 @@ bands = am.sweep(
 with am.plot.paper():
     figure, axes = am.plot.panels(1, 1, 2.2, am.plot.COLUMN)
     for k, level in enumerate((0.05, 0.5, 0.95)):
-        am.plot.line(
-            axes[0, 0],
-            bands.learning_rate,
-            bands.steps_quantile.sel(quantile=level),
-            colour=k,
-            label=f"{level:.0%} of seeds",
-        )
+        am.plot.line(axes[0, 0], bands.learning_rate, bands.steps_quantile.sel(quantile=level), colour=k,
+                     label=f"{level:.0%} of seeds")
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_xlabel("η")
     axes[0, 0].set_ylabel("steps to zero error (in 200)")
