@@ -97,7 +97,8 @@ def searched(found) -> tuple[float, float, float, int]:
     """(value, low, high, censored) of ``am.threshold`` (N, of ``am.capacity``); censored: 1 if it is at least
     that, −1 if at most."""
     value = found.size if isinstance(found, Capacity) else found.value
-    return (value, *found.interval, {"ok": 0, "above": 1, "below": -1}[found.status])
+    low, high = found.interval
+    return value, low, high, {"ok": 0, "above": 1, "below": -1}[found.status]
 
 
 def bound(censored: float) -> str:
