@@ -53,6 +53,7 @@ def numpy_learner(rng):
 
 def main():
     jax.config.update("jax_enable_x64", False)
+    jax.config.update("jax_num_cpu_devices", cores())  # as `assocmem sweep` does: seeds on every core
 
     def ours(seeds):
         found = am.sweep(learner, dimension=np.array([D]), seeds=seeds, tile=1, progress=False)  # in cache

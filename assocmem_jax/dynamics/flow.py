@@ -221,7 +221,7 @@ def integrate(
             condition, fine = until[1], 4 * float(jnp.finfo(dtype).eps)
             event = diffrax.Event(
                 lambda t, y, args, **_: condition(course.back(y)),
-                optx.Bisection(rtol=fine, atol=fine),
+                optx.Bisection(rtol=fine, atol=fine, flip=False),  # from ≤ 0, which may be 0, to > 0
                 direction=True,
             )
         shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(course.back(y)))

@@ -138,4 +138,5 @@ FAULTS = {
     "what a living process writes is swept": ("files.py", "not _alive(int(found[2]))", "True", "engine/test_long_work.py -k swept"),
     "a rank too many": ("models/truncation.py", "jnp.arange(values.shape[-1]) < rank", "jnp.arange(values.shape[-1]) <= rank", "engine/test_truncation.py -k nearest"),
     "soft rank of squares": ("observe/spectrum.py", "p = values / jnp.where(total > 0, total, 1)", "p = values**2 / jnp.sum(values**2, axis=-1, keepdims=True)", "engine/test_truncation.py -k soft_rank"),
+    "a condition of zero at the start has no crossing": ("dynamics/flow.py", "optx.Bisection(rtol=fine, atol=fine, flip=False)", "optx.Bisection(rtol=fine, atol=fine)", "engine/test_flow.py -k zero_at_the_start"),
 }  # fmt: skip

@@ -315,6 +315,19 @@ def test_flow_hits():
     assert np.isinf(never.first_hit)
 
 
+def test_a_condition_that_is_zero_at_the_start():
+    """From W = 0 all margins are 0, and positive at once: a hit, also where errors are raised, not NaN."""
+    helpers.run_python("""
+import os
+os.environ.pop("EQX_ON_ERROR", None)
+import assocmem_jax as am
+task = am.two_tokens(0.0, 0.75)
+run = am.simulate(task, am.MarginSystem.zeros(task), am.GradientFlow(10.0), until=am.perfect_accuracy())
+assert int(run.status) == am.Status.HIT
+assert 0 <= float(run.first_hit) < 1e-6  # the rounding of log time in float32
+    """)
+
+
 @pytest.mark.thorough
 def test_layer_norm_conserves_the_norm():
     """Birth (38): ⟨W, ∇L⟩ = 0 (docs/theory.md: birth.35): flow keeps ‖W‖, descent adds η²‖∇L‖²."""
