@@ -15,16 +15,17 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import machine
+from .refusal import RefusalError
 
 # A public number: Python's or NumPy's, or a traced one.
 Scalar = float | int | Float[Array, ""]
 
 
 def refuse(argument: str, required: str, actual: Any, remedy: str = "") -> NoReturn:
-    """Raise the one-line ``ValueError`` that every refusal of this package is."""
+    """Raise the one-line ``RefusalError``, a ``ValueError``, that every refusal of this package is."""
     words = " ".join(str(actual).split())
     words = words if len(words) <= 160 else f"{words[:159]}…"
-    raise ValueError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
+    raise RefusalError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
 
 
 def concrete(*values: Any) -> bool:

@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def work():
         study = load(options.config, options.overrides)
-        out = options.out or common.place(options.config, study)
+        out = common.usable(options.out or common.place(options.config, study))
         return run.run(study, out, force=options.force)
 
     return common.reported(work)
@@ -188,7 +188,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     def work():
         study = load(options.what[0], options.overrides)
-        out = options.out or common.place(options.what[0], study, ".zarr")
+        out = common.usable(options.out or common.place(options.what[0], study, ".zarr"))
         return sweep.run(study, out, shard=options.shard, force=options.force, devices=options.devices)
 
     return common.reported(work)

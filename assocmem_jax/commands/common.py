@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..named import NamedError
+from ..refusal import RefusalError
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
 from .stop import code, heeded
@@ -36,7 +37,7 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         return _refused(fault.args, fault.code)
     except ConfigError as fault:
         return _refused(fault.lines)
-    except NamedError as fault:  # what a config names is not there
+    except (NamedError, RefusalError, MemoryError) as fault:  # what a config names is not there, or cannot be
         return _refused([f"assocmem: {fault}"])
     return 0
 
@@ -58,6 +59,18 @@ def place(config: str, study: Study, ending: str = "") -> Path:
         of_result = re.fullmatch(r"(.+)-[0-9a-f]{8}(\.zarr)?", path.parent.name)
         name = of_result[1] if of_result else path.parent.name or name
     return Path("results") / f"{name}-{study.hash()[:8]}{ending}"
+
+
+def usable(out: Path) -> Path:
+    """A place where a result can be, as far as its name and the folders above tell; else refused."""
+    try:
+        above = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise RecordError(f"--out must be a path, got {str(out)[:80]!r}: {reason}") from None
+    if not above.is_dir():
+        raise RecordError(f"--out must be in a directory, got {out}: {above} is none")
+    return out
 
 
 def interruptible(work: Callable[[], T], kept: Callable[[], str]) -> T:

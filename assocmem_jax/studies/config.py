@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 import tomllib
 import types
@@ -33,11 +34,17 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Study:
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except json.JSONDecodeError as fault:
         raise ConfigError([f"{path}:{fault.lineno}: is not JSON: {fault.msg}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}:1: is nested too deeply"]) from None
     except tomllib.TOMLDecodeError as fault:
         at = re.search(r"\(at line (\d+)", str(fault))
         line = at[1] if at else str(text.count("\n") + 1)
         reason = re.sub(r" \(at .*\)$", "", str(fault))
         raise ConfigError([f"{path}:{line}: is not TOML: {reason}"]) from None
+    except ValueError as fault:  # a whole number of thousands of digits
+        raise ConfigError(
+            [f"{path}:1: has a number that cannot be read: {str(fault).split(';')[0]}"]
+        ) from None
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}:1: must be a table of keys, got {type(raw).__name__}"])
     lines = _line_numbers(text) if path.suffix != ".json" else {}
@@ -49,7 +56,7 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 def source(config: str | Path) -> tuple[Path, str]:
     """(file, text) of a config: a file, else one that comes with the package, by its name."""
-    path = Path(config)
+    path = Path(str(config).replace("\0", "\ufffd"))  # what no file has in its name
     if not path.is_file():
         path = configs().get(str(config), path)
     try:
@@ -68,8 +75,10 @@ def load_text(text: str, name: str) -> Study:
     """Validate the canonical JSON of a config."""
     try:
         raw = json.loads(text)
-    except ValueError as fault:
-        raise ConfigError([f"{name}: is not JSON: {fault}"]) from None
+    except (ValueError, RecursionError) as fault:
+        raise ConfigError([f"{name}: is not JSON: {str(fault)[:80]}"]) from None
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{name}: must be a table of keys, got {type(raw).__name__}"])
     return _validate(raw, _Locator(name, Path(name).parent, {}))
 
 
@@ -97,7 +106,7 @@ def _override(raw: dict, item: str, where: _Locator) -> None:
         raise ConfigError([f"--set {item}: must be key=value, for example --set descent.steps=50"])
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         raise ConfigError(
             [f"--set {item}: {value.strip()!r} is not a TOML value (strings need quotes)"]
         ) from None
@@ -118,7 +127,29 @@ def _override(raw: dict, item: str, where: _Locator) -> None:
     where.set[tuple(int(k) if k.isdigit() else k for k in keys)] = item
 
 
+# Whole numbers are sizes, counts and seeds, below 2³² as 32-bit clocks and keys are; a number has a square.
+_LARGEST, _REAL, _DEEPEST = 2**32, 1e150, 32
+
+
+def _bounded(value: Any, key: tuple, where: _Locator) -> None:
+    """Refuse numbers that no run can use, whatever their key is, and tables in tables without end."""
+    if isinstance(value, dict | list):
+        if len(key) >= _DEEPEST:
+            raise ConfigError([f"{where(key)}: {key[0]}: is nested more than {_DEEPEST} deep"])
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _bounded(part, (*key, name), where)
+        return
+    said = f"{where(key)}: {'.'.join(map(str, key))}: must be"
+    if type(value) is int and abs(value) > _LARGEST:
+        digits = len(str(abs(value)))
+        got = str(value) if digits <= 20 else f"one of {digits} digits"
+        raise ConfigError([f"{said} at most 2³² (clocks, sizes and seeds are 32-bit), got {got}"])
+    if type(value) is float and math.isfinite(value) and not (value == 0 or 1 / _REAL <= abs(value) <= _REAL):
+        raise ConfigError([f"{said} 0 or of size {1 / _REAL:g} to {_REAL:g}, got {value:g}"])
+
+
 def _validate(raw: dict, where: _Locator) -> Study:
+    _bounded(raw, (), where)
     name = raw.get("study")
     try:
         known = schema(name if isinstance(name, str) else "", where.folder)

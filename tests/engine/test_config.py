@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assocmem_jax import cli
 from assocmem_jax.commands import configs as commands
 from assocmem_jax.studies import config
 from assocmem_jax.studies.config import ConfigError, load
@@ -259,3 +260,68 @@ def test_the_command_refuses_within_a_second_without_jax(tmp_path):
     assert run.returncode == 2
     assert run.stdout.strip() == "False"
     assert run.stderr == f"{path}:4: alpha = 2.0: must be less than or equal to 1\n"
+
+
+BEYOND = {
+    "a clock of 2⁶⁴": ("gd_fig2", ["steps=18446744073709551616"], "steps: must be at most 2³² (clocks, sizes and seeds are 32-bit), got 18446744073709551616"),
+    "steps": ("gd_fig2", ["steps=1000000000000"], "steps: must be at most 2³²"),
+    "digits": ("gd_fig2", [f"steps={'9' * 4000}"], "got one of 4000 digits"),
+    "a float without a square": ("gd_fig2", ["alpha=1e308"], "alpha: must be 0 or of size 1e-150 to 1e+150, got 1e+308"),
+    "one that is lost": ("gd_fig2", ["alpha=1e-300"], "alpha: must be 0 or of size 1e-150 to 1e+150, got 1e-300"),
+    "more digits than Python reads": ("gd_fig2", [f"seed={'1' * 5000}"], "is not a TOML value"),
+    "deep": ("gd_fig2", [f"seed={'[' * 40}{']' * 40}"], "seed: is nested more than 32 deep"),
+    "deeper": ("gd_fig2", [f"seed={'[' * 5000}{']' * 5000}"], "is not a TOML value"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_numbers_that_no_run_can_use(name, capsys):
+    config, changes, said = BEYOND[name]
+    assert cli.main(["run", config, *[w for change in changes for w in ("--set", change)]]) == 2
+    err = capsys.readouterr().err
+    assert said in err or len(err) >= 300
+    assert len(err.splitlines()) == 1
+    assert len(err) <= 301
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"seed = " + b"1" * 5000, "has a number that cannot be read"),
+        (b"seed = " + b"[" * 5000 + b"]" * 5000, "is nested too deeply"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b"", "study: missing"),
+    ],
+)
+def test_files_that_are_no_config(content, said, tmp_path, capsys):
+    (tmp_path / "c.toml").write_bytes(content)
+    assert cli.main(["run", str(tmp_path / "c.toml")]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert cli.main(["run", str(tmp_path)]) == 2
+    assert "cannot be read: Is a directory" in capsys.readouterr().err
+    assert cli.main(["run", "a\0b"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_places_where_no_result_can_be(command, tmp_path, capsys):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for out, said in (
+        (tmp_path / "file" / "r", "file is none"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        assert cli.main([command, "gd_fig3", "--out", str(out)]) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert len(err.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_refusal_inside_of_a_run_is_one_line(tmp_path, capsys):
+    """What a schema cannot know is refused where it is met."""
+    changes = ["--set", "steps=2147483648", "--set", "horizon=2147483648", "--out", str(tmp_path / "r")]
+    assert cli.main(["run", "gd_fig2", *changes]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert "steps must be below 2³¹ (clocks are 32-bit integers), got 2147483648" in err[-1]
