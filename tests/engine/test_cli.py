@@ -38,8 +38,9 @@ def figures(monkeypatch):
 
 # Half a minute or more to compile: in soak. The last three run among the numbers beyond print.
 SLOW = (
-    "birth_fig8", "birth_fig10", "cooc_phase_one", "facts_constructed", "facts_map", "facts_parameters",
-    "gd_fig4", "real_words", "slides_optimizers", "schedule", "bifurcation", "theory_refuted",
+    "birth_fig8", "birth_fig10", "context_truncation", "cooc_phase_one", "facts_constructed", "facts_map",
+    "facts_parameters", "gd_fig4", "noise_law", "real_words", "slides_optimizers", "schedule", "bifurcation",
+    "theory_refuted",
 )  # fmt: skip
 
 
