@@ -2,7 +2,7 @@
 # make test   set up, run the fast tests (under six minutes on two cores)
 # make thorough   tests that take long to compile
 # make examples   README, every study, the scripts of examples/ for one machine
-# make check  every statement of the papers on fresh problems (two minutes on two cores)
+# make check  every statement of the papers on fresh problems (four minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
 # make soak   the longer checks: thorough, planted faults, tables of many cases, clusters, figures
 # Another Python (make test PYTHON=python3.13) has an environment of its own.

@@ -15,17 +15,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import machine
-from .refusal import RefusalError
 
 # A public number: Python's or NumPy's, or a traced one.
 Scalar = float | int | Float[Array, ""]
 
 
 def refuse(argument: str, required: str, actual: Any, remedy: str = "") -> NoReturn:
-    """Raise the one-line ``RefusalError``, a ``ValueError``, that every refusal of this package is."""
+    """Raise the one-line ``ValueError`` that every refusal of this package is; ``refused`` marks it."""
     words = " ".join(str(actual).split())
     words = words if len(words) <= 160 else f"{words[:159]}…"
-    raise RefusalError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
+    fault = ValueError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
+    fault.refused = True  # type: ignore[attr-defined]
+    raise fault
 
 
 def concrete(*values: Any) -> bool:

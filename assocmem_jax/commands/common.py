@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..named import NamedError
-from ..refusal import RefusalError
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
 from .stop import code, heeded
@@ -37,7 +36,11 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         return _refused(fault.args, fault.code)
     except ConfigError as fault:
         return _refused(fault.lines)
-    except (NamedError, RefusalError, MemoryError) as fault:  # what a config names is not there, or cannot be
+    except (NamedError, MemoryError) as fault:  # what a config names is not there, or is too large
+        return _refused([f"assocmem: {fault}"])
+    except ValueError as fault:
+        if not getattr(fault, "refused", False):  # no refusal of ours
+            raise
         return _refused([f"assocmem: {fault}"])
     return 0
 

@@ -118,9 +118,10 @@ class AbstractSteps(AbstractDynamics):
             refuse_batch(task, model, batch_size, getattr(self, "microbatch", None))
         if request.at is None:
             every = quality.apart(task, batch_size) if every is None else checks.count("every", every)
-        refuse_looks(
-            task, model, request, -(-self.steps // every) if every else np.asarray(request.at).size, every
-        )
+            looks = -(-self.steps // every)
+        else:
+            looks = np.asarray(request.at).size
+        refuse_looks(task, model, request, looks, every)
         marks = _Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
         if request.resume is not None:

@@ -195,8 +195,8 @@ class Descent(AbstractSteps):
 
         def advance(params, inner, step, time):
             state, carry, late = inner
-            if self.batch_size is None:  # the value is computed only where the optimizer asks for it
-                value, gradient = losses(params, step), population_gradient(task, combine, params)
+            if self.batch_size is None:
+                value, gradient = population_gradient(task, combine, params)
             else:
                 value, gradient = jax.value_and_grad(losses)(params, step)
             gradient = released(gradient, step)

@@ -204,7 +204,7 @@ def integrate(
     grid = jnp.minimum(flow.clock(times), end)
 
     def descent(params):
-        return combine(params).tangent(task, population_gradient(task, combine, params))
+        return combine(params).tangent(task, population_gradient(task, combine, params)[1])
 
     adaptive: Any = diffrax.ConstantStepSize()
     if flow.step is None:

@@ -123,7 +123,7 @@ class StochasticFlow(AbstractSteps):
             return diffrax.BrownianIncrement(dt=dt, W=w)
 
         def drift(t, params, args):
-            gradient = population_gradient(task, combine, params)
+            _, gradient = population_gradient(task, combine, params)
             return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
 
         def advance(params, inner, step, time):

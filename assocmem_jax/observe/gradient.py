@@ -33,10 +33,12 @@ def gradient_norm(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     return tree_norm(gradient(task, model))
 
 
-def population_gradient(task: AbstractTask, combine: Callable[[Any], AbstractModel], part: Any) -> Any:
-    """∂L/∂(trained part) of ``combine(part)``: in closed form where the model has it, else by autodiff."""
+def population_gradient(
+    task: AbstractTask, combine: Callable[[Any], AbstractModel], part: Any
+) -> tuple[Float[Array, ""], Any]:
+    """(L, ∂L/∂(trained part)) of ``combine(part)``: closed forms where the model has them, else autodiff."""
     model = combine(part)
     held = jax.tree.map(lambda leaf: leaf is not None, part, is_leaf=lambda leaf: leaf is None)
     if isinstance(model, HasSlope) and eqx.tree_equal(held, trainable_mask(model)):
-        return eqx.filter(model.slope(task), held)
-    return jax.grad(lambda part: task.loss(combine(part)))(part)
+        return task.loss(model), eqx.filter(model.slope(task), held)
+    return jax.value_and_grad(lambda part: task.loss(combine(part)))(part)

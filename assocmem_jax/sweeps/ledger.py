@@ -7,7 +7,6 @@ it, no number in it is taken for granted.
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,12 @@ def sealed(record: Mapping[str, Any]) -> str:
 
 def said(path: Path) -> dict[str, Any]:
     """The table in a file of JSON; ``ValueError`` in a word if it is none, ``OSError`` if it is not read."""
+    return _table(read(path, _LONGEST))
+
+
+def _table(text: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(read(path, _LONGEST).decode("utf-8"))
+        found = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError):
         raise ValueError("corrupt (no JSON)") from None
     if not isinstance(found, dict):
@@ -41,15 +44,13 @@ def said(path: Path) -> dict[str, Any]:
 
 def unsealed(path: Path) -> dict[str, Any]:
     """The record in a file, if its checksum and its form are right; else ``ValueError``."""
+    text = read(path, _LONGEST)
     try:
-        record = said(path)
-        text = read(path, _LONGEST).decode("utf-8")
-    except ValueError:
+        record = _table(text)
+        del record["check"]
+    except (ValueError, KeyError):
         raise ValueError("corrupt (checksum)") from None
-    if "check" not in record:
-        raise ValueError("corrupt (checksum)")
-    del record["check"]
-    if sealed(record) != text:  # which computes the check anew
+    if sealed(record).encode() != text:  # which computes the check anew
         raise ValueError("corrupt (checksum)")
     return record
 
@@ -66,7 +67,7 @@ def planned(attributes: Any) -> tuple[dict[str, Any], Blocks]:
             and all(1 <= b <= n for b, n in zip(box, shape))
             and math.prod(shape) < 2**31
             and isinstance(plan["fixed"], dict)
-            and all(type(value) in (int, float) for value in plan["fixed"].values())
+            and all(type(value) in (bool, int, float) for value in plan["fixed"].values())
             and (plan["seeds"] is None or _all(plan["seeds"], int))
             and all(_all(dim["names"], str) and isinstance(dim["how"], str) for dim in plan["dims"].values())
             and len(plan["dims"]) <= len(shape) <= len(plan["dims"]) + 1
@@ -111,24 +112,29 @@ def recorded(record: Mapping[str, Any], task: int, blocks: Blocks) -> dict[str, 
     place = [str(k) for k in blocks.place(task)]
     for name in files:
         parts = name.split("/")
-        if parts[1:2] != ["c"] or parts[2 : 2 + len(place)] != place or set(parts[2 + len(place) :]) > {"0"}:
+        if parts[1:2] != ["c"] or parts[2 : 2 + len(place)] != place or set(parts[2 + len(place) :]) - {"0"}:
             raise ValueError("corrupt (names what is no chunk of this task)")
     if "status" not in {name.partition("/")[0] for name in files}:
         raise ValueError("corrupt (names no status)")
     return files
 
 
-def strangers(root: Path, name: str = "") -> Iterator[tuple[str, str]]:
-    """(name, what it is) of everything in a store that is no file and no folder: it may lead anywhere."""
+def walked(root: Path, name: str = "") -> Iterator[tuple[str, str | None]]:
+    """(name, what is wrong with it) of all in a store but folders: what is no file may lead anywhere."""
     with os.scandir(root) as entries:
         for entry in entries:
             here = f"{name}{entry.name}"
             if entry.is_symlink():
                 yield here, "a link out of the store"
             elif entry.is_dir():
-                yield from strangers(Path(entry), f"{here}/")
-            elif not entry.is_file():
-                yield here, "a pipe or a device"
+                yield from walked(Path(entry), f"{here}/")
+            else:
+                yield here, None if entry.is_file() else "a pipe or a device"
+
+
+def strangers(root: Path) -> Iterator[tuple[str, str]]:
+    """(name, what it is) of everything in a store that is no file and no folder."""
+    return ((name, what) for name, what in walked(root) if what is not None)
 
 
 def fault_of(root: Path, name: str, expected: list[Any]) -> str | None:
@@ -155,10 +161,9 @@ def _all(values: Any, kind: type) -> bool:
 def _listed(item: tuple[Any, Any]) -> bool:
     """Whether a name stays inside the store, and what is said of it is a size and a checksum."""
     name, about = item
-    inside = isinstance(name, str) and all(re.fullmatch(r"[\w .+-]+", part) for part in name.split("/"))
     return (
-        inside
-        and not {".", ".."} & set(name.split("/"))
+        isinstance(name, str)
+        and all(part.isprintable() and part not in ("", ".", "..") for part in name.split("/"))
         and isinstance(about, list)
         and [type(part) for part in about] == [int, str]
         and about[0] >= 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import machine
-from .ledger import said, strangers
+from .ledger import said, walked
 from .store import StoreError
 
 # Nothing that runs code or that this package does not write.
@@ -24,13 +24,14 @@ def dataset(path: str | os.PathLike) -> Any:
     root = Path(path)
     if not root.is_dir():
         raise StoreError(f"{root}: no such store")
-    for name, what in strangers(root):
-        raise StoreError(f"{root}: {name} is {what}: it is not read")
-    for file in root.rglob("*"):
-        if file.name in _FORMAT_2:
-            raise StoreError(f"{root}: {file.relative_to(root)} is of Zarr format 2; results are of format 3")
-        if file.name == "zarr.json":
-            _described(root, str(file.relative_to(root)))
+    for name, what in walked(root):
+        last = name.rpartition("/")[2]
+        if what is not None:
+            raise StoreError(f"{root}: {name} is {what}: it is not read")
+        if last in _FORMAT_2:
+            raise StoreError(f"{root}: {name} is of Zarr format 2; results are of format 3")
+        if last == "zarr.json":
+            _described(root, name)
     try:
         return xr.open_zarr(root, chunks=None, consolidated=False, zarr_format=3)
     except Exception as fault:

@@ -155,6 +155,14 @@ def names_another_chunk(store):
     return "commits/00000000.json: corrupt (names what is no chunk of this task)"
 
 
+def names_a_neighbour(store):
+    def change(record):
+        record["files"] = {f"{name}/1": about for name, about in record["files"].items()}
+
+    resealed(store.record(0), change)
+    return "commits/00000000.json: corrupt (names what is no chunk of this task)"
+
+
 def is_of_another_task(store):
     shutil.copy(store.record(1), store.record(0))
     return "commits/00000000.json: corrupt (no record of this task)"
@@ -185,8 +193,8 @@ def no_plan(store):
     return "commits/manifest.json: corrupt (its plan)"
 
 
-DAMAGES = [link_out, folder_out, pipe, names_outside, names_a_device, names_another_chunk, is_of_another_task,
-           counts_in_words, of_no_task, deep, a_list, no_plan]  # fmt: skip
+DAMAGES = [link_out, folder_out, pipe, names_outside, names_a_device, names_another_chunk, names_a_neighbour,
+           is_of_another_task, counts_in_words, of_no_task, deep, a_list, no_plan]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -20,11 +20,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room of the engine may import, besides itself. "systems" is the reader of manifests, no wing.
 NOTHING: set[str] = set()
-GROUND = {"checks", "files", "machine", "named", "progress", "refusal"}
+GROUND = {"checks", "files", "machine", "named", "progress"}
 TRUNK = ["numerics", "tasks", "models", "observe", "dynamics", "sweeps", "statements"]
 ALLOWED = {
-    "checks": {"machine", "refusal"}, "files": NOTHING, "machine": NOTHING, "named": NOTHING,
-    "refusal": NOTHING, "systems": NOTHING,
+    "checks": {"machine"}, "files": NOTHING, "machine": NOTHING, "named": NOTHING, "systems": NOTHING,
     "progress": NOTHING,
     **{room: {*GROUND, *TRUNK[:place]} for place, room in enumerate(TRUNK)},
     "dynamics": {*GROUND, "numerics", "tasks", "models", "observe", "plot"},

@@ -266,13 +266,7 @@ def test_the_second_routes_use_no_simulator():
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         modules = {n.module for n in imports if not n.level}
         modules |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-        assert {m.split(".")[0] for m in modules} <= {
-            "numpy",
-            "scipy",
-            "collections",
-            "itertools",
-            "typing",
-        }, path
+        assert {m.split(".")[0] for m in modules} <= {"numpy", "scipy", "collections", "typing"}, path
         assert {n.module for n in imports if n.level} <= {"statements", "statements.reference"}, path
     # Numbers are drawn with JAX's generator; nothing is computed with it.
     allowed, routes = {"SEEDS", "jr", "drawn", "plain_problem", "reference", "loops"}, 0

@@ -378,3 +378,13 @@ def test_the_tasks_of_a_plan_cover_the_grid_once():
             assert (seen == 1).all()
             assert np.prod(cut.box) <= most
     assert plan.LARGEST_BOX < 2**31
+
+
+@pytest.mark.parametrize("name", ["p(x)", "η", "loss:train", "a b"])
+def test_any_name_and_any_number_of_ones_own(name, tmp_path):
+    """What a sweep may be called and given is what a store may say: sound, and gone on from."""
+    sweep = functools.partial(am.sweep, lambda a, flag, k: {name: a * flag * k}, a=np.linspace(0, 1, 3))
+    for _ in range(2):
+        data = sweep(flag=True, k=2, store=tmp_path / "s")
+    np.testing.assert_allclose(data[name], [0, 1, 2])
+    assert Store(tmp_path / "s").verify() == ([], set(), 1, 1)

@@ -1,6 +1,5 @@
 """The second route of learning through noise, in NumPy, sharing nothing with the simulator."""
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,8 @@ def batch(rng, tokens: int, length: int, n: int) -> tuple[Any, Any]:
 
 def every(tokens: int, length: int) -> tuple[Any, Any]:
     """All sequences with the trigger at every place."""
-    words = [(z, t) for z in itertools.product(range(tokens), repeat=length) for t in range(length)]
-    z, t = zip(*words)
-    return np.array(z), np.array(t)
+    words = np.indices((tokens,) * length).reshape(length, -1).T
+    return words.repeat(length, axis=0), np.tile(np.arange(length), len(words))
 
 
 def right(E: Any, tau: Any, w: Any, length: int) -> float:
@@ -68,5 +66,5 @@ def largest(mean: float, wide: float, narrow: float, others: int) -> float:
 def hermite(dimension: int) -> tuple[Any, Any]:
     """Nodes and weights under N(0, I), exact for polynomials of degree 5 in each coordinate."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)
-    grid = np.array([*itertools.product(range(3), repeat=dimension)])
+    grid = np.indices((3,) * dimension).reshape(dimension, -1).T
     return nodes[grid], np.prod((weights / weights.sum())[grid], axis=1)
