@@ -159,8 +159,10 @@ def _completion(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .commands import common, run
+    from .commands import common, kept, run
     from .studies.config import load
+
+    kept.programs()
 
     def work():
         study = load(options.config, options.overrides)
@@ -171,8 +173,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from .commands import common, sweep
+    from .commands import common, kept, sweep
     from .studies.config import load
+
+    kept.programs()
 
     if options.what[0] in ("status", "verify"):
         if len(options.what) != 2:
@@ -201,7 +205,9 @@ def _figure(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .commands import check, common
+    from .commands import check, common, kept
+
+    kept.programs()
 
     if options.list:
         return common.reported(lambda: check.listed(options.what, options.places))

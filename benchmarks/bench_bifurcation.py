@@ -49,4 +49,4 @@ def _timed(function, *arguments):
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

@@ -1,5 +1,6 @@
 """Start-up: ``assocmem --help`` within 0.1 s, GD Figure 2 cold within 12 s."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,9 @@ import numpy as np
 
 import machine
 
-COMMAND = str(Path(sys.executable).parent / "assocmem")
+COMMAND = (
+    shutil.which("assocmem", path=str(Path(sys.executable).parent)) or shutil.which("assocmem") or "assocmem"
+)
 
 
 def wall(*arguments):
@@ -29,4 +32,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

@@ -2,6 +2,10 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "programs kept where the user said not to": ("commands/kept.py", 'if "JAX_COMPILATION_CACHE_DIR" in os.environ:', "if False:", "engine/test_kept.py"),
+    "a folder of programs for anybody": ("commands/kept.py", "mode=0o700", "mode=0o755", "engine/test_kept.py"),
+    "the newest programs go": ("commands/kept.py", "in sorted(files):", "in sorted(files, reverse=True):", "engine/test_kept.py"),
+    "no home is a traceback": ("commands/kept.py", "except (OSError, RuntimeError):", "except RuntimeError:", "engine/test_kept.py"),
     "threshold: a rising share searched as a falling one": ("sweeps/threshold.py", "(gap if falling else -gap)", "gap", "engine/test_threshold.py -k rises"),
     "threshold: seeds that agree are certain": ("sweeps/threshold.py", "target * (1 - target) / tosses)", "0.0)", "engine/test_threshold.py -k agree"),
     "threshold: real values to within one": ("sweeps/threshold.py", "if whole else resolution * low)", "if whole else 1)", "engine/test_threshold.py -k rises"),
