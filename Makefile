@@ -4,7 +4,7 @@
 # make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (four minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
-# make soak   the longer checks: thorough, planted faults, tables of many cases, clusters, figures
+# make soak   the longer checks: thorough, planted faults, tables of many cases, clusters, figures, the wheel
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
@@ -16,7 +16,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough examples wheel soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,7 +42,13 @@ examples: $(VENV)/all
 	$(BIN)/pytest -n 2 -m 'examples and not soak'
 
 # What pip gives a user: the wheel is made from the sdist, which holds the tests too; they run beside it.
-wheel:
+wheel: wheel-env
+	$(MAKE) wheel-tests
+
+wheel-tests:
+	cd $(VENV)/wheel/assocmem_jax-*/ && ../env/bin/pytest -n 2 --dist worksteal $(TESTS)
+
+wheel-env:
 	rm -rf $(VENV)/wheel && mkdir -p $(VENV)/wheel
 	$(PYTHON) -m venv $(VENV)/wheel/env
 	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check build
@@ -50,12 +56,13 @@ wheel:
 	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(ls $(CURDIR)/$(VENV)/wheel/dist/*.whl)[test]"
 	tar -xzf $(VENV)/wheel/dist/*.tar.gz -C $(VENV)/wheel
-	cd $(VENV)/wheel/assocmem_jax-*/ && rm -r assocmem_jax && ../env/bin/pytest -n 2 --dist worksteal $(TESTS)
+	rm -r $(VENV)/wheel/assocmem_jax-*/assocmem_jax
 
 soak: $(VENV)/all thorough
 	$(BIN)/pytest -n 2 -m soak
 	$(BIN)/python tests/faults.py
 	$(MAKE) figures
+	$(MAKE) wheel PYTHON="$(shell scripts/newest_python)"
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

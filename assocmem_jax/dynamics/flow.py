@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
 from jaxtyping import Array, Float
 
 from .. import checks
@@ -19,7 +18,7 @@ from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
 from . import programs
 from .base import AbstractDynamics, Request, trained_part
-from .events import Until
+from .events import Crossing, Until
 from .room import refuse_looks
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status, Trajectory
@@ -221,7 +220,7 @@ def integrate(
             condition, fine = until[1], 4 * float(jnp.finfo(dtype).eps)
             event = diffrax.Event(
                 lambda t, y, args, **_: condition(course.back(y)),
-                optx.Bisection(rtol=fine, atol=fine, flip=False),  # from ≤ 0, which may be 0, to > 0
+                Crossing(fine, fine),
                 direction=True,
             )
         shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: observe(course.back(y)))

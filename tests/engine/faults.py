@@ -2,6 +2,8 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a lane without a crossing ends where its last step begins": ("dynamics/events.py", "lower = jnp.where(value > 0, state.lower, y)\n        upper = jnp.where(value > 0, y, state.upper)", "lower = jnp.where(value >= 0, state.lower, y)\n        upper = jnp.where(value >= 0, y, state.upper)", "engine/test_flow.py -k crossings_of"),
+    "a crossing where rounding is above the tolerance": ("dynamics/flow.py", "Crossing(fine, fine)", "__import__('optimistix').Bisection(fine, fine, flip=False)", "engine/test_flow.py -k crossings_of"),
     "programs kept where the user said not to": ("commands/kept.py", 'if "JAX_COMPILATION_CACHE_DIR" in os.environ:', "if False:", "engine/test_kept.py"),
     "a folder of programs for anybody": ("commands/kept.py", "mode=0o700", "mode=0o755", "engine/test_kept.py"),
     "the newest programs go": ("commands/kept.py", "in sorted(files):", "in sorted(files, reverse=True):", "engine/test_kept.py"),

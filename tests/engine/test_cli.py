@@ -36,10 +36,10 @@ def figures(monkeypatch):
     return seen
 
 
-# Half a minute or more to compile: in soak. The last three run among the numbers beyond print.
+# Half a minute or more to compile: in soak.
 SLOW = (
-    "birth_fig8", "birth_fig10", "context_truncation", "cooc_phase_one", "facts_constructed", "facts_map",
-    "facts_parameters", "gd_fig4", "noise_law", "real_words", "slides_optimizers", "schedule", "bifurcation",
+    "birth_fig8", "birth_fig10", "context_truncation", "cooc_phase_one", "facts_constructed",
+    "facts_hallucination", "facts_map", "facts_parameters", "gd_fig4", "noise_law", "real_words", "slides_optimizers", "schedule", "bifurcation",
     "theory_refuted",
 )  # fmt: skip
 
@@ -102,7 +102,7 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
     assert (out / "figure.pdf").read_bytes() == before
 
 
-@pytest.mark.examples
+@pytest.mark.soak
 def test_numbers_beyond_print(tmp_path, capsys):
     """The doubling is at 2/H*; the loss bound is crossed at ct = 4.889; a schedule takes 2 steps, not 10."""
     small = ["--set", "rates=12", "--set", "kept=16", "--set", "transient=1000"]
@@ -179,7 +179,7 @@ def test_figure_2_numbers(tmp_path, capsys, figures):
 @pytest.mark.examples
 def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
     """A run goes on from checkpoints beside its place; one that is cut short is named, with what to do."""
-    config, few = "birth_layers", options("birth_layers")
+    config, few = "birth_layers", [*options("birth_layers"), "--set", 'cases=[{label="one", layers=1}]']
     from assocmem_jax.systems.induction.studies import formation
 
     monkeypatch.setattr(formation, "report", lambda study, data: 1 / 0)  # after the run, before its result
