@@ -38,9 +38,9 @@ class Until(eqx.Module):
 class Crossing(optx.AbstractRootFinder):
     """Where a condition of a flow rises above 0 within its last step, by bisection.
 
-    Unlike ``optx.Bisection`` it may be 0 where the step begins; only the interval has to become small, for the
-    rounding of a condition of large terms keeps it from being so; and a lane of a batch without a crossing,
-    whose function diffrax makes 0 at the end of the step, ends there.
+    Unlike ``optx.Bisection`` it may be 0 where the step begins; only the interval has to become small, as
+    rounding keeps a condition of large terms from it; and a lane of a batch without a crossing, whose function
+    diffrax makes 0 at the end of the step, ends there.
     """
 
     rtol: float
