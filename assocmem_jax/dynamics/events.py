@@ -39,7 +39,7 @@ class Crossing(optx.AbstractRootFinder):
     """Where a condition of a flow rises above 0 within its last step, by bisection.
 
     Unlike ``optx.Bisection`` it may be 0 where the step begins; only the interval has to become small, as
-    rounding keeps a condition of large terms from it; and a lane of a batch without a crossing, whose function
+    rounding keeps a condition of large terms from it; and a lane of a batch without crossing, whose function
     diffrax makes 0 at the end of the step, ends there.
     """
 
