@@ -9,6 +9,9 @@
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
+# The wheel has an environment of its own, of another Python if told.
+WHEEL_PYTHON ?= $(PYTHON)
+WHEEL := $(CURDIR)/.venv-wheel
 # One target a notebook, so that `make -j` runs them side by side.
 NOTEBOOKS := $(patsubst %.py,%.executed,$(wildcard notebooks/*.py))
 # What is compiled once is kept, for all targets together; the tests say why (tests/conftest.py).
@@ -45,24 +48,23 @@ examples: $(VENV)/all
 wheel: wheel-env
 	$(MAKE) wheel-tests
 
-wheel-tests:
-	cd $(VENV)/wheel/assocmem_jax-*/ && ../env/bin/pytest -n 2 --dist worksteal $(TESTS)
-
 wheel-env:
-	rm -rf $(VENV)/wheel && mkdir -p $(VENV)/wheel
-	$(PYTHON) -m venv $(VENV)/wheel/env
-	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check build
-	$(VENV)/wheel/env/bin/python -m build --outdir $(VENV)/wheel/dist . > $(VENV)/wheel/build.log
-	$(VENV)/wheel/env/bin/python -m pip install --quiet --disable-pip-version-check \
-	  "$$(ls $(CURDIR)/$(VENV)/wheel/dist/*.whl)[test]"
-	tar -xzf $(VENV)/wheel/dist/*.tar.gz -C $(VENV)/wheel
-	rm -r $(VENV)/wheel/assocmem_jax-*/assocmem_jax
+	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
+	$(WHEEL_PYTHON) -m venv $(WHEEL)/env
+	$(WHEEL)/env/bin/python -m pip install --quiet --disable-pip-version-check build
+	$(WHEEL)/env/bin/python -m build --outdir $(WHEEL)/dist . > $(WHEEL)/build.log
+	$(WHEEL)/env/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls $(WHEEL)/dist/*.whl)[test]"
+	tar -xzf $(WHEEL)/dist/*.tar.gz -C $(WHEEL)
+	rm -r $(WHEEL)/assocmem_jax-*/assocmem_jax
+
+wheel-tests:
+	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
 soak: $(VENV)/all thorough
 	$(BIN)/pytest -n 2 -m soak
 	$(BIN)/python tests/faults.py
 	$(MAKE) figures
-	$(MAKE) wheel PYTHON="$(shell scripts/newest_python)"
+	$(MAKE) wheel WHEEL_PYTHON="$(shell scripts/newest_python)"
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .
