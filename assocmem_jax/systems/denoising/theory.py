@@ -8,7 +8,7 @@ from ...numerics.special import bessel_ratio
 
 Real = Float[Array, "..."]
 # Equal steps under a Gaussian, and even in log s for a χ: both converge exponentially.
-_NODES = np.linspace(-8.5, 8.5, 121)
+_NODES = np.linspace(-8.5, 8.5, 241)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _SHARES = np.linspace(0, 1, 193)
 

@@ -86,14 +86,14 @@ def _(variance, noise, scale, excess, rank, length):
     domain={"radius": Uniform(0.3, 2), "noise": LogUniform(0.5, 4)},
     cases=[{"rank": 1}, {"rank": 2}],
     tolerance="1e-8, of quadratures",
-    most=16,
+    most=8,
     second_samples=2,
 )
 def sphere(radius, noise, rank):
     """The posterior mean is R A(κ) along Px̃ (von Mises–Fisher), and the error R² less its mean square."""
     turns = np.arange(128) * np.pi / 64
     unit = np.array([[1.0], [-1.0]]) if rank == 1 else np.stack([np.cos(turns), np.sin(turns)], 1)
-    z = np.linspace(-8, 8, 65)
+    z = np.linspace(-8, 8, 81)
     grid = np.stack(np.meshgrid(*[z] * rank), axis=-1).reshape(-1, rank)
     weights = np.exp(-np.sum(grid**2, axis=1) / 2)
     query = radius * unit[0] + jnp.sqrt(noise) * grid

@@ -14,6 +14,7 @@ from .. import theory
 from .measure import errors, laws
 from .schemas import ContextLengths
 
+LAWS = "linear", "sphere", "clusters"
 MODELS = "linear attention", "softmax", "softmax, κ and γ"
 
 
@@ -46,14 +47,19 @@ def run(study: ContextLengths, scratch: Path | None):
     with Parts(scratch, len(cells)) as part:
         found = [part(f"{name}-{L}", lambda at=(name, L): measured(*at)) for name, L in cells]
     shape, dims = (len(every), len(study.lengths), len(MODELS)), ("law", "length", "model")
-    bayes = [am.denoising.bayes_errors(law, study.noise, key, 2**16).mean() for law in every.values()]
-    exact = theory.linear_bayes(study.rank, study.variance, study.noise)
+    clusters = am.denoising.bayes_errors(every["clusters"], study.noise, key, 2**16).mean()
+    linear = theory.linear_bayes(study.rank, study.variance, study.noise)
     sphere = theory.sphere_bayes(study.rank, (study.rank * study.variance) ** 0.5, study.noise)
     return xr.Dataset(
         {name: (dims, np.reshape([each[name] for each in found], shape)) for name in ("error", "half")}
-        | {"bayes": ("law", [float(exact), float(sphere), float(bayes[-1])])},
-        {"law": list(every), "length": list(study.lengths), "model": list(MODELS)},
+        | {"bayes": ("law", [float(linear), float(sphere), float(clusters)])},
+        {"length": list(study.lengths)},
     )
+
+
+def _shown(law: str):
+    """κ = 0 and γ = 1 but for clusters."""
+    return MODELS if law == "clusters" else MODELS[:2]
 
 
 def report(study: ContextLengths, data):
@@ -62,25 +68,22 @@ def report(study: ContextLengths, data):
         + ", ".join(
             f"{float(c.error):.3f} ± {float(c.half):.3f} at L = {L}"
             for L in study.lengths
-            for c in [data.sel(law=law, model=model, length=L)]
+            for c in [data.isel(law=i, model=k).sel(length=L)]
         )
-        + f"; Bayes {float(data.bayes.sel(law=law)):.3f}"
-        for law in data.law.values
-        for model in MODELS
-        if (law == "clusters") or model != MODELS[2]
+        + f"; Bayes {float(data.bayes[i]):.3f}"
+        for i, law in enumerate(LAWS)
+        for k, model in enumerate(_shown(law))
     ]
 
 
 def figure(study: ContextLengths, data):
     figure, axes = plot.panels(1, 3, 2.9, sharey=True)
     L = np.geomspace(min(study.lengths), max(study.lengths), 100)
-    for law, ax in zip(data.law.values, axes[0]):
-        for k, model in enumerate(MODELS):
-            if model == MODELS[2] and law != "clusters":
-                continue
-            part = data.sel(law=law, model=model)
-            plot.points(ax, study.lengths, part.error, part.half, colour=k, label=model if law == "clusters" else None)
-        ax.axhline(float(data.bayes.sel(law=law)), color="0.5", linewidth=0.8, linestyle="--")
+    for i, (law, ax) in enumerate(zip(LAWS, axes[0])):
+        for k, model in enumerate(_shown(law)):
+            part, label = data.isel(law=i, model=k), model if law == "clusters" else None
+            plot.points(ax, study.lengths, part.error, part.half, colour=k, label=label)
+        ax.axhline(float(data.bayes[i]), color="0.5", linewidth=0.8, linestyle="--")
         ax.set(title=law, xlabel="length L of the context")
     c = 1 / (study.variance + study.noise)
     exact = (study.rank, study.variance, study.noise, L)

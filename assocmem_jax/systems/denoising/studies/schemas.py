@@ -16,7 +16,7 @@ class _Denoising(Schema):
     precision: Precision = "float32"
     dimension: Count = about("n", 16)
     variance: Positive = about("σ₀² of the linear manifold; the sphere has R² = δσ₀²", 2.0)
-    sequences: Seeds = about("independent sequences of a measurement", 4096)
+    sequences: Seeds = about("independent sequences of a measurement", 2048)
 
 
 class ContextLengths(_Denoising):
@@ -54,7 +54,7 @@ class DenoisingMap(_Denoising):
 
 
 class EnergyDescent(_Denoising):
-    """Error over β and over steps down the energy, on the sphere or in clusters, at a few L."""
+    """Error over β and over steps down the energy, on the sphere or the linear manifold, at a few L."""
 
     title: ClassVar[str] = "More steps of the energy, and other β"
     work: ClassVar[str] = "energy_descent"
@@ -64,6 +64,12 @@ class EnergyDescent(_Denoising):
     lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)] = about("L, a column each")
     betas: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("β σ_z²")
     steps: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7)] = about("a curve each", (1, 2, 4))
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.rank > self.dimension:
+            raise ValueError(f"rank must be at most dimension = {self.dimension}, got {self.rank}")
+        return self
 
 
 class Trained(Schema):
@@ -82,3 +88,9 @@ class Trained(Schema):
     learning_rate: Positive = about("of Adam, falling to 0", 0.01)
     seeds: Seeds = about("independent starts and data", 3)
     held_out: Count = about("sequences that the loss is measured on", 4096)
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.rank > self.dimension:
+            raise ValueError(f"rank must be at most dimension = {self.dimension}, got {self.rank}")
+        return self
