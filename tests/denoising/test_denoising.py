@@ -118,7 +118,7 @@ def test_a_step_is_that_of_the_attention_memory():
     beta = 0.8
     memories = [am.AttentionMemory(x, np.ones(5), beta, 2) for x in X]
     one = am.denoising.EnergySteps(beta)
-    found = jax.jit(one.denoised)(X, Q)
+    found = one.denoised(X, Q)
     np.testing.assert_allclose(found, am.denoising.SoftmaxAttention.scaled(n, beta).denoised(X, Q), rtol=1e-12)
     two = am.denoising.EnergySteps(beta, 2).denoised(X, Q)
     bent = am.denoising.EnergySteps(beta, keep=0.25, gain=0.5).denoised(X, Q)

@@ -46,7 +46,7 @@ def report(study: EnergyDescent, data):
     for L in study.lengths:
         for steps in study.steps:
             part = data.sel(length=L, steps=steps)
-            best = part.isel(beta=int(part.error.argmin()))
+            best = part.isel(beta=int(np.argmin(part.error.values)))
             lines.append(
                 f"L = {L}, {steps} step{'s' * (steps > 1)}: least error {float(best.error):.3f} ± "
                 f"{float(best.half):.3f} at βσ_z² = {float(best.beta):g}; Bayes {_bayes(study):.3f}"
