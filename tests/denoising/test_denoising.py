@@ -96,7 +96,9 @@ def test_bayes_errors():
         found = np.asarray(am.denoising.bayes_errors(LAWS[name], NOISE, jr.key(1), 20_000))
         assert abs(found.mean() - value) < 5 * found.std() / 20_000**0.5
     for rank, radius, noise in ((3, 1.5, 0.7), (8, 4.0, 1.0), (1, 3.0, 0.5)):
-        ratio = lambda s, nu=rank / 2 - 1, r=radius / noise**0.5: special.ive(nu + 1, r * s) / special.ive(nu, r * s)  # noqa: E731
+        ratio = lambda s, nu=rank / 2 - 1, r=radius / noise**0.5: (
+            special.ive(nu + 1, r * s) / special.ive(nu, r * s)
+        )  # noqa: E731
         law = lambda s, k=rank, r=radius, v=noise: 2 * s * stats.ncx2.pdf(s**2, k, r**2 / v)  # noqa: E731
         inside = integrate.quad(lambda s: law(s) * ratio(s) ** 2, 1e-12, 20, epsabs=1e-12, limit=300)[0]
         found = float(theory.sphere_bayes(rank, radius, noise))
@@ -119,7 +121,9 @@ def test_a_step_is_that_of_the_attention_memory():
     memories = [am.AttentionMemory(x, np.ones(5), beta, 2) for x in X]
     one = am.denoising.EnergySteps(beta)
     found = one.denoised(X, Q)
-    np.testing.assert_allclose(found, am.denoising.SoftmaxAttention.scaled(n, beta).denoised(X, Q), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, am.denoising.SoftmaxAttention.scaled(n, beta).denoised(X, Q), rtol=1e-12
+    )
     two = am.denoising.EnergySteps(beta, 2).denoised(X, Q)
     bent = am.denoising.EnergySteps(beta, keep=0.25, gain=0.5).denoised(X, Q)
     for memory, q, x, xx, y in zip(memories, jnp.asarray(Q), found, two, bent):

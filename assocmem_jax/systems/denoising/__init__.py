@@ -12,7 +12,9 @@ WING = Wing(
     },
     first="DenoisingTask",
     theory={"denoising": "theory"},
-    sources={"denoising": Source("In-context denoising: Slides p. 5, and what was derived here", printed=False)},
+    sources={
+        "denoising": Source("In-context denoising: Slides p. 5, and what was derived here", printed=False)
+    },
     statements=("statements.denoising",),
     studies={
         "denoising.contexts": Entry(
@@ -36,7 +38,16 @@ WING = Wing(
         "denoising.trained": Entry(
             "studies.schemas:Trained",
             "What Adam makes of linear attention, beside the best scaled identity",
-            {"denoising_trained": ("lengths=[4]", "dimension=4", "rank=2", "steps=4", "held_out=16", "seeds=2")},
+            {
+                "denoising_trained": (
+                    "lengths=[4]",
+                    "dimension=4",
+                    "rank=2",
+                    "steps=4",
+                    "held_out=16",
+                    "seeds=2",
+                )
+            },
         ),
     },
 )

@@ -211,7 +211,7 @@ class DenoisingTask(AbstractTask):
         if len(shape) != 2 or shape[0] != self.length + 1 or not jnp.issubdtype(dtype, jnp.floating):
             checks.refuse("law", f"of real points, shape ({self.length + 1}, n)", f"{dtype}{shape}")
         self.law = law
-        self.data = self._drawn(key, checks.count("draws", draws))
+        self.data = _drawn(law, self.noise, self.length, key, checks.count("draws", draws))
 
     @property
     def dimension(self) -> int:
@@ -237,15 +237,17 @@ class DenoisingTask(AbstractTask):
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Contexts]:
         """A function of a key that draws ``batch_size`` fresh sequences, on the device."""
         n = checks.count("batch_size", batch_size)
-        return lambda key: self._drawn(key, n)
+        return lambda key: _drawn(self.law, self.noise, self.length, key, n)
 
     def sampled_loss(self, model: Denoiser, batch: Contexts) -> Float[Array, ""]:
         """Mean squared error of a batch."""
         return jnp.mean(self.errors(model, batch))
 
-    def _drawn(self, key: PRNGKeyArray, count: int) -> Contexts:
-        one, other = jr.split(key)
-        points = jax.vmap(lambda k: self.law(k, self.length + 1))(jr.split(one, count))
-        answers = points[:, -1]
-        noise = jnp.sqrt(self.noise).astype(points.dtype) * jr.normal(other, answers.shape, points.dtype)
-        return Contexts(points[:, :-1], answers + noise, answers)
+
+@eqx.filter_jit
+def _drawn(law: ContextLaw, noise: Array, length: int, key: PRNGKeyArray, count: int) -> Contexts:
+    one, other = jr.split(key)
+    points = jax.vmap(lambda k: law(k, length + 1))(jr.split(one, count))
+    answers = points[:, -1]
+    shift = jnp.sqrt(noise).astype(points.dtype) * jr.normal(other, answers.shape, points.dtype)
+    return Contexts(points[:, :-1], answers + shift, answers)

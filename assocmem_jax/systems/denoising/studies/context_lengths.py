@@ -88,7 +88,9 @@ def figure(study: ContextLengths, data):
     c = 1 / (study.variance + study.noise)
     exact = (study.rank, study.variance, study.noise, L)
     axes[0, 0].plot(L, np.asarray(theory.attention_error(*exact, c)), color=plot.COLOURS[0], linewidth=0.8)
-    axes[0, 0].plot(L, np.asarray(theory.attention_error(*exact)), color="k", linewidth=0.8, label="best cI at L")
+    axes[0, 0].plot(
+        L, np.asarray(theory.attention_error(*exact)), color="k", linewidth=0.8, label="best cI at L"
+    )
     axes[0, 2].plot([], [], color="0.5", linewidth=0.8, linestyle="--", label="Bayes")
     axes[0, 0].set_ylabel("E‖F − x‖²")
     for ax in axes.flat:

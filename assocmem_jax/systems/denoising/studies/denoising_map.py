@@ -50,7 +50,8 @@ def report(study: DenoisingMap, data):
     return [
         f"{law}, σ_z² = {noise:g}, δ = {rank}: error over Bayes "
         + ", ".join(
-            f"{float(data.ratio[i].sel(noise=noise, rank=rank, length=L)):.3f} at L = {L}" for L in study.lengths
+            f"{float(data.ratio[i].sel(noise=noise, rank=rank, length=L)):.3f} at L = {L}"
+            for L in study.lengths
         )
         for i, law in enumerate(LAWS)
         for noise in study.noises

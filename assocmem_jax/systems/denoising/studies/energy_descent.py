@@ -30,7 +30,10 @@ def run(study: EnergyDescent, scratch: Path | None):
     shape = len(study.lengths), len(study.steps), len(study.betas)
     axes = {"length": list(study.lengths), "steps": list(study.steps), "beta": list(study.betas)}
     return xr.Dataset(
-        {name: (tuple(axes), np.reshape([each[name] for each in found], shape)) for name in ("error", "half")},
+        {
+            name: (tuple(axes), np.reshape([each[name] for each in found], shape))
+            for name in ("error", "half")
+        },
         axes,
     )
 
