@@ -157,7 +157,7 @@ def lambert_wm1(x) -> Real:
     return _wm1(_float(x))
 
 
-# Orders above the asked one at which the recurrence starts; it forgets its start like Π A², 1e-40 at x = 100.
+# Orders above the asked one at which the recurrence starts; it forgets its start like Π A².
 _ORDERS = 128
 
 

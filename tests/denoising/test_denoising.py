@@ -96,13 +96,19 @@ def test_bayes_errors():
         found = np.asarray(am.denoising.bayes_errors(LAWS[name], NOISE, jr.key(1), 20_000))
         assert abs(found.mean() - value) < 5 * found.std() / 20_000**0.5
     for rank, radius, noise in ((3, 1.5, 0.7), (8, 4.0, 1.0), (1, 3.0, 0.5)):
-        ratio = lambda s, nu=rank / 2 - 1, r=radius / noise**0.5: (
-            special.ive(nu + 1, r * s) / special.ive(nu, r * s)
-        )  # noqa: E731
-        law = lambda s, k=rank, r=radius, v=noise: 2 * s * stats.ncx2.pdf(s**2, k, r**2 / v)  # noqa: E731
-        inside = integrate.quad(lambda s: law(s) * ratio(s) ** 2, 1e-12, 20, epsabs=1e-12, limit=300)[0]
         found = float(theory.sphere_bayes(rank, radius, noise))
-        assert found == pytest.approx(radius**2 * (1 - inside), abs=1e-8)
+        assert found == pytest.approx(sphere_by_quadrature(rank, radius, noise), abs=1e-8)
+
+
+def sphere_by_quadrature(rank, radius, noise):
+    """Over ‖Px̃‖²/σ_z², a noncentral χ²."""
+    nu, r = rank / 2 - 1, radius / noise**0.5
+
+    def inside(s):
+        ratio = special.ive(nu + 1, r * s) / special.ive(nu, r * s)
+        return 2 * s * stats.ncx2.pdf(s**2, rank, r**2) * ratio**2
+
+    return radius**2 * (1 - integrate.quad(inside, 1e-12, 20, epsabs=1e-12, limit=300)[0])
 
 
 def test_attention_is_the_formula():
@@ -167,7 +173,8 @@ def test_training():
     assert float(run["off"][0]) == pytest.approx(np.sqrt(np.mean(rest**2)), rel=1e-10)
     energy = am.denoising.EnergySteps(3.0, 2)
     run = am.simulate(task, energy, rise, observe={"loss": am.loss}, key=jr.key(0))
-    assert run["loss"][-1] < run["loss"][0] and float(run.model.beta) != 3.0
+    assert run["loss"][-1] < run["loss"][0]
+    assert float(run.model.beta) != 3.0
 
 
 def test_a_law_of_ones_own():
@@ -193,7 +200,8 @@ def test_both_precisions():
         law = am.denoising.Clusters(4, 3, 1.0, 0.1)
         task = am.DenoisingTask(law, 6, 0.5, draws=4)
         loss = task.loss(am.denoising.EnergySteps.bayes(law, 0.5))
-        assert loss.dtype == task.dtype == jnp.float32 and np.isfinite(loss)
+        assert loss.dtype == task.dtype == jnp.float32
+        assert np.isfinite(loss)
 
 
 # --- Refusals -------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ def off_diagonal(task: DenoisingTask, model: LinearAttention | SoftmaxAttention)
 def bayes_errors(
     law: AbstractContextLaw, noise: Scalar, key: PRNGKeyArray, draws: int = 1024
 ) -> Float[Array, " draws"]:
-    """‖E[x | x̃] − x‖² where the law of the sequence is known, in so many draws: their mean is the Bayes error,
-    by Monte-Carlo. In closed form for the linear manifold and the sphere (``am.theory.denoising``)."""
+    """‖E[x | x̃] − x‖² where the law of the sequence is known, in so many draws: their mean is the Bayes
+    error, by Monte-Carlo. In closed form for the linear manifold and the sphere (``am.theory.denoising``)."""
     noise = checks.number("noise", noise)
     checks.positive("noise", noise)
 

@@ -1,4 +1,4 @@
-"""In-context denoising (Slides p. 5; Smart, Bietti, Sengupta 2025): a law seen in samples, and a noisy one more."""
+"""In-context denoising (Slides p. 5; Smart, Bietti, Sengupta 2025): samples of a law, and one more in noise."""
 
 from abc import abstractmethod
 from collections.abc import Callable

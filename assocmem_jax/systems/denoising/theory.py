@@ -1,4 +1,7 @@
-"""Bayes errors of in-context denoising, and the best scaled identity at finite length. Sums over coordinates."""
+"""Bayes errors of in-context denoising, and the best scaled identity at finite length.
+
+Errors are sums over coordinates.
+"""
 
 import jax.numpy as jnp
 import numpy as np

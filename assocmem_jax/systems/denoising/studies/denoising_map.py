@@ -14,7 +14,6 @@ from .. import theory
 from .measure import errors, laws
 from .schemas import DenoisingMap
 
-
 LAWS = "linear", "sphere"
 
 

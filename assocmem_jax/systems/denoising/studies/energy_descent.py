@@ -62,7 +62,7 @@ def figure(study: EnergyDescent, data):
     for L, ax in zip(study.lengths, axes[0]):
         for k, steps in enumerate(study.steps):
             part = data.sel(length=L, steps=steps)
-            label = f"{steps} step{'s' * (steps > 1)}" if L == study.lengths[-1] else None
+            label = f"{steps} step{'s' * (steps > 1)}" if study.lengths[-1] == L else None
             plot.points(ax, study.betas, part.error, part.half, colour=k, label=label, linestyle="-")
         ax.axhline(_bayes(study), color="0.5", linewidth=0.8, linestyle="--")
         ax.set(title=f"{study.law}, L = {L}", xlabel="βσ_z²")
