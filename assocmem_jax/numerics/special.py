@@ -165,7 +165,8 @@ def bessel_ratio(order, x) -> Real:
     """A_ν(x) = I_{ν+1}(x)/I_ν(x) of modified Bessel functions, for ν ≥ −1/2 and x ≥ 0; below 1.
 
     A_{μ−1} = x/(2μ + x A_μ) downwards from μ = ν + 128, where A is taken to second order from its equation
-    A' = 1 − (2μ + 1)A/x − A². Relative error below 2e-11 in float64, to x = 1e5, derivatives by the same recurrence.
+    A' = 1 − (2μ + 1)A/x − A². Relative error below 2e-11 in
+    float64, to x = 1e5; derivatives by the same recurrence.
     """
     nu, x = _float(order), _float(x)
     a = nu + _ORDERS + 0.5

@@ -1,4 +1,4 @@
-"""In-context denoising (Slides p. 5; Smart, Bietti, Sengupta 2025): samples of a law, and one more in noise."""
+"""In-context denoising (Slides p. 5; Smart et al. 2025): samples of a law, and one more in noise."""
 
 from abc import abstractmethod
 from collections.abc import Callable
