@@ -120,9 +120,9 @@ def _(radius, noise, rank):
     "denoising.one-step",
     "one step of attention is Bayes in a long context",
     where="Slides p. 5 (Smart, Bietti, Sengupta 2025)",
-    corrected="κx̃ + γ Xᵀ softmax(βXx̃) is, as L → ∞, with β = 1/(σ₀² + σ_z²) (linear), 1/σ_z² (sphere), κ = 0, "
-    "γ = 1; for clusters β = 1/(s₀ + σ_z²), b = s₀β, γ = 1 − b, κ = b²: there attention alone is too far by bμ̄, "
-    "and is Bayes only where s₀ = 0",
+    corrected="κx̃ + γ Xᵀ softmax(βXx̃) is, as L → ∞, with β = 1/(σ₀² + σ_z²) (linear), 1/σ_z² (sphere), "
+    "κ = 0, γ = 1; for clusters β = 1/(s₀ + σ_z²), b = s₀β, γ = 1 − b, κ = b²: there attention alone is too "
+    "far by bμ̄, and is Bayes only where s₀ = 0",
     domain={"phase": Uniform(1, 6), "noise": LogUniform(0.3, 3), "variance": LogUniform(0.2, 2)},
     tolerance="rounding",
 )
