@@ -67,6 +67,7 @@ from .sweeps import sweep as sweep
 from .sweeps import threshold as threshold
 from .sweeps import zipped as zipped
 from .systems import cooccurrence as cooccurrence
+from .systems import denoising as denoising
 from .systems import factual as factual
 from .systems import induction as induction
 from .systems import memory as memory
@@ -74,6 +75,7 @@ from .systems import noise as noise
 from .systems import retrieval as retrieval
 from .systems.cooccurrence.model import CooccurrenceTransformer as CooccurrenceTransformer
 from .systems.cooccurrence.task import CooccurrenceTask as CooccurrenceTask
+from .systems.denoising.task import DenoisingTask as DenoisingTask
 from .systems.factual.model import FactualTransformer as FactualTransformer
 from .systems.factual.model import LinearAttentionRecall as LinearAttentionRecall
 from .systems.factual.task import FactualTask as FactualTask

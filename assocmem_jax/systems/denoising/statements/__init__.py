@@ -1,0 +1,1 @@
+"""What is proved of in-context denoising, as programs."""
