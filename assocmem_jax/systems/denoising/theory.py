@@ -3,6 +3,7 @@
 Errors are sums over coordinates.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -49,6 +50,7 @@ def attention_length(rank, variance, noise, excess) -> Real:
     return jnp.maximum((rank + 1) * (variance / (noise * excess) - 1), 0.0)
 
 
+@jax.jit
 def sphere_bayes(rank, radius, noise) -> Real:
     """R²(1 − E A²), A = I_{δ/2}(κ)/I_{δ/2−1}(κ), κ = R‖Px̃‖/σ_z²; one number each.
 

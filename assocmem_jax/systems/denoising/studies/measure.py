@@ -1,5 +1,6 @@
 """Errors of several models on the same fresh sequences, a chunk at a time."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,9 +25,16 @@ def errors(task, models, key, sequences: int) -> np.ndarray:
     size = max(1, min(sequences, _CHUNK // (task.length * task.dimension)))
     chunks = -(-sequences // size)
 
+    found = _measured(task, models, jax.random.split(key, chunks), size)
+    return np.asarray(found).transpose(1, 0, 2).reshape(len(models), -1)[:, :sequences]
+
+
+@eqx.filter_jit
+def _measured(task, models, keys, size: int):
+    """One program for all values of the noise."""
+
     def chunk(key):
         batch = task.sample(key, size)
         return jnp.stack([task.errors(model, batch) for model in models])
 
-    found = jax.jit(lambda keys: jax.lax.map(chunk, keys))(jax.random.split(key, chunks))
-    return np.asarray(found).transpose(1, 0, 2).reshape(len(models), -1)[:, :sequences]
+    return jax.lax.map(chunk, keys)

@@ -82,8 +82,8 @@ def figure(study: Trained, data):
         plot.line(axes[0, 1], data.time[1:], part.scale[1:], colour=k)
         axes[0, 1].axhline(float(theory.attention_scale(*said)), color=plot.COLOURS[k % 7], linewidth=0.5)
         axes[0, 1].plot(data.time[1:], part.off_diagonal[1:], ":", color=plot.COLOURS[k % 7])
-    axes[0, 0].set(ylabel="loss over that of the best cI, less one", xlabel="step of Adam")
+    axes[0, 0].set(ylabel="loss over that of the best cI, less one", xlabel="sum of learning rates")
     axes[0, 0].set_yscale("symlog", linthresh=0.02)
-    axes[0, 1].set(ylabel="W_PV W_KQ: diagonal, and the rest (dotted)", xlabel="step of Adam")
+    axes[0, 1].set(ylabel="diagonal, and the rest (dotted)", xlabel="sum of learning rates")
     plot.legend(figure)
     return figure
