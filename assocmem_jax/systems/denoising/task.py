@@ -211,7 +211,7 @@ class DenoisingTask(AbstractTask):
         if len(shape) != 2 or shape[0] != self.length + 1 or not jnp.issubdtype(dtype, jnp.floating):
             checks.refuse("law", f"of real points, shape ({self.length + 1}, n)", f"{dtype}{shape}")
         self.law = law
-        self.data = _drawn(law, self.noise, self.length, key, checks.count("draws", draws))
+        self.data = drawn(law, self.noise, self.length, key, checks.count("draws", draws))
 
     @property
     def dimension(self) -> int:
@@ -237,7 +237,7 @@ class DenoisingTask(AbstractTask):
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Contexts]:
         """A function of a key that draws ``batch_size`` fresh sequences, on the device."""
         n = checks.count("batch_size", batch_size)
-        return lambda key: _drawn(self.law, self.noise, self.length, key, n)
+        return lambda key: drawn(self.law, self.noise, self.length, key, n)
 
     def sampled_loss(self, model: Denoiser, batch: Contexts) -> Float[Array, ""]:
         """Mean squared error of a batch."""
@@ -245,7 +245,8 @@ class DenoisingTask(AbstractTask):
 
 
 @eqx.filter_jit
-def _drawn(law: ContextLaw, noise: Array, length: int, key: PRNGKeyArray, count: int) -> Contexts:
+def drawn(law: ContextLaw, noise: Array, length: int, key: PRNGKeyArray, count: int) -> Contexts:
+    """So many sequences of a law, and their queries."""
     one, other = jr.split(key)
     points = jax.vmap(lambda k: law(k, length + 1))(jr.split(one, count))
     answers = points[:, -1]

@@ -39,8 +39,8 @@ def run(study: ContextLengths, scratch: Path | None):
     key, every = jax.random.key(study.seed), _laws(study)
 
     def measured(name, L):
-        task = am.DenoisingTask(every[name], L, study.noise, draws=1)
-        mean, half = interval(errors(task, _models(study, every[name]), key, study.sequences))
+        law = every[name]
+        mean, half = interval(errors(law, L, study.noise, _models(study, law), key, study.sequences))
         return {"error": mean, "half": half}
 
     cells = [(name, L) for name in every for L in study.lengths]

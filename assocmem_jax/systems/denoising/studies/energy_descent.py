@@ -19,10 +19,10 @@ def run(study: EnergyDescent, scratch: Path | None):
     law = laws(study, study.rank)[study.law]
 
     def column(L):
-        task = am.DenoisingTask(law, L, study.noise, draws=1)
         grid = [(steps, beta / study.noise) for steps in study.steps for beta in study.betas]
         models = [am.denoising.EnergySteps(beta, steps) for steps, beta in grid]
-        mean, half = interval(errors(task, models, jax.random.key(study.seed), study.sequences))
+        key = jax.random.key(study.seed)
+        mean, half = interval(errors(law, L, study.noise, models, key, study.sequences))
         return {"error": mean, "half": half}
 
     with Parts(scratch, len(study.lengths)) as part:

@@ -7,6 +7,8 @@ import numpy as np
 
 import assocmem_jax as am
 
+from ..task import drawn
+
 # Numbers of a chunk of contexts.
 _CHUNK = 2**20
 
@@ -20,21 +22,21 @@ def laws(study, rank: int) -> dict:
     }
 
 
-def errors(task, models, key, sequences: int) -> np.ndarray:
+def errors(law, length: int, noise: float, models, key, sequences: int) -> np.ndarray:
     """‖F − x‖² of shape (models, sequences)."""
-    size = max(1, min(sequences, _CHUNK // (task.length * task.dimension)))
-    chunks = -(-sequences // size)
-
-    found = _measured(task, models, jax.random.split(key, chunks), size)
+    size = max(1, min(sequences, _CHUNK // (length * law.dimension)))
+    keys = jax.random.split(key, -(-sequences // size))
+    found = _measured(law, length, jnp.asarray(noise, float), models, keys, size)
     return np.asarray(found).transpose(1, 0, 2).reshape(len(models), -1)[:, :sequences]
 
 
 @eqx.filter_jit
-def _measured(task, models, keys, size: int):
+def _measured(law, length: int, noise, models, keys, size: int):
     """One program for all values of the noise."""
 
     def chunk(key):
-        batch = task.sample(key, size)
-        return jnp.stack([task.errors(model, batch) for model in models])
+        batch = drawn(law, noise, length, key, size)
+        answers = [model.denoised(batch.contexts, batch.queries) for model in models]
+        return jnp.sum((jnp.stack(answers) - batch.answers) ** 2, axis=2)
 
     return jax.lax.map(chunk, keys)
