@@ -79,6 +79,7 @@ def figure(study: DenoisingMap, data):
         ax.set_xlabel("length L of the context")
     for ax in axes[:, 0]:
         ax.set_ylabel("rank δ")
+        ax.set_yticks(study.ranks)
     axes[0, 0].plot([], [], color="#D55E00", linewidth=0.8, label="1.05 and 1.5 times Bayes, derived")
     plot.legend(figure)
     return figure
