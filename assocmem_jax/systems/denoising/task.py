@@ -207,7 +207,7 @@ class DenoisingTask(AbstractTask):
         key = jr.key(0) if key is None else key
         checks.key("key", key)
         made = eqx.filter_eval_shape(law, key, self.length + 1)
-        shape, dtype = getattr(made, "shape", ()), getattr(made, "dtype", None)
+        shape, dtype = getattr(made, "shape", ()), getattr(made, "dtype", jnp.dtype(bool))
         if len(shape) != 2 or shape[0] != self.length + 1 or not jnp.issubdtype(dtype, jnp.floating):
             checks.refuse("law", f"of real points, shape ({self.length + 1}, n)", f"{dtype}{shape}")
         self.law = law
