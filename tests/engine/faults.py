@@ -147,7 +147,7 @@ FAULTS = {
     "what a living process writes is swept": ("files.py", "not _alive(int(found[2]))", "True", "engine/test_long_work.py -k swept"),
     "a rank too many": ("models/truncation.py", "jnp.arange(values.shape[-1]) < rank", "jnp.arange(values.shape[-1]) <= rank", "engine/test_truncation.py -k nearest"),
     "soft rank of squares": ("observe/spectrum.py", "p = values / jnp.where(total > 0, total, 1)", "p = values**2 / jnp.sum(values**2, axis=-1, keepdims=True)", "engine/test_truncation.py -k soft_rank"),
-    "a condition of zero at the start has no crossing": ("dynamics/flow.py", "optx.Bisection(rtol=fine, atol=fine, flip=False)", "optx.Bisection(rtol=fine, atol=fine)", "engine/test_flow.py -k zero_at_the_start"),
+    "a condition of zero at the start has no crossing": ("dynamics/flow.py", "Crossing(fine, fine)", "__import__('optimistix').Bisection(fine, fine)", "engine/test_flow.py -k zero_at_the_start"),
     "numbers of any size in a config": ("studies/config.py", "_bounded(raw, (), where)\n", "pass\n", "engine/test_config.py -k no_run_can_use"),
     "a refusal inside of a run is a traceback": ("commands/common.py", "if not getattr(fault, \"refused\", False):", "if True:", "engine/test_config.py -k refusal_inside"),
 }  # fmt: skip
