@@ -190,7 +190,7 @@ class DenoisingTask(AbstractTask):
     The loss is E‖F(X, x̃) − x‖², summed over coordinates.
 
         >>> task = am.DenoisingTask(am.denoising.LinearManifold(16, 8, 2.0), length=50, noise=1.0)
-        >>> am.loss(task, am.denoising.LinearAttention.scaled(16, 0.28))  # 7.6, of 256 draws; E 6.96, Bayes 5.33
+        >>> am.loss(task, am.denoising.LinearAttention.scaled(16, 0.28))  # 7.6 (in mean 6.96; Bayes 5.33)
     """
 
     loss_units: ClassVar[str] = "squared length"
