@@ -5,6 +5,7 @@ from . import theory as theory
 from .dynamics import AbstractDynamics as AbstractDynamics
 from .dynamics import AbstractSteps as AbstractSteps
 from .dynamics import CheckpointError as CheckpointError
+from .dynamics import Curriculum as Curriculum
 from .dynamics import Descent as Descent
 from .dynamics import GradientFlow as GradientFlow
 from .dynamics import SimulationError as SimulationError

@@ -209,7 +209,7 @@ def _known(argument: str, value: Any, required: str, remedy: str = "") -> tuple[
         return (given,)
     dtype = jax.dtypes.canonicalize_dtype(given.dtype)
     if (where := lost(given, dtype)).any():
-        refuse(argument, f"a number that {dtype} can hold", _first(given, where), _X64)
+        refuse(argument, f"a number that {dtype} can hold", _first(given, where), X64)
     return (given,)
 
 
@@ -277,7 +277,7 @@ def _stacked(value: Any) -> Any:
     return known.astype(known.dtype.newbyteorder("="), copy=False) if known.dtype.kind in "iufb" else known
 
 
-_X64 = "use float64: jax.config.update('jax_enable_x64', True)"
+X64 = "use float64: jax.config.update('jax_enable_x64', True)"
 
 
 def floats(**values: Any) -> tuple[jax.Array, ...]:
@@ -298,5 +298,5 @@ def floats(**values: Any) -> tuple[jax.Array, ...]:
         if concrete(value) and np.issubdtype(np.dtype(own), np.floating):
             known = np.asarray(value)
             if (where := lost(known, dtype) & (np.abs(known) > 1)).any():  # what is tiny may well be 0
-                refuse(name, f"numbers that {dtype} can hold", _first(known, where), _X64)
+                refuse(name, f"numbers that {dtype} can hold", _first(known, where), X64)
     return tuple(jnp.asarray(value, dtype) for value in given.values())

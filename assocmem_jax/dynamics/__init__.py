@@ -7,6 +7,7 @@ from .checkpoint import CheckpointError as CheckpointError
 from .checkpoint import in_segments as in_segments
 from .checkpoint import load as load
 from .checkpoint import save as save
+from .curriculum import Curriculum as Curriculum
 from .descent import Descent as Descent
 from .events import Until as Until
 from .events import loss_below as loss_below

@@ -20,6 +20,7 @@ from ..observe.observable import labels
 from ..tasks import AbstractTask
 from . import programs
 from .events import Until
+from .leaves import refuse_scores
 from .marching import Lane, march, start
 from .optimizers import RATE
 from .room import refuse_batch, refuse_looks
@@ -114,6 +115,9 @@ class AbstractSteps(AbstractDynamics):
         if (request.resumable or request.resume is not None) and not self.goes_on:
             checks.refuse("resume", "for a Descent only", f"a {type(self).__name__}")
         batch_size, every = getattr(self, "batch_size", None), request.every
+        if (curriculum := getattr(self, "curriculum", None)) is not None:
+            curriculum.check(task, model)
+        refuse_scores(getattr(self, "relative_rates", ()), model)
         if batch_size is not None:
             refuse_batch(task, model, batch_size, getattr(self, "microbatch", None))
         if request.at is None:

@@ -32,12 +32,12 @@ class CheckpointError(ValueError):
 
 def save(path: str | Path, tree: Any, **about: Any) -> None:
     """Write the arrays of a PyTree: a checksum of all that follows, a line of JSON (paths, shapes, dtypes,
-    versions, ``about``), then the bytes of the leaves. Beside its place first, then moved there: a file is
-    whole or not there.
+    versions, ``about``), then the bytes of the leaves, at the precision in use (as JAX holds them).
+    Beside its place first, then moved there: a file is whole or not there.
     """
     checks.a_path("path", path)
     path = Path(path)
-    tree = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else checks.array("a leaf of tree", leaf), tree)
+    tree = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else _held(leaf), tree)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(tree))]
     content = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
     header = {
@@ -175,6 +175,22 @@ def _lengthened(begun: Trajectory, leaves: list[list]) -> Trajectory:
 
     shapes = jax.eval_shape(lambda run: run, begun)
     return with_recorded(shapes, jax.tree.map(size, recorded(shapes)))
+
+
+def _held(leaf: Any) -> np.ndarray:
+    """An array at the precision in use; refused where its numbers have no place there."""
+    known = np.asarray(checks.array("a leaf of tree", leaf))
+    with np.errstate(over="ignore"):
+        held = known.astype(jax.dtypes.canonicalize_dtype(known.dtype))
+    lost = checks.lost(known, held.dtype) if known.dtype.kind == "f" else held != known
+    if np.any(lost):
+        checks.refuse(
+            "a leaf of tree",
+            f"numbers that {held.dtype} can hold",
+            checks.short(known[lost].flat[0]),
+            checks.X64,
+        )
+    return held
 
 
 def _is_key(leaf) -> bool:

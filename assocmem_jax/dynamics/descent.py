@@ -1,5 +1,6 @@
 """Gradient descent, stochastic descent and practical descent: GD (5), (7) and section 2."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -18,8 +19,10 @@ from ..models import AbstractModel, AbstractReducedSystem
 from ..observe.gradient import population_gradient
 from ..tasks import AbstractTask
 from ..tasks.batches import mean_loss
+from . import leaves
 from .alike import alike
 from .base import AbstractSteps, needs_key
+from .curriculum import Curriculum
 from .optimizers import RATE, Clock, nonlinear, remembers, transformation, updated
 
 # Beyond this many plain float32 updates, rounding biases the path by more than 1e-3.
@@ -46,6 +49,10 @@ class Descent(AbstractSteps):
     - ``thaw``: pairs (leaves of the model, step): those leaves stay as they are until that step, as in
       ``thaw=((lambda m: (m.key1, m.key2), 300),)``; steps are data, as the rate is. Until then the
       optimizer sees zeros there (momentum starts from rest; Adam's bias correction counts on).
+    - ``relative_rates``: pairs (leaves of the model, factor ≥ 0): what the optimizer makes of those leaves is
+      multiplied by it (1 elsewhere), as in ``relative_rates=((lambda m: m.input, 0.1),)``: layers at time
+      scales of their own, GD section 6. Factors are data; the clock is that of factor 1.
+    - ``curriculum``: a law of data that changes with the step; see ``Curriculum``.
 
     The clock: ``times`` is Σ η_s, the sum of the learning rates so far, for every optimizer: the rate given,
     or what the transformation says of it (schedules, line searches, plateaus, hyper-parameters in its
@@ -58,7 +65,9 @@ class Descent(AbstractSteps):
     batch_size: int | None = eqx.field(static=True)
     learning_rate: Float[Array, "*steps"] | None
     compensated: bool | None = eqx.field(static=True)
-    thaw: tuple[tuple[Callable, Int[Array, ""]], ...]
+    thaw: leaves.Pairs
+    relative_rates: leaves.Pairs
+    curriculum: Curriculum | None
     microbatch: int | None = eqx.field(static=True)
     devices: int = eqx.field(static=True)
     schedule: Callable | None = eqx.field(static=True)
@@ -76,6 +85,8 @@ class Descent(AbstractSteps):
         learning_rate: Scalar | Float[Array | np.ndarray, " steps"] | Callable | None = None,
         compensated: bool | None = None,
         thaw: Sequence[tuple[Callable, int | Int[Array, ""]]] = (),
+        relative_rates: Sequence[tuple[Callable, Scalar]] = (),
+        curriculum: Curriculum | None = None,
         microbatch: int | None = None,
         devices: int = 1,
         **hyper: Any,
@@ -126,14 +137,11 @@ class Descent(AbstractSteps):
         self.learning_rate = learning_rate
         self.unit = RATE if learning_rate is not None else Clock(self.transformation()).unit
         self.compensated = checks.truth("compensated", compensated, (None,))
-        if not isinstance(thaw, Sequence) or isinstance(thaw, str):
-            checks.refuse("thaw", "pairs (function of the model, step)", checks.short(thaw))
-        for place, pair in enumerate(thaw):
-            if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
-                checks.refuse(f"thaw[{place}]", "a pair (function of the model, step)", repr(pair))
-            if checks.concrete(pair[1]):
-                checks.within(f"thaw[{place}]", pair[1], 0, 2**31 - 1)
-        self.thaw = tuple((alike(where), jnp.asarray(step, jnp.int32)) for where, step in thaw)
+        self.thaw = leaves.pairs("thaw", thaw, "step", _step)
+        self.relative_rates = leaves.relative(relative_rates)
+        if not isinstance(curriculum, Curriculum | None):
+            checks.refuse("curriculum", "a Curriculum, or None", checks.short(curriculum))
+        self.curriculum = curriculum
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation, at its rates and other numbers."""
@@ -161,17 +169,25 @@ class Descent(AbstractSteps):
                 False,
                 "plain float32 stalls near margin 15; use float64 or leave it None",
             )
-        if self.batch_size is None:
-            losses = lambda params, step: task.loss(combine(params))  # noqa: E731
-        else:
-            key, draw = needs_key(key), task.sampler(self.batch_size)
+        key = key if self.batch_size is None else needs_key(key)
+        taught = (
+            (lambda step: task) if self.curriculum is None else functools.partial(self.curriculum.at, task)
+        )
+        # The table of a law that stays is made once.
+        drawer = None if self.batch_size is None or self.curriculum else task.sampler(self.batch_size)
 
-            def losses(params, step):
-                model, batch = combine(params), draw(jr.fold_in(key, step))
-                if self.microbatch is None and self.devices == 1:
-                    return task.sampled_loss(model, batch)
-                return mean_loss(task, model, batch, self.microbatch, self.devices)
+        def measured(task, model, step):
+            if self.batch_size is None:
+                return task.loss(model)
+            draw = task.sampler(self.batch_size) if drawer is None else drawer
+            batch = draw(jr.fold_in(key, step))
+            if self.microbatch is None and self.devices == 1:
+                return task.sampled_loss(model, batch)
+            return mean_loss(task, model, batch, self.microbatch, self.devices)
 
+        losses = lambda params, step: measured(taught(step), combine(params), step)  # noqa: E731
+        if self.curriculum is not None:
+            self.curriculum.refuse_unread(task, lambda task: measured(task, combine(params), 0))
         model = combine(params)
         if not model.weight_space:
             params = _refuse_nonlinear(optimizer, params)
@@ -184,9 +200,8 @@ class Descent(AbstractSteps):
                 )
         kept = jax.tree.map(lambda leaf: leaf is not None, params, is_leaf=lambda leaf: leaf is None)
         clock = Clock(optimizer, self.learning_rate)
-        held = jax.tree.map(lambda _: 0, params)
-        for where, until in self.thaw:
-            held = eqx.tree_at(where, held, replace_fn=lambda _, until=until: until)
+        held = leaves.spread("thaw", self.thaw, params, 0)
+        rates = leaves.spread("relative_rates", self.relative_rates, params, 1)
 
         def released(tree, step):
             if not self.thaw:
@@ -196,7 +211,7 @@ class Descent(AbstractSteps):
         def advance(params, inner, step, time):
             state, carry, late = inner
             if self.batch_size is None:
-                value, gradient = population_gradient(task, combine, params)
+                value, gradient = population_gradient(taught(step), combine, params)
             else:
                 value, gradient = jax.value_and_grad(losses)(params, step)
             gradient = released(gradient, step)
@@ -206,6 +221,8 @@ class Descent(AbstractSteps):
             seen = released(params, step)
             updates, state = updated(optimizer, gradient, state, seen, lambda p: losses(p, step), value)
             updates = released(updates, step)
+            if self.relative_rates:
+                updates = jax.tree.map(lambda u, rate: u * jnp.asarray(rate, u.dtype), updates, rates)
             if reduced is not None:
                 here: Any = combine(params)
                 params = eqx.filter(here.stepped(task, updates), kept)
@@ -219,6 +236,12 @@ class Descent(AbstractSteps):
 
         carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
         return advance, params, (optimizer.init(params), carry, jnp.zeros((), dtype))
+
+
+def _step(argument: str, value: Any) -> Int[Array, ""]:
+    if checks.concrete(value):
+        checks.within(argument, value, 0, 2**31 - 1)
+    return jnp.asarray(value, jnp.int32)
 
 
 def _sorted(optimizer: Any, ready: bool, hyper: dict[str, Any]) -> tuple[dict, tuple]:

@@ -1,6 +1,6 @@
 """Gradient flow, GD (4): dW = −∇L(W) dt, integrated by diffrax in logarithmic time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import diffrax
@@ -16,7 +16,7 @@ from ..models import AbstractModel
 from ..models.base import Coordinates, HasGrades
 from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
-from . import programs
+from . import leaves, programs
 from .base import AbstractDynamics, Request, trained_part
 from .events import Crossing, Until
 from .room import refuse_looks
@@ -46,6 +46,8 @@ class GradientFlow(AbstractDynamics):
       ``jit``, ``vmap`` and ``grad`` the need is not known beforehand, and ``None`` stays explicit: right,
       but slow on stiff problems); ``False``: never.
     - ``max_steps``: most solver steps in all; beyond, the status is STEP_LIMIT.
+    - ``relative_rates``: pairs (leaves of the model, factor ≥ 0): those leaves move that many times as fast,
+      dθ = −s ∇_θ L dt, as in ``Descent``. Factors are data.
     - ``adjoint``: how diffrax differentiates; reverse mode by recursive checkpointing unless given
       (``diffrax.ForwardMode()`` for ``jax.jvp``).
     """
@@ -59,6 +61,7 @@ class GradientFlow(AbstractDynamics):
     stiff: bool | None = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     adjoint: diffrax.AbstractAdjoint
+    relative_rates: leaves.Pairs
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class GradientFlow(AbstractDynamics):
         stiff: bool | None = None,
         max_steps: int = 65_536,
         adjoint: diffrax.AbstractAdjoint | None = None,
+        relative_rates: Sequence[tuple[Callable, Scalar]] = (),
     ):
         self.t1 = checks.scalar("t1", t1)
         checks.positive("t1", t1, "the flow starts at t = 0")
@@ -90,6 +94,7 @@ class GradientFlow(AbstractDynamics):
         self.stiff = checks.truth("stiff", stiff, (None,))
         self.max_steps = checks.count("max_steps", max_steps)
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+        self.relative_rates = leaves.relative(relative_rates)
 
     def clock(self, t):
         """Integration variable s of a time t."""
@@ -124,6 +129,7 @@ class GradientFlow(AbstractDynamics):
             checks.refuse("until.hold", "1 or None for a flow", request.until.hold)
         if request.resumable or request.resume is not None:
             checks.refuse("resume", "for a Descent only", "a GradientFlow")
+        leaves.refuse_scores(self.relative_rates, model)
         # Gradients are of size 1/t: beyond, they underflow.
         longest = 1e-8 / float(jnp.finfo(task.dtype).tiny)
         checks.within(
@@ -203,7 +209,11 @@ def integrate(
     grid = jnp.minimum(flow.clock(times), end)
 
     def descent(params):
-        return combine(params).tangent(task, population_gradient(task, combine, params)[1])
+        slope = combine(params).tangent(task, population_gradient(task, combine, params)[1])
+        if not flow.relative_rates:
+            return slope
+        rates = leaves.spread("relative_rates", flow.relative_rates, params, 1)
+        return jax.tree.map(lambda g, rate: g * jnp.asarray(rate, g.dtype), slope, rates)
 
     adaptive: Any = diffrax.ConstantStepSize()
     if flow.step is None:
@@ -244,7 +254,7 @@ def integrate(
         last = course.back(jax.tree.map(lambda a: a[0], values[1]))
         return Solved(last, ends[0], values[0], _status(found.result), found.stats["num_steps"])
 
-    suited = mode == "both" and _has_grades(combine, params)
+    suited = mode == "both" and not flow.relative_rates and _has_grades(combine, params)
     budget = flow.max_steps
     if mode != "explicit":
         budget = min(budget, FIRST_STEPS if suited else EXPLICIT_STEPS)

@@ -223,7 +223,9 @@ def _inner(eqn: Any):
 
 
 def _constants(jaxpr: Any):
-    yield from (np.asarray(c) for c in getattr(jaxpr, "consts", ()))
+    for constant in getattr(jaxpr, "consts", ()):
+        a_key = jnp.issubdtype(jnp.result_type(constant), jax.dtypes.prng_key)
+        yield np.asarray(jr.key_data(constant) if a_key else constant)
     for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         for atom in eqn.invars:
             if isinstance(atom, jex.Literal) and np.ndim(atom.val):

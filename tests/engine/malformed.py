@@ -40,9 +40,10 @@ CALLS = {
     "LinearMemory.from_plane": (am.LinearMemory.from_plane, dict(task=TASK, gamma=np.ones(2))),
     "ParticleSystem.zeros": (am.ParticleSystem.zeros, dict(task=TASK)),
     "MarginSystem.from_margins": (am.MarginSystem.from_margins, dict(task=TASK, margins=np.ones(2))),
-    "GradientFlow": (am.GradientFlow, dict(t1=2.0, rtol=1e-4, atol=1e-6, log_time=True, stiff=False, max_steps=50)),
+    "Curriculum": (am.Curriculum, dict(where=lambda task: task.probabilities, knots=[0, 2], values=[[0.5, 0.5], [0.9, 0.1]], linear=True)),
+    "GradientFlow": (am.GradientFlow, dict(t1=2.0, rtol=1e-4, atol=1e-6, log_time=True, stiff=False, max_steps=50, relative_rates=())),
     "GradientFlow step": (am.GradientFlow, dict(t1=2.0, step=0.1)),
-    "Descent": (am.Descent, dict(optimizer=optax.sgd, steps=3, batch_size=2, learning_rate=0.1, compensated=False, thaw=(), microbatch=1, devices=1)),
+    "Descent": (am.Descent, dict(optimizer=optax.sgd, steps=3, batch_size=2, learning_rate=0.1, compensated=False, thaw=(), relative_rates=(), curriculum=None, microbatch=1, devices=1)),
     "StochasticFlow": (am.StochasticFlow, dict(sigma=0.1, t1=1.0, steps=3)),
     "perfect_accuracy": (am.perfect_accuracy, dict(hold=1)),
     "margin_above": (am.margin_above, dict(level=1.0, token=0, hold=1)),
@@ -127,7 +128,7 @@ def main() -> int:
                 count += 1
                 try:
                     function(**arguments | {argument: wrong})
-                except (ValueError, am.SimulationError, am.SweepError, MemoryError) as fault:
+                except (ValueError, am.SimulationError, am.SweepError, am.StoreError, MemoryError) as fault:
                     words = str(fault)
                     sound = "\n" not in words and len(words) <= 400
                     why = words.splitlines()[0] if words else repr(fault)

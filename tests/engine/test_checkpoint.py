@@ -149,6 +149,19 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         am.load(tmp_path / "pipe", TREE)
 
 
+@pytest.mark.usefixtures("float32")
+def test_what_numpy_holds_in_float32(tmp_path):
+    """NumPy's float64 is kept as JAX holds it; what that cannot hold is refused."""
+    path, tree = tmp_path / "tree.ckpt", {"a": np.array([1.5, np.nan]), "b": 3.0, "c": np.arange(3)}
+    am.save(path, tree)
+    found = am.load(path, tree)
+    for name, value in tree.items():
+        np.testing.assert_array_equal(found[name], value)
+    for value, dtype in ((1e300, "float32"), (np.array([1, 2**40]), "int32")):
+        with pytest.raises(ValueError, match=f"a leaf of tree must be numbers that {dtype} can hold"):
+            am.save(path, {"a": value})
+
+
 def test_faulty_checkpoints(tmp_path):
     """One line each; the file is left as it was."""
     path = tmp_path / "tree.ckpt"

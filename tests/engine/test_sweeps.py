@@ -235,6 +235,10 @@ def test_the_identity_knows_what_fn_has_captured():
         for scale, values in [(2.0, table), (2.0, table.copy()), (3.0, table), (2.0, table**2)]
     }
     assert len(digests) == 3  # the first two are the same function
+    drawn = lambda key: lambda a: a + jr.normal(key)  # noqa: E731
+    keys = [jr.key(0), jr.key(0), jr.key(1)]
+    assert len({tiles.trace(drawn(key), points).digest for key in keys}) == 2
+    assert am.sweep(drawn(keys[0]), a=[1.0]).value[0] == 1 + jr.normal(keys[0])
 
 
 def test_the_tile_can_be_measured():

@@ -249,6 +249,10 @@ class FactualTask(AbstractClassificationTask):
         """n fresh texts."""
         return self.sampler(n)(key)
 
+    def laws(self) -> tuple[Array, ...]:
+        """The leaves that are laws: of subjects and of relations, where they are not uniform."""
+        return tuple(law for law in (self.subjects_law, self.relations_law) if law is not None)
+
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Questions]:
         """A function of a key that draws ``batch_size`` fresh texts, on the device."""
         n, form = checks.count("batch_size", batch_size), self._form

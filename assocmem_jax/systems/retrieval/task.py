@@ -124,6 +124,10 @@ class RetrievalTask(AbstractClassificationTask):
         share = lambda states: jnp.sum(self.stored[:, None] * (states * self.patterns <= 0)) / (n * d)  # noqa: E731
         return information.completed(n, d, share(self.cues), share(model.scores(self)))
 
+    def laws(self) -> tuple[Array, ...]:
+        """The leaf that is a law: p."""
+        return (self.probabilities,)
+
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Int[Array, " b"]]:
         """A function of a key that draws indices of patterns."""
         batch_size = checks.count("batch_size", batch_size)

@@ -221,6 +221,18 @@ class BigramTask(AbstractClassificationTask):
             checks.refuse("task", "one with an alphabet", "none", "BigramTask.from_text")
         return "".join(self.alphabet[k] for k in np.asarray(tokens).tolist())
 
+    def laws(self) -> tuple[Array, ...]:
+        """The leaves that are laws: π_u, and the rows of π_b and of the outputs."""
+        return self.unigram, self.bigram, self.output_law
+
+    def remade(self) -> "BigramTask":
+        """The task with thresholds made from its laws as they are now: to rounding of their dtype."""
+        cuts = tuple(cut(law) for law in self.laws())
+        changed = eqx.tree_at(lambda task: task._cuts, self, cuts)
+        if self.noise is None:
+            return changed
+        return eqx.tree_at(lambda task: task._noise_cut, changed, share_cut(self.noise))
+
     def sample(self, key: PRNGKeyArray, n: int) -> Sequences:
         """n sequences. Sequence i is the same for every n."""
         return sequences(

@@ -50,9 +50,12 @@ def inverse(cuts: UInt[Array, "... m"], drawn: UInt[Array, "..."]) -> Int[Array,
     return jnp.sum(drawn[..., None] >= cuts, axis=-1, dtype=jnp.int32)
 
 
-def cut(law: np.ndarray) -> UInt[Array, "*n m"]:
+def cut(law: np.ndarray | Array) -> UInt[Array, "*n m"]:
     """Thresholds of the first N − 1 outcomes: the cumulative law in units of 2⁻³¹, exact at 0 and 1."""
-    total = np.cumsum(law.astype(np.float64), axis=-1)
+    if not checks.concrete(law):
+        total = jnp.cumsum(law, axis=-1)
+        return jnp.rint(total / total[..., -1:] * float(_LEVELS))[..., :-1].astype(jnp.uint32)
+    total = np.cumsum(np.asarray(law, np.float64), axis=-1)
     return jnp.asarray(np.rint(total / total[..., -1:] * _LEVELS)[..., :-1].astype(np.uint32))
 
 
@@ -60,7 +63,7 @@ def share_cut(share) -> UInt[Array, ""]:
     """The threshold below which a number drawn is a share of all."""
     if checks.concrete(share):
         return jnp.asarray(np.uint32(np.rint(float(share) * _LEVELS)))
-    return jnp.rint(share * _LEVELS).astype(jnp.uint32)
+    return jnp.rint(share * float(_LEVELS)).astype(jnp.uint32)
 
 
 @eqx.filter_jit

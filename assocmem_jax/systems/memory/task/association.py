@@ -181,6 +181,10 @@ class AssociationTask(AbstractClassificationTask):
         """M."""
         return self.outputs.shape[0]
 
+    def laws(self) -> tuple[Array, ...]:
+        """The leaves that are laws: p(x), and the rows of p(y|x)."""
+        return (self.probabilities, self.targets) if self.soft else (self.probabilities,)
+
     @property
     def soft(self) -> bool:
         """Whether answers are drawn from p(y|x) rather than given by f*."""
