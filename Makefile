@@ -83,7 +83,7 @@ check: $(VENV)/base
 
 # docs/theory.md and its figures, from the registry and the studies
 theory: $(VENV)/base
-	for study in theory_refuted bifurcation schedule; do \
+	for study in theory_refuted bifurcation schedule gd_curricula; do \
 	  $(BIN)/assocmem run $$study --out results/theory/$$study || exit 1; \
 	  cp results/theory/$$study/figure.png docs/figures/$$study.png; done
 	$(BIN)/python -m assocmem_jax.statements.page > docs/theory.md

@@ -237,7 +237,10 @@ def error_bar(figure: Figure, axes, error, label: str = "0-1 loss L₀₁", **op
 def mesh(ax: Axes, x, y, values, label: str | None, **options: Any):
     """A scalar over a plane in viridis, with a colour bar unless ``label`` is None."""
     settings: dict[str, Any] = dict(cmap="viridis", shading="nearest", rasterized=True) | options
-    image = ax.pcolormesh(np.asarray(x), np.asarray(y), np.asarray(values), **settings)
+    x, y = np.asarray(x), np.asarray(y)
+    if 1 in (len(x), len(y)):  # a cell has a width, too, where it is alone
+        x, y, settings["shading"] = _edges(x), _edges(y), "flat"
+    image = ax.pcolormesh(x, y, np.asarray(values), **settings)
     if label is not None:
         _bar(ax, image, label)
     return image

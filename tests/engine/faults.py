@@ -6,7 +6,6 @@ FAULTS = {
     "a crossing where rounding is above the tolerance": ("dynamics/flow.py", "Crossing(fine, fine)", "__import__('optimistix').Bisection(fine, fine, flip=False)", "engine/test_flow.py -k crossings_of"),
     "a curriculum one step late": ("dynamics/curriculum.py", 'jnp.searchsorted(self.knots, step, side="right")', 'jnp.searchsorted(self.knots, step, side="left")', "engine/test_curriculum.py -k loop"),
     "a line that ends before its knot": ("dynamics/curriculum.py", "share = passed.astype(leaf.dtype) / length.astype(leaf.dtype)", "share = passed.astype(leaf.dtype) / (length + 1).astype(leaf.dtype)", "engine/test_curriculum.py -k loop"),
-    "a curriculum counted from where a run goes on": ("dynamics/descent.py", "value, gradient = jax.value_and_grad(losses)(params, step)", "value, gradient = jax.value_and_grad(losses)(params, step % 3)", "engine/test_curriculum.py -k 'same_bits or sgd'"),
     "batches of the law that stays": ("dynamics/descent.py", "drawer = None if self.batch_size is None or self.curriculum else", "drawer = None if self.batch_size is None else", "engine/test_curriculum.py -k one_value"),
     "tables of the law that was": ("dynamics/curriculum.py", "return changed.remade() if isinstance(changed, HasTables) else changed", "return changed", "engine/test_curriculum.py -k one_value"),
     "a law that sums to more": ("dynamics/curriculum.py", 'laws.check("values", value, "each law in values")', "pass", "engine/test_curriculum.py -k refused"),

@@ -128,6 +128,19 @@ WING = Wing(
                 ),
             },
         ),
+        "gd.curricula": Entry(
+            "studies.schemas:Curricula",
+            "GD sections 2 and 6: orders of data, given and learned",
+            {
+                "gd_curricula": (
+                    'systems=[{name="small", tokens=5, dimension=3, classes=2, learning_rate=3.0}]',
+                    "horizon=20",
+                    "longest=2",
+                    "iterations=10",
+                    "starts=2",
+                ),
+            },
+        ),
         "beyond.real_words": Entry(
             "studies.real_schema:RealWords",
             "real words: embeddings of a language model in a memory",

@@ -5,18 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from .... import observe
+from ....dynamics import GradientFlow, simulate
 from ....numerics.minimise import minimum
 from ....statements import at_least, at_most, equal, statement
 from ....statements.claims import rounding
+from ....statements.reference import follow, lam
 from ....statements.registry import SEEDS
 from ....sweeps import LogUniform, Uniform
 from .. import observe as own
 from ..dynamics import time_to_perfect
-from ..model import LinearMemory
+from ..model import LinearMemory, LowRankMemory, MarginSystem
 from ..task import AssociationTask
-from ..theory import soft_labels, two_particles
+from ..theory import orthogonal, soft_labels, two_particles
 from . import loops
-from .problems import at_margin, descend, draw, drawn, pair, single
+from .problems import FLOW, at_margin, descend, draw, drawn, flow, pair, single
 
 _TWO = {"alpha": Uniform(0, 0.98), "p1": Uniform(0.5, 0.97)}
 
@@ -311,3 +313,91 @@ def _(q):
         total += np.log(np.maximum(np.abs(1 - step * s * (1 - s)), 1e-300)) * (t >= 500)
         m = m + step * (q - s)
     return equal(bool((total / 1500).max() > 0.05), True)
+
+
+@statement(
+    "beyond.8",
+    "where tokens are orthogonal no order of data is faster",
+    where="two classes, orthogonal inputs, flow from margins m₀ ≤ 0 under any laws p_t(x)",
+    corrected="perfect accuracy takes t ≥ T = Σ_x (1 − e^{m₀(x)} − m₀(x))/c_x, c_x = ‖e_x‖²‖u₁−u₂‖²; every "
+    "order of mean law T_x/T takes T, a constant one too; any other mean is not there at T",
+    domain={"one": Uniform(0.1, 4), "two": Uniform(0.1, 4), "tilt": Uniform(0.1, 1)},
+    tolerance=FLOW,
+    figure="gd_curricula",
+)
+def orders(one, two, tilt):
+    """d(e^m + m)/dt = p_t(x) c_x: what a token has gained depends on ∫ p_t(x) dt alone, and Σ_x ∫ p_t(x) dt
+    = t."""
+    start = jnp.stack([-one, -two])
+    total, law = orthogonal.binary_soonest(2.0, start)
+    away = tilt * jnp.min(law)
+
+    def after(*shares):
+        margins = start
+        for share in shares:
+            task = pair(0.0, share)
+            model = MarginSystem.from_margins(task, margins)
+            margins = flow(task, model, total / len(shares), m=observe.margins).observed["m"][-1]
+        return margins
+
+    staged, shifted = after(law[0] + away, law[0] - away), after(law[0] + away)
+    return equal(staged, 0.0, 1e-8), at_most(jnp.min(shifted), 0.0, 1e-8), equal(jnp.max(shifted) > 0, True)
+
+
+@orders.second_route
+def _(one, two, tilt):
+    own = np.array([1 + a - np.exp(-a) for a in (one, two)]) / 2
+    law, total = own / own.sum(), own.sum()
+    away = tilt * law.min() * np.array([1, -1])
+    # e^m + m at the end, of what each law gives.
+    reached = lambda mean: lam(np.exp([-one, -two]) - [one, two] + 2 * total * mean)  # noqa: E731
+    staged = reached(((law + away) + (law - away)) / 2)
+    shifted = reached(law + away)
+    return equal(staged, 0.0, 1e-8), at_most(shifted.min(), 0.0, 1e-8), equal(bool(shifted.max() > 0), True)
+
+
+@statement(
+    "beyond.9",
+    "what two layers keep when they move at rates of their own",
+    where="scores U W₁ᵀ W₂ e, dW₁ = −s₁∇₁L dt, dW₂ = −s₂∇₂L dt, any data",
+    corrected="W₁W₁ᵀ/s₁ − W₂W₂ᵀ/s₂ does not change (at s₁ = s₂ the known balance)",
+    domain={"seed": SEEDS, "rate": LogUniform(0.05, 20)},
+    cases=[{"n": 4, "m": 3, "d": 4, "k": 3}],
+    tolerance=FLOW + "; relative to the largest entry of the two",
+)
+def balance(seed, rate, n, m, d, k):
+    """Both gradients are of P = W₁ᵀW₂: ∇₁L = W₂Gᵀ and ∇₂L = W₁G, G = ∂L/∂P, so that W₁∇₁Lᵀ = W₁GW₂ᵀ =
+    ∇₂LW₂ᵀ; each side moves by −(W₁GW₂ᵀ + its transpose)."""
+    p, labels, _, E, U, W = draw(seed, n, m, d, k)
+    task = AssociationTask(p, labels, E, U)
+    model = LowRankMemory(W[:2, :k], W[1:, :d][:2] / 2)
+    slow = GradientFlow(5.0, relative_rates=((lambda model: model.input, rate),))
+    watch = {"out": lambda task, model: model.output, "in": lambda task, model: model.input}
+    seen = simulate(task, model, slow, observe=watch, at=jnp.array([1.0]), throw=False).observed
+    one, two = (jnp.einsum("tij,tkj->tik", w, w) for w in (seen["out"], seen["in"] / jnp.sqrt(rate)))
+    scale = jnp.maximum(jnp.max(jnp.abs(one)), jnp.max(jnp.abs(two)))
+    off = jnp.max(jnp.abs((one - two)[1:] - (one - two)[0])) / scale
+    return equal(off, 0.0, 1e-8), equal(jnp.max(jnp.abs(one[2] - one[0])) > 1e-4, True)
+
+
+@balance.second_route
+def _(seed, rate, n, m, d, k):
+    p, labels, _, E, U, W = drawn(seed, n, m, d, k)
+    first, second = W[:2, :k], W[1:, :d][:2] / 2
+    hot = np.eye(m)[labels]
+
+    def velocity(state):
+        a, b = state[: 2 * k].reshape(2, k), state[2 * k :].reshape(2, d)
+        slope = loops.gradient(a.T @ b, p, hot, E, U)
+        return np.concatenate([-(b @ slope.T).ravel(), -rate * (a @ slope).ravel()])
+
+    start = np.concatenate([first.ravel(), second.ravel()])
+    end = follow(velocity, start, np.array([5.0]))[-1]
+    products = []
+    for state in (start, end):
+        a, b = state[: 2 * k].reshape(2, k), state[2 * k :].reshape(2, d)
+        products.append((a @ a.T, b @ b.T / rate))
+    (one, two), (later, last) = products
+    scale = max(np.abs(part).max() for part in (one, two, later, last))
+    off = np.abs((later - last) - (one - two)).max() / scale
+    return equal(off, 0.0, 1e-8), equal(bool(np.abs(later - one).max() > 1e-4), True)

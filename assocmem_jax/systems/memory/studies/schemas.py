@@ -279,6 +279,32 @@ class Schedule(Schema):
     iterations: Count = about("of the optimizer of schedules", 600)
 
 
+class Interfering(Section):
+    """Tokens on the sphere of fewer dimensions than there are tokens, f(x) = x mod M, p(x) ∝ x^−exponent."""
+
+    name: str = about("of the panel")
+    tokens: Size = about("N")
+    dimension: Size = about("d")
+    classes: Annotated[int, Field(ge=2, le=1000)] = about("M")
+    zipf_exponent: Exponent = about("p(x) ∝ x^−exponent", 1.0)
+    learning_rate: Positive = about("of descent, the same for all orders")
+
+
+class Curricula(Schema):
+    """Orders of data: steps to perfect accuracy of natural, rebalanced, staged and learned laws."""
+
+    title: ClassVar[str] = "GD sections 2 and 6: orders of data"
+    work: ClassVar[str] = "curricula"
+    systems: Annotated[tuple[Interfering, ...], Field(min_length=1, max_length=3)] = about(
+        "sets of tokens, a column each"
+    )
+    horizon: Annotated[int, Field(ge=1, le=2000)] = about("steps after which an order is given up", 256)
+    longest: Annotated[int, Field(ge=1, le=200)] = about("steps of the longest learned order", 32)
+    tilt: Positive = about("staged orders go from p^tilt to p^−tilt, or back", 1.0)
+    starts: Count = about("laws that the search begins from", 16)
+    iterations: Count = about("of the optimizer of laws", 400)
+
+
 class Scheme(Section):
     """q: counts (p without samples), tokens seen, or the most frequent d/room of them."""
 

@@ -28,6 +28,20 @@ def binary_time(m, c, m0=0.0) -> Real:
     return (jnp.expm1(m) - jnp.expm1(m0) + m - m0) / c
 
 
+def binary_soonest(c, m0) -> tuple[Real, Float[Array, " n"]]:
+    """(least time to margins ≥ 0, the law that takes it) over all laws of data p_t(x), of the flow.
+
+    ``c``: ‖e_x‖² ‖u₁−u₂‖², without p(x); ``m0`` ≤ 0 the margins at the start, somewhere below 0. Token x
+    needs T_x = (1 − e^{m₀} − m₀)/c of its own time ∫ p_t(x) dt, whenever that comes: T = Σ T_x and
+    p(x) = T_x/T.
+    No order of data is faster (docs/theory.md: beyond.8). Not in GD.
+    """
+    m0 = jnp.asarray(m0)
+    own = (-jnp.expm1(m0) - m0) / jnp.asarray(c)
+    total = jnp.sum(own, axis=-1, keepdims=True)
+    return total[..., 0], own / total
+
+
 def binary_step(m, rate, c) -> Real:
     """One step of descent: m + ηc/(1 + e^m). GD (28)."""
     return m + jnp.asarray(rate) * c * jax.nn.sigmoid(-jnp.asarray(m))
