@@ -169,7 +169,6 @@ class Descent(AbstractSteps):
                 False,
                 "plain float32 stalls near margin 15; use float64 or leave it None",
             )
-        key = key if self.batch_size is None else needs_key(key)
         taught = (
             (lambda step: task) if self.curriculum is None else functools.partial(self.curriculum.at, task)
         )
@@ -180,7 +179,7 @@ class Descent(AbstractSteps):
             if self.batch_size is None:
                 return task.loss(model)
             draw = task.sampler(self.batch_size) if drawer is None else drawer
-            batch = draw(jr.fold_in(key, step))
+            batch = draw(jr.fold_in(needs_key(key), step))
             if self.microbatch is None and self.devices == 1:
                 return task.sampled_loss(model, batch)
             return mean_loss(task, model, batch, self.microbatch, self.devices)

@@ -32,7 +32,7 @@ FAULTS = {
     "reused key": ("dynamics/stochastic.py", "jr.fold_in(key, step * self.refine + j.astype(step.dtype))", "jr.fold_in(key, (step * self.refine + j.astype(step.dtype)) // 2)", "engine/test_stochastic.py -k distinct"),
     "noise keyed by rounded time": ("dynamics/stochastic.py", "jr.fold_in(key, step * self.refine + j.astype(step.dtype))", "jr.fold_in(key, (step * dt).astype(jnp.int32))", "engine/test_stochastic.py -k distinct"),
     "sign in Chen's relation": ("dynamics/stochastic.py", "(length * (a - v / 2) + h * (b + u / 2)) / total", "(length * (a + v / 2) + h * (b - u / 2)) / total", "engine/test_stochastic.py -k order"),
-    "reused batch": ("dynamics/descent.py", "draw(jr.fold_in(key, step))", "draw(key)", "engine/test_descent.py -k sgd"),
+    "reused batch": ("dynamics/descent.py", "draw(jr.fold_in(needs_key(key), step))", "draw(key)", "engine/test_descent.py -k sgd"),
     "no compensation in float32": ("dynamics/descent.py", "compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES", "compensated = False and self.steps > FLOAT32_UPDATES", "engine/test_descent.py -k stall"),
     "off-by-one stable hit": ("dynamics/marching.py", "since_step = jnp.where(holds, jnp.where(fresh, lane.step, lane.since_step), -1)", "since_step = jnp.where(holds, jnp.where(fresh, lane.step + 1, lane.since_step), -1)", "engine/test_descent.py -k hits"),
     "a lane that ended moves on": ("dynamics/marching.py", "kept = jax.tree.map(lambda a, b: jnp.where(active & sound, a, b), moved, lane)", "kept = moved", "engine/test_descent.py -k 'hits or siblings'"),

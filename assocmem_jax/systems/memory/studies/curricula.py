@@ -90,15 +90,15 @@ def staged(study: Curricula, system: Interfering, task, ends) -> np.ndarray:
 
 def searched(study: Curricula, system: Interfering, task, constant: bool, least: int):
     """(least length, laws of it, smallest margin at each length tried) of laws that are learned."""
-    tried, found = np.full(study.longest, np.nan), -1
+    tried, found, laws = np.full(study.longest, np.nan), -1, np.zeros((1, system.tokens))
     search = jax.jit(lambda length: learned(study, system, task, length, constant))
     for length in range(max(least, 1), study.longest + 1):
-        laws, margin = search(length)
-        tried[length - 1] = float(margin)
+        last, margin = search(length)
+        laws, tried[length - 1] = np.asarray(last[:length]), float(margin)
         if margin > 0:
             found = length
             break
-    return found, np.asarray(laws[:length]), tried
+    return found, laws, tried
 
 
 def learned(study: Curricula, system: Interfering, task, length, constant: bool):
