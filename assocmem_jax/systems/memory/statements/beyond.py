@@ -7,9 +7,8 @@ import numpy as np
 from .... import observe
 from ....dynamics import GradientFlow, simulate
 from ....numerics.minimise import minimum
-from ....statements import at_least, at_most, equal, statement
+from ....statements import at_least, at_most, equal, reference, statement
 from ....statements.claims import rounding
-from ....statements.reference import follow, lam
 from ....statements.registry import SEEDS
 from ....sweeps import LogUniform, Uniform
 from .. import observe as own
@@ -346,11 +345,11 @@ def orders(one, two, tilt):
 
 @orders.second_route
 def _(one, two, tilt):
-    own = np.array([1 + a - np.exp(-a) for a in (one, two)]) / 2
-    law, total = own / own.sum(), own.sum()
+    needed = np.array([1 + a - np.exp(-a) for a in (one, two)]) / 2
+    law, total = needed / needed.sum(), needed.sum()
     away = tilt * law.min() * np.array([1, -1])
     # e^m + m at the end, of what each law gives.
-    reached = lambda mean: lam(np.exp([-one, -two]) - [one, two] + 2 * total * mean)  # noqa: E731
+    reached = lambda mean: reference.lam(np.exp([-one, -two]) - [one, two] + 2 * total * mean)  # noqa: E731
     staged = reached(((law + away) + (law - away)) / 2)
     shifted = reached(law + away)
     return equal(staged, 0.0, 1e-8), at_most(shifted.min(), 0.0, 1e-8), equal(bool(shifted.max() > 0), True)
@@ -358,7 +357,7 @@ def _(one, two, tilt):
 
 @statement(
     "beyond.9",
-    "what two layers keep when they move at rates of their own",
+    "what two layers keep when they move at rates of their needed",
     where="scores U W₁ᵀ W₂ e, dW₁ = −s₁∇₁L dt, dW₂ = −s₂∇₂L dt, any data",
     corrected="W₁W₁ᵀ/s₁ − W₂W₂ᵀ/s₂ does not change (at s₁ = s₂ the known balance)",
     domain={"seed": SEEDS, "rate": LogUniform(0.05, 20)},
@@ -392,7 +391,7 @@ def _(seed, rate, n, m, d, k):
         return np.concatenate([-(b @ slope.T).ravel(), -rate * (a @ slope).ravel()])
 
     start = np.concatenate([first.ravel(), second.ravel()])
-    end = follow(velocity, start, np.array([5.0]))[-1]
+    end = reference.follow(velocity, start, np.array([5.0]))[-1]
     products = []
     for state in (start, end):
         a, b = state[: 2 * k].reshape(2, k), state[2 * k :].reshape(2, d)
