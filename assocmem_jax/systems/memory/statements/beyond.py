@@ -357,7 +357,7 @@ def _(one, two, tilt):
 
 @statement(
     "beyond.9",
-    "what two layers keep when they move at rates of their needed",
+    "what two layers keep when they move at rates of their own",
     where="scores U W₁ᵀ W₂ e, dW₁ = −s₁∇₁L dt, dW₂ = −s₂∇₂L dt, any data",
     corrected="W₁W₁ᵀ/s₁ − W₂W₂ᵀ/s₂ does not change (at s₁ = s₂ the known balance)",
     domain={"seed": SEEDS, "rate": LogUniform(0.05, 20)},
