@@ -70,6 +70,7 @@ from .sweeps import zipped as zipped
 from .systems import cooccurrence as cooccurrence
 from .systems import denoising as denoising
 from .systems import factual as factual
+from .systems import hops as hops
 from .systems import induction as induction
 from .systems import memory as memory
 from .systems import noise as noise
@@ -80,6 +81,8 @@ from .systems.denoising.task import DenoisingTask as DenoisingTask
 from .systems.factual.model import FactualTransformer as FactualTransformer
 from .systems.factual.model import LinearAttentionRecall as LinearAttentionRecall
 from .systems.factual.task import FactualTask as FactualTask
+from .systems.hops.model import HopTransformer as HopTransformer
+from .systems.hops.task import HopTask as HopTask
 from .systems.induction.model import InductionTransformer as InductionTransformer
 from .systems.induction.task import BigramTask as BigramTask
 from .systems.memory.dynamics import time_to_perfect as time_to_perfect

@@ -8,6 +8,7 @@ from .numerics.special import lambert_wm1 as lambert_wm1
 from .systems.cooccurrence import theory as cooccurrence
 from .systems.denoising import theory as denoising
 from .systems.factual import theory as factual
+from .systems.hops import theory as hops
 from .systems.induction.theory import context as context
 from .systems.induction.theory import first_steps as induction
 from .systems.memory.theory import equicorrelated as equicorrelated

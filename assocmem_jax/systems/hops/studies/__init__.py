@@ -1,0 +1,1 @@
+"""Studies of k hops."""

@@ -1,0 +1,69 @@
+"""Slides p. 17: the written k-hop transformer over β."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+
+import assocmem_jax as am
+
+from .... import plot
+from .. import theory
+from .schemas import Construction
+
+# Halvings of [0, 60] in the search for the least β.
+_HALVINGS = 40
+
+
+def run(study: Construction, scratch: Path | None):
+    betas, found = study.betas.points(), []
+    for n, k in study.sizes:
+        key = jax.random.fold_in(jax.random.key(study.seed), 1000 * n + k)
+        task = am.HopTask.random(n, k, key, draws=study.contexts)
+
+        @jax.jit
+        def seen(beta, task=task):
+            model = am.HopTransformer.written(task, beta)
+            return am.hops.hop_accuracy(task, model), am.hops.least_weights(task, model)
+
+        low, high = 0.0, 60.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            right = bool((seen(middle)[0] == 1).all())
+            low, high = (low, middle) if right else (middle, high)
+        accuracy, weights = (np.stack(part) for part in zip(*(seen(float(beta)) for beta in betas)))
+        bounds = [min(float(held.weight_low) for held in theory.written(n, k, beta)) for beta in betas]
+        found.append({
+            "accuracy": ("beta", accuracy[:, -1]), "weight": ("beta", weights.min(axis=1)),
+            "bound": ("beta", bounds), "from_bound": float(theory.exact_from(n, k)), "from_seen": high,
+        })  # fmt: skip
+    return xr.concat([xr.Dataset(part, {"beta": betas}) for part in found], dim="size")
+
+
+def report(study: Construction, data):
+    lines = []
+    for row, (n, k) in enumerate(study.sizes):
+        part = data.isel(size=row)
+        near = int(np.abs(part.beta.values - 8).argmin())
+        lines.append(
+            f"N = {n}, k = {k}: right in {study.contexts} contexts from β = {float(part.from_seen):.2f}, in "
+            f"all from {float(part.from_bound):.2f} (bound); at β = {float(part.beta[near]):g} accuracy "
+            f"{float(part.accuracy[near]):.3f}, least weight {float(part.weight[near]):.4f} (bound "
+            f"{float(part.bound[near]):.4f})"
+        )
+    return lines
+
+
+def figure(study: Construction, data):
+    figure, axes = plot.panels(1, 2, 2.9)
+    for row, (n, k) in enumerate(study.sizes):
+        part = data.isel(size=row)
+        plot.line(axes[0, 0], part.beta, part.accuracy, colour=row, label=f"N = {n}, k = {k}")
+        axes[0, 0].axvline(float(part.from_bound), color=plot.COLOURS[row % 7], linewidth=0.5)
+        plot.line(axes[0, 1], part.beta, part.weight, colour=row)
+        axes[0, 1].plot(part.beta, part.bound, ".", color=plot.COLOURS[row % 7], markersize=2)
+    axes[0, 0].set(xlabel="β", ylabel="accuracy of k hops (bar: bound)")
+    axes[0, 1].set(xlabel="β", ylabel="least weight (dots: bound)")
+    plot.legend(figure)
+    return figure

@@ -1,0 +1,101 @@
+"""Planted faults of this part: see tests/faults.py."""
+
+# name: (file, the right code, the fault, tests that must catch it)
+FAULTS = {
+    "hops: rolled the other way": (
+        "systems/hops/task.py",
+        "jnp.roll(half, -(2**level) % k, axis=1)",
+        "jnp.roll(half, 2**level, axis=1)",
+        "hops/test_hops.py -k walks",
+    ),
+    "hops: context before hidden": (
+        "systems/hops/task.py",
+        "jnp.take_along_axis(contexts, self.hidden[None], axis=2)",
+        "jnp.take_along_axis(jnp.broadcast_to(self.hidden, contexts.shape), contexts, axis=2)",
+        "hops/test_hops.py -k walks",
+    ),
+    "hops: one permutation for all steps": (
+        "systems/hops/task.py",
+        "jr.split(key, count * k))",
+        "jnp.repeat(jr.split(key, count), k))",
+        "hops/test_hops.py -k drawn",
+    ),
+    "hops: always k of them": (
+        "systems/hops/task.py",
+        "return Hops(_contexts(one, n, *self.hidden.shape), pick(other, n))",
+        "return Hops(_contexts(one, n, *self.hidden.shape), 0 * pick(other, n) + len(self.weights) - 1)",
+        "hops/test_hops.py -k drawn",
+    ),
+    "hops: a mean over levels, not by their law": (
+        "systems/hops/task.py",
+        "return jnp.dot(self.weights, jnp.mean(losses, axis=(0, 2, 3)))",
+        "return jnp.mean(losses)",
+        "hops/test_hops.py -k law",
+    ),
+    "hops: a batch read after the last layer": (
+        "systems/hops/task.py",
+        "held = jnp.take_along_axis(model.holdings(batch.contexts), place[..., None], axis=1)[:, 0]",
+        "held = model.holdings(batch.contexts)[:, -1]",
+        "hops/test_hops.py -k law",
+    ),
+    "hops: keys and queries exchanged": (
+        "systems/hops/model.py",
+        '"bti,ij,bsj->bts"',
+        '"bsi,ij,btj->bts"',
+        "hops/test_hops.py -k loop",
+    ),
+    "hops: k hops after layer log k": (
+        "systems/hops/model.py",
+        "chosen = [*found[: level_of(k)], found[-1]]",
+        "chosen = found[: level_of(k) + 1]",
+        "hops/test_hops.py -k loop",
+    ),
+    "hops: a step too short": (
+        "systems/hops/model.py",
+        "(np.arange(k) + 2**level) % k] = 1",
+        "(np.arange(k) + 2 * level) % k] = 1",
+        "hops/test_hops.py -k 'eight or reached'",
+    ),
+    "hops: the log of 0": (
+        "systems/hops/model.py",
+        "jnp.log(jnp.maximum(held, jnp.finfo(held.dtype).tiny))",
+        "jnp.log(held)",
+        "hops/test_hops.py -k float32",
+    ),
+    "hops: a wrong value read from one step": (
+        "systems/hops/theory.py",
+        "right, wrong, weight = (1 + (k - 1) * rest) / total, k * rest / total, 1 / total",
+        "right, wrong, weight = 1 / total, rest / total, 1 / total",
+        "hops/test_hops.py -k reached",
+    ),
+    "hops: a bound without the other steps": (
+        "systems/hops/theory.py",
+        "mix(step, low, jnp.minimum(wrong_low, low)), high,",
+        "low, high,",
+        "hops/test_hops.py -k reached",
+    ),
+    "hops: a bound a tenth too low": (
+        "systems/hops/theory.py",
+        "mix(step, low, jnp.minimum(wrong_low, low)), high,",
+        "0.9 * mix(step, low, jnp.minimum(wrong_low, low)), high,",
+        "hops/test_hops.py -k reached",
+    ),
+    "hops: exact too early": (
+        "systems/hops/theory.py",
+        "held.right_low - held.wrong_high for held",
+        "held.right_high - held.wrong_low for held",
+        "hops/test_hops.py -k eight",
+    ),
+    "hops: where the right value is not": (
+        "systems/hops/observe.py",
+        "(2 ** (level - 1) if level else 0)",
+        "(2**level if level else 0)",
+        "hops/test_hops.py -k eight",
+    ),
+    "row: hops: weights of layer 2": (
+        "systems/hops/observe.py",
+        "(2 ** (level - 1) if level else 0)",
+        "0",
+        "engine/test_statements.py -k test_row[hops.first]",
+    ),
+}
