@@ -6,10 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
-from ..models import AbstractModel, AbstractReducedSystem
+from ..models import AbstractModel
 from ..tasks import AbstractTask
 from ..tasks.batches import HasExamples, Weighs
 
@@ -54,11 +55,8 @@ class MinibatchNoise(eqx.Module):
 
     def normals(self, task: AbstractTask, model: AbstractModel) -> int:
         """How many ξ_i there are; refuses what this noise is not for."""
-        if isinstance(model, AbstractReducedSystem):
-            checks.refuse(
-                "dynamics", "a flow or plain descent for a reduced system", "a StochasticFlow",
-                "products of noisy weights do not close",
-            )  # fmt: skip
+        # What noise does not close for (scalar products of weights) says so itself.
+        jax.eval_shape(lambda key: model.noise(task, key), jr.key(0))
         if isinstance(task, Weighs):
             checks.refuse(
                 "task", "one whose batch loss is a mean over examples", type(task).__name__,
@@ -68,15 +66,22 @@ class MinibatchNoise(eqx.Module):
             return self.draws
         if not isinstance(task, HasExamples):
             checks.refuse(
-                "draws", "given for a task that does not list its examples", None, "MinibatchNoise(…, draws=64)"
+                "draws",
+                "given for a task that does not list its examples",
+                None,
+                "MinibatchNoise(…, draws=64)",
             )
         return task.examples[1].shape[0]
 
     def moved(
-        self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params: Any, normals: Array,
+        self,
+        task: AbstractTask,
+        combine: Callable[[Any], AbstractModel],
+        params: Any,
+        normals: Array,
         key: PRNGKeyArray | None = None,
     ) -> Any:
-        """The increment made of ``normals``, one an example; ``key`` draws the examples where they are drawn."""
+        """The increment made of ``normals``, one an example; ``key`` draws the examples, if ``draws``."""
         if self.draws is None:
             batch, p = task.examples  # type: ignore[attr-defined]
             root = jnp.sqrt(p) * normals

@@ -44,6 +44,8 @@ CALLS = {
     "GradientFlow step": (am.GradientFlow, dict(t1=2.0, step=0.1)),
     "Descent": (am.Descent, dict(optimizer=optax.sgd, steps=3, batch_size=2, learning_rate=0.1, compensated=False, thaw=(), microbatch=1, devices=1)),
     "StochasticFlow": (am.StochasticFlow, dict(sigma=0.1, t1=1.0, steps=3)),
+    "MinibatchNoise": (am.MinibatchNoise, dict(learning_rate=0.1, batch_size=2, draws=4, second_order=True)),
+    "StochasticFlow of minibatches": (am.StochasticFlow, dict(sigma=am.MinibatchNoise(0.1, 2), t1=1.0, steps=3)),
     "perfect_accuracy": (am.perfect_accuracy, dict(hold=1)),
     "margin_above": (am.margin_above, dict(level=1.0, token=0, hold=1)),
     "loss_below": (am.loss_below, dict(level=0.1, hold=1)),

@@ -33,6 +33,7 @@ WING = Wing(
     statements=(
         "statements.one_step",
         "statements.orthogonal",
+        "statements.limits",
         "statements.two_tokens",
         "statements.curvature",
         "statements.slides",
@@ -96,6 +97,18 @@ WING = Wing(
             "GD Figure 6: margins of five tokens in d dimensions",
             {
                 "gd_fig6": ("horizon=100",),
+            },
+        ),
+        "gd.diffusion": Entry(
+            "studies.stochastic_schemas:Diffusion",
+            "GD (6) for (7): diffusions that stand for SGD",
+            {
+                "gd_diffusion": (
+                    "learning_rates=[1.0, 2.0]",
+                    "horizon=2.0",
+                    "steps=4",
+                    "runs=40",
+                ),
             },
         ),
         "theory.refuted": Entry(
