@@ -50,14 +50,23 @@ def test_its_covariance_is_that_of_a_minibatch(soft):
     assert np.abs(0.15 * np.outer(mean, mean)).max() > 1e-3 * np.abs(wanted).max()
 
 
+def focal(scores, target):
+    """Has no derivative where its answer is impossible: ∞ times 0."""
+    log_p = jnp.sum(jnp.where(target > 0, jax.nn.log_softmax(scores), 0) * target)
+    return -((1 - jnp.exp(log_p)) ** 2) * log_p
+
+
 def test_pairs_that_are_never_drawn_are_no_infinity():
     """p(y|x) = 0 at a class that is not possible: its loss is infinite, its share nothing."""
-    q = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
-    p, E, U = np.array([0.4, 0.6]), np.eye(2), np.eye(3)
-    task = am.AssociationTask(p, q, E, U, possible=np.array([True, True, False]))
-    A = columns(am.MinibatchNoise(1.0, 1), task, am.LinearMemory(np.zeros((3, 2))))
+    q, possible = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]), np.array([True, True, False])
+    p, E, U, zero = np.array([0.4, 0.6]), np.eye(2), np.eye(3), am.LinearMemory(np.zeros((3, 2)))
+    noise = am.MinibatchNoise(1.0, 1)
+    A = columns(noise, am.AssociationTask(p, q, E, U, possible), zero)
     wanted = covariance(p, q[:, :2], E, U[:2], np.zeros((3, 2)))  # the third class without its score
     np.testing.assert_allclose(A @ A.T, wanted, atol=1e-15)
+    A = columns(noise, am.AssociationTask(p, q, E, U, possible, loss=focal), zero)
+    assert np.isfinite(A).all()
+    assert np.linalg.norm(A) > 0.1
 
 
 def test_drawn_examples_have_that_covariance_on_average():

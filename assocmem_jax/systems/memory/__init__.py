@@ -7,7 +7,7 @@ WING = Wing(
     place=0,
     names={
         "task": "AssociationTask real_words schemes two_tokens",
-        "model": "Hermite LinearMemory LowRankMemory MLPMemory MarginSystem NormalizedMemory ParticleSystem",
+        "model": "EmbeddedMemory Hermite LinearMemory LowRankMemory MLPMemory MarginSystem NormalizedMemory ParticleSystem",
         "observe": "MaxMargin gammas hessian least_error max_margin max_margin_components pairwise_margins "
         "particles plane probabilities scheme scheme_share weight_gradient weight_norm weights",
         "dynamics": "Hits time_to_perfect",
@@ -22,6 +22,7 @@ WING = Wing(
         "forgetting": "theory.forgetting",
         "outer_product": "theory.outer_product",
         "scaling": "theory.scaling",
+        "recursion": "theory.recursion",
     },
     sources={
         "gd": Source(
@@ -37,6 +38,7 @@ WING = Wing(
         "statements.two_tokens",
         "statements.curvature",
         "statements.slides",
+        "statements.recursion",
         "statements.beyond",
     ),
     studies={
@@ -215,6 +217,35 @@ WING = Wing(
                     "tokens=20",
                     "dimensions=[8, 16, 32]",
                     "trials=4",
+                ),
+            },
+        ),
+        "slides.sights": Entry(
+            "studies.stochastic_schemas:Sights",
+            "Slides p. 34: batches of one, q against its recursion",
+            {
+                "slides_sights": (
+                    "tokens=6",
+                    "classes=3",
+                    "dimensions=[8, 16, 32]",
+                    "samples=20",
+                    "trials=3",
+                ),
+            },
+        ),
+        "slides.runs": Entry(
+            "studies.stochastic_schemas:Runs",
+            "Slides p. 34: step decay; learned embeddings",
+            {
+                "slides_decay": (
+                    'cases=[{label="10 → .3", tokens=6, dimension=4, classes=3, learning_rate=10, later=0.3, switch=20, steps=40}]',
+                    "trials=3",
+                    "looks=3",
+                ),
+                "slides_learned": (
+                    'cases=[{label="learned", memory="learned", tokens=6, dimension=4, classes=3, learning_rate=1, steps=40, batch=4, random_start=true}]',
+                    "trials=3",
+                    "looks=3",
                 ),
             },
         ),

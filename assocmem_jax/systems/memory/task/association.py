@@ -313,7 +313,7 @@ class AssociationTask(AbstractClassificationTask):
     def examples(self) -> tuple[Batch, Array]:
         """All pairs (x, y) and their probabilities p(x) p(y|x): N of them, or N M for soft labels.
 
-        A pair of probability 0 is replaced by the token's likeliest, whose loss is finite.
+        A pair of probability 0 is replaced by the token's likeliest, whose loss has a derivative.
         """
         n, m = self.num_tokens, self.num_classes
         if not self.soft:
