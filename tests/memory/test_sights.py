@@ -75,7 +75,9 @@ def test_its_matrix_alone_is_a_linear_memory():
 
 
 def test_what_does_not_fit_is_one_line():
-    with pytest.raises(ValueError, match=r"weight must be of shape \(3, 2\), as the embeddings, got shape \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"weight must be of shape \(3, 2\), as the embeddings, got shape \(2, 3\)"
+    ):
         am.memory.EmbeddedMemory(np.ones((2, 3)), np.ones((4, 2)), np.ones((5, 3)))
     task = am.two_tokens(0.5, 0.75)
     wide = am.memory.EmbeddedMemory(np.ones((2, 2)), np.ones((3, 2)), np.ones((3, 2)))

@@ -61,7 +61,7 @@ def run(study: Sights, scratch: Path | None):
 
 
 def apart(data):
-    """Root mean square of q − recursion over tokens that were seen, in units of the recursion's: (d, γ, trial)."""
+    """Root mean square of q − recursion over tokens that were seen, over that of the recursion: (d, γ, trial)."""
     seen = data.sights.values > 0
     gap = ((data.q.values - data.recursion.values) ** 2 * seen).sum(-1)
     return np.sqrt(gap / (data.recursion.values**2 * seen).sum(-1))
@@ -101,7 +101,7 @@ def figure(study: Sights, data):
     plot.line(a, places, p / p[0], colour=6, linestyle=":", linewidth=0.8, label="q = p")
     a.set(xlabel="token x, by frequency", ylabel="E q(x), in units of the recursion's q(1)", ylim=(1e-4, 3))
     a.set_title(f"recursion (lines), SGD at d = {max(study.dimensions)} (points)")
-    b.set(xlabel="dimension d", ylabel="root mean square of q − recursion, relative")
+    b.set(xlabel="dimension d", ylabel="rms of q − recursion, relative")
     plot.log_axes(a)
     plot.log_axes(b)
     plot.legend(figure, band="95 % interval of the mean")
