@@ -13,7 +13,7 @@ from assocmem_jax import theory
 
 
 def test_expected_scheme_is_the_binomial_mean():
-    """NumPy's loop over SciPy's binomial law; n = 60, rates from counting to saturating; to 1e-12 of the largest."""
+    """NumPy's loop over SciPy's binomial law; n = 60, rates from counting to saturating; to 1e-12."""
     p, n, classes = np.array([0.5, 0.3, 0.15, 0.05]), 60, 4
     for rate in (0.01, 1.0, 10.0):
         table = [0.0]

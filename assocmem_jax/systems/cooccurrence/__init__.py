@@ -22,6 +22,7 @@ WING = Wing(
     statements=(
         "statements.gradients",
         "statements.phases",
+        "statements.rates",
     ),
     studies={
         "cooc.two_phases": Entry(

@@ -61,7 +61,7 @@ def run(study: Sights, scratch: Path | None):
 
 
 def apart(data):
-    """Root mean square of q − recursion over tokens that were seen, over that of the recursion: (d, γ, trial)."""
+    """Root mean square of q − recursion over tokens seen, over that of the recursion: (d, γ, trial)."""
     seen = data.sights.values > 0
     gap = ((data.q.values - data.recursion.values) ** 2 * seen).sum(-1)
     return np.sqrt(gap / (data.recursion.values**2 * seen).sum(-1))

@@ -1,10 +1,10 @@
 """Batches of one, orthonormal embeddings: what every further sight of a token adds to its q (Slides p. 34).
 
-W = Σ_x q(x) (u_{f(x)} − ū) e_xᵀ from W₀ = 0, and each time that x is drawn its q, which is its margin, moves by
+W = Σ_x q(x) (u_{f(x)} − ū) e_xᵀ from W₀ = 0, and when x is drawn its q, which is its margin, moves by
 
     f(q) = q + γM/(e^q + M − 1),
 
-whatever else was drawn: ``orthogonal.multiclass_step`` with κ = 1. So q(x) depends on how often x was seen alone.
+whatever else was drawn: ``orthogonal.multiclass_step`` with κ = 1. So q(x) depends on how often x was seen.
 """
 
 import jax
@@ -17,7 +17,7 @@ Real = Float[Array, "..."]
 
 
 def approximate_step(q, rate, wrong) -> Real:
-    """q + γ/(1 + e^q/m), m = ``wrong`` other classes: the score of the answer if those of the others stay at 0.
+    """q + γ/(1 + e^q/m), m = ``wrong`` other classes: the score of the answer if the others stay at 0.
 
     SGD has exactly M/m times that gain, M = m + 1, at every q: it also lowers the others. So the recursion is
     exact for SGD with γM/m in place of γ, and short by a share 1/M of every step as it stands.
