@@ -46,6 +46,25 @@ WING = Wing(
                 ),
             },
         ),
+        "cooc.rates": Entry(
+            "studies.schemas:Rates",
+            "Cooc Theorem 3.3: orders of scores, law of the late loss",
+            {
+                "cooc_rates": (
+                    "samples=12",
+                    "length=3",
+                    "width=32",
+                    "neurons=8",
+                    "widths=[64, 128]",
+                    "neuron_counts=[16, 32]",
+                    "lengths=[4, 5]",
+                    "sample_counts=[18, 24]",
+                    "target=0.4",
+                    "seeds=2",
+                    "horizon=100.0",
+                ),
+            },
+        ),
         "cooc.phase_one": Entry(
             "studies.schemas:PhaseOne",
             "Cooc: the time of Phase 1 over sizes and scales (a sweep)",

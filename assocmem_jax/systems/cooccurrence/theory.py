@@ -159,9 +159,9 @@ def one_sample_time(output, start, constant, neurons, length) -> Float[Array, ".
 def late_loss(loss, time, margin, energy, neurons) -> Float[Array, "..."]:
     """t L γ √(γ²ρ₀² + 4m₁ log²(1/L)), which tends to 1 for any training set that some G separates.
 
-    γ: the largest margin of y_i Σ_h x_h over G of norm one (``margin`` of the data); ρ₀ = ‖Wᵀa‖² at the start. With
-    attention at 1/L, M = γ‖G‖ obeys M' = γ√(γ²ρ₀² + 4m₁M²) L and L = a e^{−M}, as F of ``one_sample_time`` does
-    (there γ² = L, the length). So L ~ 1/(γ²ρ₀ t) while M ≪ γρ₀/2√m₁, and 1/(2√m₁ γ t log t) at last.
+    γ: the largest margin of y_i Σ_h x_h over G of norm one; ρ₀ = ‖Wᵀa‖² at the start. With attention at
+    1/L, M = γ‖G‖ obeys M' = γ√(γ²ρ₀² + 4m₁M²) L and L = a e^{−M}, as F of ``one_sample_time`` does (γ² is
+    the length there). So L ~ 1/(γ²ρ₀ t) while M ≪ γρ₀/2√m₁, and 1/(2√m₁ γ t log t) at last.
     """
     bits = jnp.log(1 / jnp.asarray(loss))
     return time * loss * margin * jnp.sqrt((margin * energy) ** 2 + 4 * neurons * bits**2)

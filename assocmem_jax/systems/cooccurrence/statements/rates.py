@@ -32,8 +32,8 @@ def _drawn(seed, start, size, length, m, m1):
     "the loss of one sample, exactly",
     where="Theorem 3.3",
     printed="L(T*) ≤ 1/poly(m) at some T* = Θ(poly(m))",
-    corrected="one sample of L distinct words of equal G: F' = √(K² + 4m₁LF²)/(1 + e^F), K kept by the flow; so the "
-    "loss is 1/(2√(m₁L) t log t) at late times: 1 ≤ 2√(m₁L) t F ℓ ≤ 1 + 2/F from F = 10 on",
+    corrected="one sample of L distinct words of equal G: F' = √(K² + 4m₁LF²)/(1 + e^F), K kept by the flow; "
+    "so the loss is 1/(2√(m₁L) t log t) at late times: 1 ≤ 2√(m₁L) t F ℓ ≤ 1 + 2/F from F = 10 on",
     verdict="right",
     reason="no rate is printed; t^−1 up to a logarithm, which is why slopes of −1.1 to −1.4 are measured",
     domain={"seed": SEEDS, "start": Uniform(0.05, 1), "size": LogUniform(0.5, 5), "t": LogUniform(0.1, 1e10)},
@@ -42,8 +42,8 @@ def _drawn(seed, start, size, length, m, m1):
     most=256,
 )
 def one_sample(seed, start, size, t, length, m, m1):
-    """G' = (ρ + m₁Lδ)g, ρ' = 2m₁LGg, δ' = 2Gg: ρ − m₁Lδ and ρδ − G² stay, and (ρ + m₁Lδ)² = c² + 4m₁Lρδ. All words
-    are worth the same, so no score has a gradient. Ei(F) = (e^F/F)(1 + 1/F + 2/F² + …)."""
+    """G' = (ρ + m₁Lδ)g, ρ' = 2m₁LGg, δ' = 2Gg: ρ − m₁Lδ and ρδ − G² stay, and (ρ + m₁Lδ)² = c² + 4m₁Lρδ. All
+    words are worth the same, so no score has a gradient. Ei(F) = (e^F/F)(1 + 1/F + 2/F² + …)."""
     u, v = _drawn(seed, start, size, length, m, m1)
     task = CooccurrenceTask(jnp.arange(length)[None], jnp.ones(1), length + 1)  # one word that does not occur
     signs = jnp.where(jnp.arange(m1) % 2 == 0, 1.0, -1.0)
@@ -56,7 +56,7 @@ def one_sample(seed, start, size, t, length, m, m1):
     elapsed = theory.one_sample_time(F, start, K, m1, length)
     root = 2 * (m1 * length) ** 0.5
     within = control(F) * (1 + jnp.exp(F)) / jnp.sqrt(K**2 + root**2 * F**2)
-    late = (F >= 10) & (K <= root)
+    late = (F >= 10) & (root >= K)
     scaled = root * t * F * jnp.log1p(jnp.exp(-F))
     return (
         equal(elapsed, t, within),
@@ -84,7 +84,7 @@ def _(seed, start, size, t, length, m, m1):
     inside = lambda f: (1 + np.exp(f)) / np.sqrt(K**2 + root**2 * f**2)  # noqa: E731
     elapsed = quad(inside, start, F, epsabs=0, epsrel=1e-12, limit=400)[0]
     within = control(F) * inside(F)
-    late = F >= 10 and K <= root
+    late = F >= 10 and root >= K
     scaled = root * t * F * np.log1p(np.exp(-F))
     return (
         equal(elapsed, t, within),
@@ -100,7 +100,7 @@ _AT = (1e3, 1e4, 1e5, 1e6)
 
 
 def _trained(seed, wide):
-    """A training set of distinct words, and a transformer: σ₀ = .3/√(Lm), σ₁ = .3/√m₁, or .1 at width 1,024."""
+    """A training set of distinct words, a transformer: σ₀ = .3/√(Lm), σ₁ = .3/√m₁, or .1 at width 1,024."""
     keys = jr.split(jr.key(seed))
     task = CooccurrenceTask.training(keys[0], _COUNTS, _LENGTH, _WORDS, distinct=True)
     width, large = (1024, 0.1) if wide else (_WIDTH, 0.3 / _NEURONS**0.5)
@@ -109,7 +109,7 @@ def _trained(seed, wide):
 
 
 def _separation():
-    """γ: the same for every draw of distinct words. The shortest G with all y_i Σ_h G(x_h) ≥ 1, by its dual."""
+    """γ: the same for every draw of distinct words. The shortest G of all y_i Σ_h G(x_h) ≥ 1, by its dual."""
     rows, word = [], 3
     for count, signals, y in zip(_COUNTS, ((0, 1, 2), (0, 2), (1, 2), (2,)), (1, -1, -1, -1)):
         for _ in range(count):
@@ -129,9 +129,9 @@ def _separation():
     "how the training loss falls, and attention grows",
     where="Theorem 3.3, Lemma 4.7",
     printed="L(T*) ≤ 1/poly(m); C₁₂, C₂₁, −C₃₁, −C₃₂ of one order at T*",
-    corrected="t L γ√(γ²ρ₀² + 4m₁ log²(1/L)) → 1, γ the margin of the words at uniform attention, ρ₀ = ‖Wᵀa‖² at the "
-    "start: read in [.95, 1 + 4/log(1/L)] at t = 10³ … 10⁶; C goes on, by each decade within 15 % of the last once "
-    "2√m₁ log(1/L) > γρ₀: like log t",
+    corrected="t L γ√(γ²ρ₀² + 4m₁ log²(1/L)) → 1, γ the margin of the words at uniform attention, ρ₀ = "
+    "‖Wᵀa‖² at the start: read in [.95, 1 + 4/log(1/L)] at t = 10³ … 10⁶; C goes on, by each "
+    "decade within 15 % of the last once 2√m₁ log(1/L) > γρ₀: like log t",
     verdict="right",
     status="numerical",
     reason="no rate is printed; T* is one time, and C has no limit",
@@ -142,7 +142,8 @@ def _separation():
     second_samples=2,
 )
 def late(seed, wide):
-    """M = γ‖G‖ and L = a e^{−M}: M' = γ√(γ²ρ₀² + 4m₁M²) L. And C' ~ (σ₀²√m/L_n) g G with G ~ log t, g ~ 1/(t log t)."""
+    """M = γ‖G‖ and L = a e^{−M}: M' = γ√(γ²ρ₀² + 4m₁M²) L. And C' ~ (σ₀²√m/n) g G, G ~ log t,
+    g ~ 1/(t log t)."""
     task, model = _trained(seed, wide)
     system = CooccurrenceSystem.from_transformer(model)
     watch = {"loss": observe.loss, "table": own.attention_scores}

@@ -38,7 +38,8 @@ def _drawn(seed, n, m):
     "a sight of a token adds what its q lacks",
     where="p. 34, batches of one",
     corrected="from W₀ = 0, orthonormal embeddings: W = Σ_x q(x)(u_{f(x)} − ū)e_xᵀ, q(x) = f^{n_x}(0), n_x "
-    "the sights of x, f(q) = q + γM/(e^q + M−1); q + γ/(1 + e^q/m), m = M − 1, gains (M−1)/M of that at every q",
+    "the sights of x, f(q) = q + γM/(e^q + M−1); q + γ/(1 + e^q/m), m = M − 1, gains (M−1)/M of that at "
+    "every q",
     reason="the recursion of Cabannes et al. 2024 holds the other scores at 0: exact for SGD at γM/(M−1)",
     domain={"seed": SEEDS, "rate": LogUniform(0.01, 30)},
     cases=[{"n": 4, "m": 2}, {"n": 4, "m": 5}],
@@ -46,8 +47,8 @@ def _drawn(seed, n, m):
     "first sight starts at 0",
 )
 def sights(seed, rate, n, m):
-    """e_x is orthogonal to all others, so a step on x moves its column of W alone, by γ(u_y − Σ_j π_j u_j), and
-    the wrong classes stay level: the margin gains γ(1 − π_y + π_j) = γM/(e^q + M − 1)."""
+    """e_x is orthogonal to all others, so a step on x moves its column of W alone, by γ(u_y − Σ_j π_j u_j),
+    and the wrong classes stay level: the margin gains γ(1 − π_y + π_j) = γM/(e^q + M − 1)."""
     task, key, tokens = _problem(seed, n, m)
     sgd = Descent(optax.sgd, _T, 1, learning_rate=rate)
     run = simulate(task, LinearMemory.zeros(task), sgd, observe={"W": own.weights}, at=[_T], key=key)
