@@ -42,6 +42,7 @@ CALLS = {
     "MarginSystem.from_margins": (am.MarginSystem.from_margins, dict(task=TASK, margins=np.ones(2))),
     "memory.EmbeddedMemory": (am.memory.EmbeddedMemory, dict(weight=np.eye(2), inputs=np.eye(2), outputs=np.eye(2))),
     "memory.EmbeddedMemory.gaussian": (am.memory.EmbeddedMemory.gaussian, dict(task=TASK, key=KEY, scale=1.0)),
+    "cooccurrence.CooccurrenceHeads.gaussian": (am.cooccurrence.CooccurrenceHeads.gaussian, dict(task=am.CooccurrenceTask.training(KEY, (2, 1, 1, 1), 4, 9), key=KEY, heads=2, width=3, neurons=2, sigma0=0.1, sigma1=0.1)),
     "GradientFlow": (am.GradientFlow, dict(t1=2.0, rtol=1e-4, atol=1e-6, log_time=True, stiff=False, max_steps=50)),
     "GradientFlow step": (am.GradientFlow, dict(t1=2.0, step=0.1)),
     "Descent": (am.Descent, dict(optimizer=optax.sgd, steps=3, batch_size=2, learning_rate=0.1, compensated=False, thaw=(), microbatch=1, devices=1)),

@@ -7,7 +7,7 @@ WING = Wing(
     place=3,
     names={
         "task": "CooccurrenceTask",
-        "model": "CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
+        "model": "CooccurrenceHeads CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
         "observe": "attention_scores attention_weights balance gradient_sums invariants kind_losses token_values "
         "value_correlations",
         "dynamics": "scores_moved",
@@ -35,6 +35,14 @@ WING = Wing(
                     "neurons=8",
                     "test_samples=50",
                     "start.gain=0.5",
+                ),
+                "cooc_heads": (
+                    "steps=400",
+                    "width=16",
+                    "neurons=8",
+                    "test_samples=50",
+                    "start.c0=1.0",
+                    "start.c1=1.0",
                 ),
                 "cooc_fig1_small": (
                     "steps=400",

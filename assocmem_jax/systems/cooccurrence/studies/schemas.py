@@ -42,6 +42,16 @@ class TwoPhases(Schema):
         "descend the closed system of scores, or the weights: the same numbers", "reduced"
     )
 
+    heads: Count = about(
+        "of attention, added before W; more than one with system = weights and law = sigma", 1
+    )
+
+    @model_validator(mode="after")
+    def _headed(self):
+        if self.heads > 1 and (self.system, self.start.law) != ("weights", "sigma"):
+            raise ValueError(f'heads = {self.heads} needs system = "weights" and start.law = "sigma"')
+        return self
+
     @model_validator(mode="after")
     def _room(self):
         words = sum(count * (self.length - taken) for count, taken in zip(self.counts, (3, 2, 2, 1)))
