@@ -25,7 +25,7 @@ def _tangent(W, D):
 
 
 @statement(
-    "gd.13b",
+    "gd.descent-limit",
     "descent goes where the flow goes, at any rate",
     where="Theorem 3, for descent",
     corrected="W_t = Σ_x m_t(x) Π(u_{f(x)}) ⊗ e_x/‖e_x‖² from zero; with a = ηMp‖e‖², F(m) = e^m + (M−1)m: "
@@ -122,13 +122,13 @@ _ANY = {f"w{k}": Uniform(-4, 4) for k in (1, 2, 3)}
 
 
 @statement(
-    "gd.13c",
+    "gd.any-start",
     "descent of many classes from any start",
     where="section 4.1, Theorem 3",
     printed="margins only increase",
     corrected="every margin increases at every rate, the smallest at least as λ(e^{m₀} + m₀ + ηp‖e‖² t); Σ "
     "w_i stays, and the spread of e^{−w_i} over the wrong classes never grows once ηp‖e‖²π_i ≤ 1: the limit "
-    "of gd.13b is met from any W₀",
+    "of gd.descent-limit is met from any W₀",
     verdict="right",
     domain=_ANY | {"rate": LogUniform(0.05, 50), "decay": Uniform(0, 1)},
     tolerance=STEPS,
