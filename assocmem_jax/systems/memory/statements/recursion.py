@@ -103,8 +103,8 @@ def _(seed, rate, n, m):
     tolerance="rounding of 200 steps",
 )
 def seen_once(rate, m):
-    """The first sight adds γM/M. Later ones: F(q) = e^q + (M−1)q grows by γM + e^q(e^δ − 1 − δ), gd.descent-limit. And
-    1/(1 + x/M) ≥ 1 − x for x = e^q − 1: a gain is at most γ, and at least γ(1 − q) for q ≤ 1."""
+    """The first sight adds γM/M. Later ones: F(q) = e^q + (M−1)q grows by γM + e^q(e^δ − 1 − δ), as in
+    gd.descent-limit. A gain is γ/(1 + (e^q − 1)/M): at most γ, and at least γ(1 − q) for q ≤ 1."""
     times = jnp.arange(201)
     q = recursion.after(times, rate, m, 200)
     upper = orthogonal.multiclass_descent_upper(times[1:] * 1.0, rate, 1.0, m)
