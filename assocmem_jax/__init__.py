@@ -18,7 +18,7 @@ _ROOMS = {
     "margins num_parameters observable sharpness singular_values soft_rank",
     "numerics.lanczos": "lanczos_top",
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Curriculum Descent GradientFlow "
-    "SimulationError Status StochasticFlow Trajectory Until concat "
+    "MinibatchNoise SimulationError Status StochasticFlow Trajectory Until concat "
     "in_segments load loss_below margin_above perfect_accuracy save simulate",
     "sweeps": "Capacity Integers LogUniform Outcome PowerLaw SlurmExecutor StoreError SweepError Threshold "
     "Uniform capacity open_store over_seeds power_law sampled sweep threshold zipped",

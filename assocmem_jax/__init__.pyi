@@ -8,6 +8,7 @@ from .dynamics import CheckpointError as CheckpointError
 from .dynamics import Curriculum as Curriculum
 from .dynamics import Descent as Descent
 from .dynamics import GradientFlow as GradientFlow
+from .dynamics import MinibatchNoise as MinibatchNoise
 from .dynamics import SimulationError as SimulationError
 from .dynamics import Status as Status
 from .dynamics import StochasticFlow as StochasticFlow

@@ -16,6 +16,7 @@ from .systems.memory.theory import first_step as first_step
 from .systems.memory.theory import forgetting as forgetting
 from .systems.memory.theory import orthogonal as orthogonal
 from .systems.memory.theory import outer_product as outer_product
+from .systems.memory.theory import recursion as recursion
 from .systems.memory.theory import scaling as scaling
 from .systems.memory.theory import soft_labels as soft_labels
 from .systems.memory.theory import two_particles as two_particles

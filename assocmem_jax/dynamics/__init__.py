@@ -14,6 +14,7 @@ from .events import loss_below as loss_below
 from .events import margin_above as margin_above
 from .events import perfect_accuracy as perfect_accuracy
 from .flow import GradientFlow as GradientFlow
+from .minibatch import MinibatchNoise as MinibatchNoise
 from .records import concat as concat
 from .simulate import simulate as simulate
 from .stochastic import StochasticFlow as StochasticFlow

@@ -16,6 +16,7 @@ from ..models import AbstractModel
 from ..observe.gradient import population_gradient
 from ..tasks import AbstractTask
 from .base import AbstractSteps, needs_key
+from .minibatch import MinibatchNoise
 
 
 class _Constant(eqx.Module):
@@ -52,14 +53,32 @@ class _Noise(diffrax.AbstractTerm):
         return jax.tree.map(lambda c: vf * c, control)
 
 
+class _Spread(diffrax.AbstractTerm):
+    """Noise that is a linear map, which depends on the state, of one Brownian motion an example."""
+
+    moved: Callable
+    path: _Increments
+
+    def vf(self, t, y, args):
+        return y
+
+    def contr(self, t0, t1, **kwargs):
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf, control):
+        return self.moved(vf, control)
+
+
 class StochasticFlow(AbstractSteps):
     """dW = −∇L(W) dt + σ_t dE_t with E_t a Brownian motion on all entries of W, GD (6).
 
     - ``sigma``: σ ≥ 0, a number or a function of time. It is a standard deviation per √time (GD
-      calls it the variance; docs/theory.md: gd.2).
+      calls it the variance; docs/theory.md: gd.2). Or an ``am.MinibatchNoise``: the covariance that steps
+      on minibatches have, which depends on W.
     - ``t1``: horizon. ``steps``: equal steps to it.
     - ``solver``: a diffrax SDE solver; Euler–Maruyama (strong order 1 here, as the noise is
-      additive) unless given. ``diffrax.ShARK()`` has strong order 1.5.
+      additive) unless given. ``diffrax.ShARK()`` has strong order 1.5. A ``MinibatchNoise`` takes
+      Euler–Maruyama alone.
     - ``refine``: draw the noise of each step as the sum of this many finer ones. Runs whose
       ``steps × refine`` agree follow the same Brownian path: halve the step and compare.
 
@@ -67,7 +86,7 @@ class StochasticFlow(AbstractSteps):
     however long the run (diffrax 0.7.2's UnsafeBrownianPath repeats its noise at long times).
     """
 
-    sigma: Float[Array, ""] | Callable
+    sigma: Float[Array, ""] | Callable | MinibatchNoise
     t1: Float[Array, ""]
     steps: int = eqx.field(static=True)
     solver: diffrax.AbstractSolver
@@ -76,7 +95,7 @@ class StochasticFlow(AbstractSteps):
     def __init__(
         self, sigma, t1, steps: int, *, solver: diffrax.AbstractSolver | None = None, refine: int = 1
     ):
-        if not callable(sigma):
+        if not (callable(sigma) or isinstance(sigma, MinibatchNoise)):
             checks.finite("sigma", sigma)
             checks.within("sigma", sigma, 0, np.inf, "it is a standard deviation")
             sigma = checks.scalar("sigma", sigma)
@@ -89,6 +108,14 @@ class StochasticFlow(AbstractSteps):
         if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
             checks.refuse("solver", "a diffrax solver", repr(solver))
         self.solver = diffrax.Euler() if solver is None else solver
+        if isinstance(sigma, MinibatchNoise):
+            if type(self.solver) is not diffrax.Euler:
+                checks.refuse(
+                    "solver", "diffrax.Euler() for a MinibatchNoise", type(self.solver).__name__,
+                    "its noise is Itô's and does not commute",
+                )  # fmt: skip
+            if sigma.draws is not None and self.refine > 1:
+                checks.refuse("refine", "1 where examples are drawn", self.refine, "leave draws out")
 
     def prepare(
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
@@ -100,9 +127,18 @@ class StochasticFlow(AbstractSteps):
         model = combine(params)
         trained = jax.tree.map(lambda p: p is not None, params, is_leaf=lambda p: p is None)
         area = issubclass(_levy_area(self.solver), diffrax.AbstractSpaceTimeLevyArea)
-        sigma = self.sigma if callable(self.sigma) else _Constant(self.sigma.astype(dtype))
+        batches = self.sigma if isinstance(self.sigma, MinibatchNoise) else None
+        if batches is not None:
+            count = batches.normals(task, model)
+            key, data_key = jr.split(key)
+        elif callable(self.sigma):
+            sigma = self.sigma
+        else:
+            sigma = _Constant(self.sigma.astype(dtype))
 
         def noise(key):
+            if batches is not None:
+                return jr.normal(key, (count,), dtype)
             return eqx.filter(model.noise(task, key), trained)
 
         def increment(step, dt):
@@ -114,7 +150,7 @@ class StochasticFlow(AbstractSteps):
                 levy = jax.tree.map(lambda n: jnp.sqrt(h / 12) * n, noise(h_key)) if area else None
                 return _join(total, (j * h, w, levy), h), None
 
-            zero = jax.tree.map(jnp.zeros_like, params)
+            zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(noise, key))
             (_, w, levy), _ = jax.lax.scan(
                 piece, (jnp.zeros((), dtype), zero, zero if area else None), jnp.arange(self.refine)
             )
@@ -122,16 +158,25 @@ class StochasticFlow(AbstractSteps):
                 return diffrax.SpaceTimeLevyArea(dt=dt, W=w, H=levy)
             return diffrax.BrownianIncrement(dt=dt, W=w)
 
-        def drift(t, params, args):
+        def velocity(params):
             _, gradient = population_gradient(task, combine, params)
             return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
+
+        def drift(t, params, args):
+            return velocity(params) if batches is None else batches.drift(velocity, params)
+
+        def spread(step, path):
+            if batches is None:
+                return _Noise(sigma, path)
+            fresh = jr.fold_in(data_key, step)
+            return _Spread(lambda params, xi: batches.moved(task, combine, params, xi, fresh), path)
 
         def advance(params, inner, step, time):
             # From the integer clock, so that rounding does not add up.
             end = t1 * ((step + 1).astype(dtype) / self.steps)
             dt = t1 / self.steps
             path = _Increments(t0=time, t1=end, increment=increment(step, dt))
-            terms = diffrax.MultiTerm(diffrax.ODETerm(drift), _Noise(sigma, path))
+            terms = diffrax.MultiTerm(diffrax.ODETerm(drift), spread(step, path))
             state = self.solver.init(terms, time, time + dt, params, None)
             moved, *_ = self.solver.step(terms, time, time + dt, params, None, state, made_jump=False)
             return moved, inner, end

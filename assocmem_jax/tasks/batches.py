@@ -17,6 +17,16 @@ class Weighs(Protocol):
     def batch_weight(self, batch: Any) -> Array: ...
 
 
+@runtime_checkable
+class HasExamples(Protocol):
+    """A task of finitely many examples, of which a batch is drawn independently."""
+
+    @property
+    def examples(self) -> tuple[Any, Array]:
+        """(all of them as a batch, their probabilities)."""
+        ...
+
+
 def mean_loss(
     task: Any, model: Any, batch: Any, microbatch: int | None, devices: int = 1
 ) -> Float[Array, ""]:

@@ -2,6 +2,12 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "cooc: K without its mixed term": ("systems/cooccurrence/theory.py", "jnp.sqrt(c**2 + 4 * neurons * length * e)", "jnp.sqrt(c**2)", "engine/test_statements.py -k 'cooc.loss'"),
+    "cooc: half the speed of one sample": ("systems/cooccurrence/theory.py", "((high - low) / 2)[..., 0] / root", "(high - low)[..., 0] / root", "engine/test_statements.py -k 'cooc.loss'"),
+    "cooc: energy that grows half as fast": ("systems/cooccurrence/model.py", "energy = 2 * self.neurons * jnp.dot(self.values, s)", "energy = self.neurons * jnp.dot(self.values, s)", "engine/test_statements.py -k 'cooc.late or cooc.loss'"),
+    "cooc: the late law without its logarithm": ("systems/cooccurrence/theory.py", "4 * neurons * bits**2", "4 * neurons", "cooccurrence/test_cooccurrence.py -k late_law"),
+    "cooc: heads are averaged": ("systems/cooccurrence/model.py", "return jnp.sum(each(self.head_values, self.head_tables), axis=0)", "return jnp.mean(each(self.head_values, self.head_tables), axis=0)", "cooccurrence/test_cooccurrence.py -k heads_add"),
+    "cooc: heads share their attention": ("systems/cooccurrence/model.py", "return jnp.sum(each(self.head_values, self.head_tables), axis=0)", "return _output(task, self.values, self.table, self.width, tokens)", "cooccurrence/test_cooccurrence.py -k heads_add"),
     "cooc: step without its second-order term": ("systems/cooccurrence/model.py", "score + forward + backward + left.T @ a,", "score + forward + backward,", "cooccurrence/test_cooccurrence.py -k descent_closes"),
     "cooc: m1 forgotten": ("systems/cooccurrence/model.py", "values = self.energy * s + self.neurons * carried", "values = self.energy * s + carried", "cooccurrence/test_cooccurrence.py -k flow_closes"),
     "cooc: query and key exchanged": ("systems/cooccurrence/model.py", "scores = table[tokens[:, None, :], tokens[:, :, None]]", "scores = table[tokens[:, :, None], tokens[:, None, :]]", "cooccurrence/test_cooccurrence.py -k numpy_loop"),

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
+from assocmem_jax.systems.cooccurrence import theory
 from assocmem_jax.systems.cooccurrence.task import irrelevant
 
 COUNTS, D, M, M1 = (6, 2, 3, 4), 12, 5, 4
@@ -276,3 +277,38 @@ def test_refused_in_one_line(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_late_law_of_one_sample():
+    """On one sample of L equal words γ² = L: the law of training sets against the exact time, F = 15 … 40.
+
+    With ρ₀ = m₁Lδ = |G₀|√(m₁L) → 0 it is 2√(m₁L) t F e^{−F} → 1, 1 + 1/F + 2/F² + 6/F³ + … as Ei: to 10/F³.
+    """
+    length, neurons, F = 4, 16, np.array([15.0, 25.0, 40.0])
+    t = theory.one_sample_time(F, 0.5, 1e-3, neurons, length)
+    law = theory.late_loss(np.log1p(np.exp(-F)), t, length**0.5, 1e-3 / length, neurons)
+    assert (np.abs(law - (1 + 1 / F + 2 / F**2)) < 10 / F**3).all()
+
+
+def test_heads_add_up():
+    """Outputs of heads, word by word in NumPy, add; one head descends as the transformer does."""
+    heads = am.cooccurrence.CooccurrenceHeads.gaussian(TASK, jr.key(2), 3, M, M1, 1.0, 1.0)
+    each = [
+        am.CooccurrenceTransformer(heads.mlp, heads.value[h], heads.key[h], heads.query[h], heads.signs)
+        for h in range(3)
+    ]
+    wanted = [sum(numpy_output(one, row) for one in each) for row in np.asarray(TASK.tokens)]
+    np.testing.assert_allclose(heads.scores(TASK), wanted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(heads.table, sum(one.table for one in each), rtol=1e-12, atol=1e-12)
+    alone = am.cooccurrence.CooccurrenceHeads(
+        MODEL.mlp, MODEL.value[None], MODEL.key[None], MODEL.query[None], MODEL.signs
+    )
+    descent = am.Descent(optax.sgd(0.1), 10)
+    ends = [am.simulate(TASK, model, descent, observe={}).model for model in (MODEL, alone)]
+    for name in ("mlp", "value", "key", "query"):
+        found = getattr(ends[1], name)
+        np.testing.assert_allclose(
+            found if name == "mlp" else found[0], getattr(ends[0], name), rtol=1e-11, atol=1e-12
+        )
+    with pytest.raises(ValueError, match="heads must be at least 1, got 0"):
+        am.cooccurrence.CooccurrenceHeads.gaussian(TASK, jr.key(2), 0)

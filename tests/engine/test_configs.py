@@ -94,7 +94,7 @@ def test_the_schema_takes_every_config_and_refuses_what_the_loader_does(said):
         (["run", "gd_fig2", "--set", "s"], ["seed=", "steps="]),
         (["run", "gd_fig4", "--set", "sgd.s"], ["sgd.start=", "sgd.steps="]),
         (["run", "gd_fig4", "--set", "panels.2.n"], ["panels.2.name="]),
-        (["schema", "cooc"], ["cooc.phase_one", "cooc.two_phases"]),
+        (["schema", "cooc"], ["cooc.phase_one", "cooc.rates", "cooc.two_phases"]),
         (["completion", ""], ["bash", "fish", "zsh"]),
         (["run", "none.toml", "--set", ""], []),
         (["nothing", "--"], []),

@@ -7,7 +7,7 @@ WING = Wing(
     place=3,
     names={
         "task": "CooccurrenceTask",
-        "model": "CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
+        "model": "CooccurrenceHeads CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
         "observe": "attention_scores attention_weights balance gradient_sums invariants kind_losses token_values "
         "value_correlations",
         "dynamics": "scores_moved",
@@ -22,6 +22,7 @@ WING = Wing(
     statements=(
         "statements.gradients",
         "statements.phases",
+        "statements.rates",
     ),
     studies={
         "cooc.two_phases": Entry(
@@ -35,6 +36,14 @@ WING = Wing(
                     "test_samples=50",
                     "start.gain=0.5",
                 ),
+                "cooc_heads": (
+                    "steps=400",
+                    "width=16",
+                    "neurons=8",
+                    "test_samples=50",
+                    "start.c0=1.0",
+                    "start.c1=1.0",
+                ),
                 "cooc_fig1_small": (
                     "steps=400",
                     "width=16",
@@ -42,6 +51,25 @@ WING = Wing(
                     "test_samples=50",
                     "start.c0=1.0",
                     "start.c1=1.0",
+                ),
+            },
+        ),
+        "cooc.rates": Entry(
+            "studies.schemas:Rates",
+            "Cooc Theorem 3.3: orders of scores, law of the late loss",
+            {
+                "cooc_rates": (
+                    "samples=12",
+                    "length=3",
+                    "width=32",
+                    "neurons=8",
+                    "widths=[64, 128]",
+                    "neuron_counts=[16, 32]",
+                    "lengths=[4, 5]",
+                    "sample_counts=[18, 24]",
+                    "target=0.4",
+                    "seeds=2",
+                    "horizon=100.0",
                 ),
             },
         ),

@@ -1,6 +1,7 @@
 # Generated from the manifests by `python scripts/stubs.py`.
 from .. import Wing
 from .dynamics import scores_moved as scores_moved
+from .model import CooccurrenceHeads as CooccurrenceHeads
 from .model import CooccurrenceSystem as CooccurrenceSystem
 from .model import CooccurrenceTransformer as CooccurrenceTransformer
 from .model import SixVariableSystem as SixVariableSystem

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -124,3 +125,43 @@ def value_velocity(state: Products, a, X, y, width: int, *, stray: bool = False)
 def words_needed(counts, length: int) -> int:
     """d that distinct irrelevant tokens need (Assumption 2.3(ii)): 3 + Σ (L−3, L−2, L−2, L−1) × counts."""
     return 3 + sum(count * (length - taken) for count, taken in zip(counts, (3, 2, 2, 1)))
+
+
+# --- Rates (Theorem 3.3) --------------------------------------------------------------------------
+
+
+def one_sample_constant(value, energy, gram, neurons, length) -> Float[Array, ""]:
+    """K of ``one_sample_time``, K² = L²(c² + 4m₁Le): what the flow keeps, c = ρ − m₁Lδ and e = ρδ − G².
+
+    ``value``: G of each of the L words; ``energy``: ρ = ‖Wᵀa‖²; ``gram``: δ = |W_Vμ|², one column for all.
+    """
+    c, e = energy - neurons * length * gram, energy * gram - value**2
+    return length * jnp.sqrt(c**2 + 4 * neurons * length * e)
+
+
+def one_sample_time(output, start, constant, neurons, length) -> Float[Array, "..."]:
+    """Time of the flow from output F₀ > 0 to F for one sample of L distinct words with equal G, y = 1:
+
+        t = ∫ (1 + e^F) dF/√(K² + 4m₁L F²),
+
+    from F' = √(K² + 4m₁LF²)/(1 + e^F): exact, attention uniform and at rest (no word is worth more). So
+    2√(m₁L) t F ℓ → 1 for the loss ℓ = log(1 + e^{−F}): ℓ ~ 1/(2√(m₁L) t log t). Gauss–Legendre, 128 nodes in
+    z with 2√(m₁L) F = K sinh z.
+    """
+    nodes, weights = (jnp.asarray(part) for part in np.polynomial.legendre.leggauss(128))
+    root = 2 * (jnp.asarray(neurons, float) * length) ** 0.5
+    high, low = (jnp.arcsinh(root * jnp.asarray(f) / constant)[..., None] for f in (output, start))
+    z = (high + low) / 2 + (high - low) / 2 * nodes
+    inside = 1 + jnp.exp(constant / root * jnp.sinh(z))
+    return jnp.sum(inside * weights, axis=-1) * ((high - low) / 2)[..., 0] / root
+
+
+def late_loss(loss, time, margin, energy, neurons) -> Float[Array, "..."]:
+    """t L γ √(γ²ρ₀² + 4m₁ log²(1/L)), which tends to 1 for any training set that some G separates.
+
+    γ: the largest margin of y_i Σ_h x_h over G of norm one; ρ₀ = ‖Wᵀa‖² at the start. With attention at
+    1/L, M = γ‖G‖ obeys M' = γ√(γ²ρ₀² + 4m₁M²) L and L = a e^{−M}, as F of ``one_sample_time`` does (γ² is
+    the length there). So L ~ 1/(γ²ρ₀ t) while M ≪ γρ₀/2√m₁, and 1/(2√m₁ γ t log t) at last.
+    """
+    bits = jnp.log(1 / jnp.asarray(loss))
+    return time * loss * margin * jnp.sqrt((margin * energy) ** 2 + 4 * neurons * bits**2)

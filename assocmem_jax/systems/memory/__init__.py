@@ -7,7 +7,7 @@ WING = Wing(
     place=0,
     names={
         "task": "AssociationTask real_words schemes two_tokens",
-        "model": "Hermite LinearMemory LowRankMemory MLPMemory MarginSystem NormalizedMemory ParticleSystem",
+        "model": "EmbeddedMemory Hermite LinearMemory LowRankMemory MLPMemory MarginSystem NormalizedMemory ParticleSystem",
         "observe": "MaxMargin gammas hessian least_error max_margin max_margin_components pairwise_margins "
         "particles plane probabilities scheme scheme_share weight_gradient weight_norm weights",
         "dynamics": "Hits time_to_perfect",
@@ -22,6 +22,7 @@ WING = Wing(
         "forgetting": "theory.forgetting",
         "outer_product": "theory.outer_product",
         "scaling": "theory.scaling",
+        "recursion": "theory.recursion",
     },
     sources={
         "gd": Source(
@@ -33,9 +34,11 @@ WING = Wing(
     statements=(
         "statements.one_step",
         "statements.orthogonal",
+        "statements.limits",
         "statements.two_tokens",
         "statements.curvature",
         "statements.slides",
+        "statements.recursion",
         "statements.beyond",
     ),
     studies={
@@ -96,6 +99,18 @@ WING = Wing(
             "GD Figure 6: margins of five tokens in d dimensions",
             {
                 "gd_fig6": ("horizon=100",),
+            },
+        ),
+        "gd.diffusion": Entry(
+            "studies.stochastic_schemas:Diffusion",
+            "GD (6) for (7): diffusions that stand for SGD",
+            {
+                "gd_diffusion": (
+                    "learning_rates=[1.0, 2.0]",
+                    "horizon=2.0",
+                    "steps=4",
+                    "runs=40",
+                ),
             },
         ),
         "theory.refuted": Entry(
@@ -215,6 +230,35 @@ WING = Wing(
                     "tokens=20",
                     "dimensions=[8, 16, 32]",
                     "trials=4",
+                ),
+            },
+        ),
+        "slides.sights": Entry(
+            "studies.stochastic_schemas:Sights",
+            "Slides p. 34: batches of one, q against its recursion",
+            {
+                "slides_sights": (
+                    "tokens=6",
+                    "classes=3",
+                    "dimensions=[8, 16, 32]",
+                    "samples=20",
+                    "trials=3",
+                ),
+            },
+        ),
+        "slides.runs": Entry(
+            "studies.stochastic_schemas:Runs",
+            "Slides p. 34: step decay; learned embeddings",
+            {
+                "slides_decay": (
+                    'cases=[{label="10 → .3", tokens=6, dimension=4, classes=3, learning_rate=10, later=0.3, switch=20, steps=40}]',
+                    "trials=3",
+                    "looks=3",
+                ),
+                "slides_learned": (
+                    'cases=[{label="learned", memory="learned", tokens=6, dimension=4, classes=3, learning_rate=1, steps=40, batch=4, random_start=true}]',
+                    "trials=3",
+                    "looks=3",
                 ),
             },
         ),

@@ -2,6 +2,7 @@
 from .. import Wing
 from .dynamics import Hits as Hits
 from .dynamics import time_to_perfect as time_to_perfect
+from .model import EmbeddedMemory as EmbeddedMemory
 from .model import Hermite as Hermite
 from .model import LinearMemory as LinearMemory
 from .model import LowRankMemory as LowRankMemory

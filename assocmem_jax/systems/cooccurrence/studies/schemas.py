@@ -42,6 +42,16 @@ class TwoPhases(Schema):
         "descend the closed system of scores, or the weights: the same numbers", "reduced"
     )
 
+    heads: Count = about(
+        "of attention, added before W; more than one with system = weights and law = sigma", 1
+    )
+
+    @model_validator(mode="after")
+    def _headed(self):
+        if self.heads > 1 and (self.system, self.start.law) != ("weights", "sigma"):
+            raise ValueError(f'heads = {self.heads} needs system = "weights" and start.law = "sigma"')
+        return self
+
     @model_validator(mode="after")
     def _room(self):
         words = sum(count * (self.length - taken) for count, taken in zip(self.counts, (3, 2, 2, 1)))
@@ -69,3 +79,26 @@ class PhaseOne(Schema):
     neurons: Count = about("m₁", 256)
     learning_rate: Positive = about("η", 2e-3)
     steps: Count = about("after which a run is given up", 3000)
+
+
+class Rates(Schema):
+    """Theorem 3.3 with its orders as exponents: learned scores at a given loss, one size varied at a time."""
+
+    title: ClassVar[str] = "Cooc Theorem 3.3: orders"
+    work: ClassVar[str] = "rates"
+    samples: Annotated[int, Field(ge=12, multiple_of=6)] = about("n: half with both signals, sixths else", 24)
+    length: Annotated[int, Field(ge=3)] = about("L, words a sample; words are distinct", 4)
+    width: Count = about("m", 1024)
+    neurons: Count = about("m₁", 64)
+    sigma0: Positive = about("σ₀", 0.0047)
+    sigma1: Positive = about("σ₁", 0.1)
+    factors: Annotated[tuple[Positive, ...], Field(min_length=2)] = about(
+        "of σ₀ and σ₁, one program for all", (0.25, 0.5, 2.0, 4.0)
+    )
+    widths: tuple[Count, ...] = about("m tried", (256, 4096))
+    neuron_counts: tuple[Count, ...] = about("m₁ tried", (16, 256))
+    lengths: tuple[Annotated[int, Field(ge=3)], ...] = about("L tried", (3, 6))
+    sample_counts: tuple[Annotated[int, Field(ge=12, multiple_of=6)], ...] = about("n tried", (12, 48))
+    target: Positive = about("training loss at which scores are read", 0.01)
+    seeds: Annotated[int, Field(ge=2)] = about("independent runs of each", 4)
+    horizon: Positive = about("time of the late flow, in units of 1/ρ₀", 1e6)

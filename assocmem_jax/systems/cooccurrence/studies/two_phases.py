@@ -15,15 +15,17 @@ from .... import plot
 from .schemas import Start, TwoPhases
 
 
-def start_model(start: Start, task, key, width, neurons):
+def start_model(start: Start, task, key, width, neurons, heads=1):
     if start.law == "sigma":
-        return scaled(task, key, width, neurons, start.c0, start.c1)
+        return scaled(task, key, width, neurons, start.c0, start.c1, heads)
     return am.CooccurrenceTransformer.kaiming(task, key, width, neurons, law=start.law, gain=start.gain)
 
 
-def scaled(task, key, width, neurons, c0, c1):
+def scaled(task, key, width, neurons, c0, c1, heads=1):
     """A transformer with σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁."""
     sigma0, sigma1 = c0 / (task.tokens.shape[1] * width) ** 0.5, c1 / neurons**0.5
+    if heads > 1:
+        return am.cooccurrence.CooccurrenceHeads.gaussian(task, key, heads, width, neurons, sigma0, sigma1)
     return am.CooccurrenceTransformer.gaussian(task, key, width, neurons, sigma0, sigma1)
 
 
@@ -33,7 +35,7 @@ def run(study: TwoPhases, scratch: Path | None):
         keys[0], study.counts, study.length, study.dimension, distinct=study.distinct
     )
     fresh = am.CooccurrenceTask.population(keys[1], study.test_samples, study.length, study.dimension)
-    model: Any = start_model(study.start, task, keys[2], study.width, study.neurons)
+    model: Any = start_model(study.start, task, keys[2], study.width, study.neurons, study.heads)
     if study.system == "reduced":
         model = am.cooccurrence.CooccurrenceSystem.from_transformer(model)
     watch = {
@@ -80,6 +82,10 @@ def run(study: TwoPhases, scratch: Path | None):
         "score_spread_at_start": float(jnp.std(model.table)),
         "coefficients": (("key", "query"), np.asarray(end.table - model.table)),
     }  # fmt: skip
+    if study.heads > 1:
+        moved = end.head_tables - model.head_tables
+        data["head_coefficients"] = (("head", *square), np.asarray(moved[:, :3, :3]))
+        data["head_values"] = (("head", "token"), np.asarray(end.head_values[:, :3]))
     found = xr.Dataset(data, coords={"step": np.asarray(run.steps)})
     return found.sel(step=at)  # the ends of segments are looked at too
 
@@ -94,7 +100,14 @@ def report(study: TwoPhases, data):
     C = data.coefficients.values
     words = np.abs(C[3:, :]).max() if len(C) > 3 else 0.0
     top = int(one.argmax())
+    heads = [
+        f"head {k + 1}: K₁Q₂ {C[0, 1]:+.3g}, K₂Q₁ {C[1, 0]:+.3g}, K₃Q₁ {C[2, 0]:+.3g}, "
+        f"K₃Q₂ {C[2, 1]:+.3g}; G = "
+        + ", ".join(f"{v:+.3f}" for v in G)
+        for k, (C, G) in enumerate(zip(data.head_coefficients.values, data.head_values.values))
+    ] if "head_values" in data else []  # fmt: skip
     return [
+        *heads,
         f"Phase 1 ends at step {int(data.phase_one)}: loss "
         f"{float(data.loss_at_phase_one):.4f}, scores moved by at most "
         f"{float(data.score_change_at_phase_one):.2e} (their spread at the start "

@@ -1,5 +1,6 @@
 """What holds associations: a matrix, its scores and margins alone, two matrices."""
 
+from .embedded import EmbeddedMemory as EmbeddedMemory
 from .linear import LinearMemory as LinearMemory
 from .linear import NormalizedMemory as NormalizedMemory
 from .particles import MarginSystem as MarginSystem

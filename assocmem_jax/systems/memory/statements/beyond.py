@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .... import observe
-from ....dynamics import GradientFlow, simulate
+from ....dynamics import GradientFlow, MinibatchNoise, simulate
 from ....numerics.minimise import minimum
 from ....statements import at_least, at_most, equal, reference, statement
 from ....statements.claims import rounding
@@ -400,3 +400,46 @@ def _(seed, rate, n, m, d, k):
     scale = max(np.abs(part).max() for part in (one, two, later, last))
     off = np.abs((later - last) - (one - two)).max() / scale
     return equal(off, 0.0, 1e-8), equal(bool(np.abs(later - one).max() > 1e-4), True)
+
+
+@statement(
+    "beyond.10",
+    "a diffusion with the covariance of a minibatch",
+    where="GD (6) in the place of (7)",
+    corrected="√(η/B) Σ_i √p_i (g_i − ḡ) ξ_i has covariance η/B times that of one example's gradient, (1/η) "
+    "times that of a step of SGD on B; it moves no W outside the span of (u_j − u_k) ⊗ e_x",
+    domain={"seed": SEEDS, "rate": LogUniform(0.01, 10)},
+    cases=[{"n": 3, "m": 3, "d": 4, "k": 4}],
+    tolerance="rounding of n m products of entries",
+)
+def minibatch_noise(seed, rate, n, m, d, k):
+    """E ξ_iξ_j = δ_ij: Σ p_i (g_i − ḡ)(g_i − ḡ)ᵀ. A batch of B independent examples has 1/B of it, a step
+    η² of that in a time η."""
+    p, _, q, E, U, W = draw(seed, n, m, d, k)
+    task, memory, noise = AssociationTask(p, q, E, U), LinearMemory(W), MinibatchNoise(rate, 2)
+    move = lambda xi: noise.moved(task, lambda part: part, memory, xi).weight  # noqa: E731
+    A = jax.jacobian(move)(jnp.zeros(n * m)).reshape(-1, n * m)
+    free = jnp.eye(d) - E.T @ jnp.linalg.pinv(E.T)
+    aside = jnp.linalg.norm(jnp.sum(A, axis=1).reshape(k, d) @ free)
+    s = jax.nn.softmax(E @ W.T @ U.T)
+    each = (((s[:, None] - jnp.eye(m)) @ U)[..., None] * E[:, None, None, :]).reshape(-1, W.size)
+    law = (p[:, None] * q).ravel()
+    both, steps = law[:, None] * law, rate * (each[:, None] + each) / 2
+    steps = steps - jnp.einsum("ij,ija->a", both, steps)
+    batches = jnp.einsum("ij,ija,ijb->ab", both, steps, steps) / rate
+    return equal(A @ A.T, batches), equal(aside, 0.0, rounding(10 * rate))
+
+
+@minibatch_noise.second_route
+def _(seed, rate, n, m, d, k):
+    p, _, q, E, U, W = drawn(seed, n, m, d, k)
+    mean, examples = loops.gradient(W, p, q, E, U), []
+    for x in range(n):
+        for y in range(m):
+            g = loops.gradient(W, [1.0], np.eye(m)[[y]], E[[x]], U) - mean
+            examples.append((p[x] * q[x, y], g.ravel()))
+    covariance = sum(law * np.outer(g, g) for law, g in examples)
+    batches = sum(a * b * np.outer(g + h, g + h) / 4 for a, g in examples for b, h in examples)
+    each = sum(np.sqrt(rate / 2 * law) * g for law, g in examples).reshape(k, d)
+    aside = np.linalg.norm(each - each @ E.T @ np.linalg.solve(E @ E.T, E))
+    return equal(rate / 2 * covariance, rate * batches), equal(aside, 0.0, rounding(10 * rate))

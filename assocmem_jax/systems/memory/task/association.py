@@ -313,6 +313,19 @@ class AssociationTask(AbstractClassificationTask):
         recall = jnp.sum(stored & (self.margins(model) > 0)) / n
         return information.recalled(information.arranged(counts), n, m, recall)
 
+    @property
+    def examples(self) -> tuple[Batch, Array]:
+        """All pairs (x, y) and their probabilities p(x) p(y|x): N of them, or N M for soft labels.
+
+        A pair of probability 0 is replaced by the token's likeliest, whose loss has a derivative.
+        """
+        n, m = self.num_tokens, self.num_classes
+        if not self.soft:
+            return (jnp.arange(n), self.targets), self.probabilities
+        tokens, answers = jnp.repeat(jnp.arange(n), m), jnp.tile(jnp.arange(m), n)
+        labels = jnp.where(self.targets.ravel() > 0, answers, self.labels[tokens])
+        return (tokens, labels), (self.probabilities[:, None] * self.targets).ravel()
+
     def sampler(self, batch_size: int) -> Callable[[PRNGKeyArray], Batch]:
         """A function of a key that draws ``batch_size`` pairs (x, y), i.i.d., on the device.
 

@@ -103,6 +103,34 @@ def multiclass_step(m, rate, kappa, classes) -> Real:
     return m + rate * classes * kappa * jnp.exp(-m) / (1 + (classes - 1) * jnp.exp(-m))
 
 
+def multiclass_descent_upper(steps, rate, kappa, classes) -> Real:
+    """Descent from zero after ``steps`` ≥ 1 steps: F(m_t) ≤ F(m₁) + a(t−1) + O(log t), F(m) = e^m + (M−1)m.
+
+    a = ηMκ; m₁ = ηκ exactly, and with δ = a/(e^{m₁} + M − 1), l = the flow's lower bound from m₁,
+
+        F(m_t) ≤ F(m₁) + a (t−1) + ½ a² e^δ (e^{−m₁} + (l − m₁ + (M−1)(e^{−m₁} − e^{−l}))/a).
+
+    So m_t = log(at) + o(1) for every rate, as for the flow. Not in GD.
+    """
+    rate, kappa = jnp.asarray(rate), jnp.asarray(kappa)
+    a, k, first = rate * classes * kappa, classes - 1.0, rate * kappa
+    later = jnp.asarray(steps) - 1.0
+    start = jnp.exp(first)
+    gained = growth(a * jnp.maximum(later - 1, 0), start, k)
+    total = 1 / start + (gained - k * jnp.expm1(-gained) / start) / a
+    excess = a**2 / 2 * jnp.exp(a / (start + k)) * total
+    return first + growth(a * later + jnp.where(later > 0, excess, 0), start, k)
+
+
+def tightest_descent_lower(elapsed, kappa, m0) -> Real:
+    """Descent of M ≥ 2 orthonormal classes from any scores: min_i m_i ≥ λ(e^{m₀} + m₀ + κ Σ η_s).
+
+    m₀: the smallest margin at the start; κ = p(x)‖e_x‖². Any schedule. Two classes have c = 2κ in place of κ
+    (``binary_descent_lower``). Not in GD.
+    """
+    return m0 + growth(jnp.asarray(kappa) * elapsed, jnp.exp(m0))
+
+
 def multiclass_weight(m, labels, inputs, outputs, rho=0.0) -> Float[Array, "k d"]:
     """W = Σ_x m_x (u_{f(x)} − ū) ⊗ e_x/(ν (1−ρ) ‖e_x‖²): GD Theorem 3 with its constant, 1.
 

@@ -1,0 +1,54 @@
+"""Batches of one, orthonormal embeddings: what every further sight of a token adds to its q (Slides p. 34).
+
+W = Σ_x q(x) (u_{f(x)} − ū) e_xᵀ from W₀ = 0, and when x is drawn its q, which is its margin, moves by
+
+    f(q) = q + γM/(e^q + M − 1),
+
+whatever else was drawn: ``orthogonal.multiclass_step`` with κ = 1. So q(x) depends on how often x was seen.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .orthogonal import multiclass_step
+
+Real = Float[Array, "..."]
+
+
+def approximate_step(q, rate, wrong) -> Real:
+    """q + γ/(1 + e^q/m), m = ``wrong`` other classes: the score of the answer if the others stay at 0.
+
+    SGD has exactly M/m times that gain, M = m + 1, at every q: it also lowers the others. So the recursion is
+    exact for SGD with γM/m in place of γ, and short by a share 1/M of every step as it stands.
+    """
+    q = jnp.asarray(q)
+    return q + rate * jnp.exp(-q) * wrong / (1 + wrong * jnp.exp(-q))
+
+
+def after(sights: Int[Array, "*n"], rate, classes, largest: int) -> Float[Array, "*n"]:
+    """f applied ``sights`` times to 0; ``largest`` bounds them."""
+
+    def step(q, _):
+        return (following := multiclass_step(q, rate, 1.0, classes)), following
+
+    zero = jnp.zeros((), jnp.result_type(float, rate))
+    _, rest = jax.lax.scan(step, zero, None, length=largest)
+    return jnp.append(zero[None], rest)[sights]
+
+
+def expected(probabilities: Float[Array, " n"], rate, classes, samples: int) -> Float[Array, " n"]:
+    """E q(x) after ``samples`` steps: the mean of ``after`` over the binomial law of the sights of x."""
+    table = after(jnp.arange(samples + 1), rate, classes, samples)
+    k = jnp.arange(samples + 1.0)
+    log_choose = (
+        jax.scipy.special.gammaln(samples + 1.0)
+        - jax.scipy.special.gammaln(k + 1)
+        - jax.scipy.special.gammaln(samples - k + 1)
+    )
+
+    def mean(p):
+        rest = jax.scipy.special.xlog1py(samples - k, -p)
+        return jnp.dot(jnp.exp(log_choose + jax.scipy.special.xlogy(k, p) + rest), table)
+
+    return jax.lax.map(mean, jnp.asarray(probabilities))
