@@ -1,5 +1,6 @@
 """Stochastic gradient flow, GD (6): dW = −∇L(W) dt + σ_t dE_t."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -127,19 +128,25 @@ class StochasticFlow(AbstractSteps):
         model = combine(params)
         trained = jax.tree.map(lambda p: p is not None, params, is_leaf=lambda p: p is None)
         area = issubclass(_levy_area(self.solver), diffrax.AbstractSpaceTimeLevyArea)
-        batches = self.sigma if isinstance(self.sigma, MinibatchNoise) else None
-        if batches is not None:
-            count = batches.normals(task, model)
-            key, data_key = jr.split(key)
-        elif callable(self.sigma):
-            sigma = self.sigma
-        else:
-            sigma = _Constant(self.sigma.astype(dtype))
 
-        def noise(key):
-            if batches is not None:
-                return jr.normal(key, (count,), dtype)
-            return eqx.filter(model.noise(task, key), trained)
+        def velocity(params):
+            _, gradient = population_gradient(task, combine, params)
+            return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
+
+        sigma = self.sigma
+        if isinstance(sigma, MinibatchNoise):
+            count, (key, data_key) = sigma.normals(task, model), jr.split(key)
+            noise = lambda key: jr.normal(key, (count,), dtype)  # noqa: E731
+            drift = functools.partial(sigma.drift, velocity)
+
+            def spread(step, path):
+                fresh = jr.fold_in(data_key, step)
+                return _Spread(lambda params, xi: sigma.moved(task, combine, params, xi, fresh), path)
+
+        else:
+            size = sigma if callable(sigma) else _Constant(sigma.astype(dtype))
+            noise = lambda key: eqx.filter(model.noise(task, key), trained)  # noqa: E731
+            drift, spread = velocity, lambda step, path: _Noise(size, path)
 
         def increment(step, dt):
             h = dt / self.refine
@@ -158,25 +165,12 @@ class StochasticFlow(AbstractSteps):
                 return diffrax.SpaceTimeLevyArea(dt=dt, W=w, H=levy)
             return diffrax.BrownianIncrement(dt=dt, W=w)
 
-        def velocity(params):
-            _, gradient = population_gradient(task, combine, params)
-            return jax.tree.map(jnp.negative, combine(params).tangent(task, gradient))
-
-        def drift(t, params, args):
-            return velocity(params) if batches is None else batches.drift(velocity, params)
-
-        def spread(step, path):
-            if batches is None:
-                return _Noise(sigma, path)
-            fresh = jr.fold_in(data_key, step)
-            return _Spread(lambda params, xi: batches.moved(task, combine, params, xi, fresh), path)
-
         def advance(params, inner, step, time):
             # From the integer clock, so that rounding does not add up.
             end = t1 * ((step + 1).astype(dtype) / self.steps)
             dt = t1 / self.steps
             path = _Increments(t0=time, t1=end, increment=increment(step, dt))
-            terms = diffrax.MultiTerm(diffrax.ODETerm(drift), spread(step, path))
+            terms = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: drift(y)), spread(step, path))
             state = self.solver.init(terms, time, time + dt, params, None)
             moved, *_ = self.solver.step(terms, time, time + dt, params, None, state, made_jump=False)
             return moved, inner, end

@@ -39,7 +39,7 @@ FAULTS = {
     "minibatch noise: a biased sample covariance": ("dynamics/minibatch.py", "jnp.sqrt(self.draws - 1.0)", "jnp.sqrt(self.draws * 1.0)", "engine/test_minibatch.py -k drawn_examples"),
     "minibatch noise: the second-order drift uphill": ("dynamics/minibatch.py", "v - self.learning_rate.astype(v.dtype) / 2 * a", "v + self.learning_rate.astype(v.dtype) / 2 * a", "engine/test_minibatch.py -k weak_order"),
     "minibatch noise: half of a half": ("dynamics/minibatch.py", "v - self.learning_rate.astype(v.dtype) / 2 * a", "v - self.learning_rate.astype(v.dtype) / 4 * a", "engine/test_minibatch.py -k weak_order"),
-    "minibatch noise: frozen at the start": ("dynamics/stochastic.py", "batches.moved(task, combine, params, xi, fresh), path)", "batches.moved(task, combine, jax.tree.map(jnp.zeros_like, params), xi, fresh), path)", "engine/test_minibatch.py -k runs_have"),
+    "minibatch noise: frozen at the start": ("dynamics/stochastic.py", "sigma.moved(task, combine, params, xi, fresh), path)", "sigma.moved(task, combine, jax.tree.map(jnp.zeros_like, params), xi, fresh), path)", "engine/test_minibatch.py -k runs_have"),
     "minibatch noise: any solver": ("dynamics/stochastic.py", "if type(self.solver) is not diffrax.Euler:", "if False:", "engine/test_minibatch.py -k one_line"),
     "minibatch noise: infinite losses of pairs that never come": ("systems/memory/task/association.py", "labels = jnp.where(self.targets.ravel() > 0, answers, self.labels[tokens])", "labels = answers", "engine/test_minibatch.py -k never_drawn"),
     "no compensation in float32": ("dynamics/descent.py", "compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES", "compensated = False and self.steps > FLOAT32_UPDATES", "engine/test_descent.py -k stall"),

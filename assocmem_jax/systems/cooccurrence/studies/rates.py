@@ -13,6 +13,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....studies.kit import Parts, interval
+from .. import theory
 from .schemas import Rates
 
 # What Theorem 3.3 prints, σ₀² m/(√m L σ₁² m m₁), as exponents of each; of n: the bound of the other scores.
@@ -36,7 +37,7 @@ def began(key, size, sigma0, sigma1):
     """(task, reduced system): counts n/2, n/6, n/6, n/6, words distinct."""
     n, length = int(size["samples"]), int(size["length"])
     counts = (n // 2, n // 6, n // 6, n // 6)
-    words = max(4, am.theory.cooccurrence.words_needed(counts, length))
+    words = max(4, theory.words_needed(counts, length))
     keys = jax.random.split(key)
     task = am.CooccurrenceTask.training(keys[0], counts, length, words, distinct=True)
     model = am.CooccurrenceTransformer.gaussian(
@@ -87,7 +88,7 @@ def run(study: Rates, scratch: Path | None):
         energies = jax.vmap(lambda key: began(key, sizes(study)[0], study.sigma0, study.sigma1)[1].energy)(
             keys
         )
-        late = am.theory.cooccurrence.late_loss(
+        late = theory.late_loss(
             found["late_loss"], found["late_time"] / energies[:, None], separation(task), energies[:, None],
             study.neurons,
         )  # fmt: skip

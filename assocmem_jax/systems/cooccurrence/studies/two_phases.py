@@ -21,7 +21,7 @@ def start_model(start: Start, task, key, width, neurons, heads=1):
     return am.CooccurrenceTransformer.kaiming(task, key, width, neurons, law=start.law, gain=start.gain)
 
 
-def scaled(task, key, width, neurons, c0, c1, heads=1):
+def scaled(task, key, width, neurons, c0, c1, heads=1) -> Any:
     """A transformer with σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁."""
     sigma0, sigma1 = c0 / (task.tokens.shape[1] * width) ** 0.5, c1 / neurons**0.5
     if heads > 1:

@@ -440,6 +440,6 @@ def _(seed, rate, n, m, d, k):
             examples.append((p[x] * q[x, y], g.ravel()))
     covariance = sum(law * np.outer(g, g) for law, g in examples)
     batches = sum(a * b * np.outer(g + h, g + h) / 4 for a, g in examples for b, h in examples)
-    each = sum(np.sqrt(rate / 2 * law) * g for law, g in examples).reshape(k, d)
+    each = np.sum([np.sqrt(rate / 2 * law) * g for law, g in examples], axis=0).reshape(k, d)
     aside = np.linalg.norm(each - each @ E.T @ np.linalg.solve(E @ E.T, E))
     return equal(rate / 2 * covariance, rate * batches), equal(aside, 0.0, rounding(10 * rate))

@@ -95,7 +95,7 @@ def _(p1, scale, rate, m):
     for x in (0, 1):
         pull = np.outer(U[x] - U.mean(axis=0), E[x]) / (E[x] @ E[x])
         right += margin[:, x, None, None] * pull
-    limit = sum(np.outer(U[x] - U.mean(axis=0), E[x]) / (E[x] @ E[x]) for x in (0, 1))
+    limit = np.sum([np.outer(U[x] - U.mean(axis=0), E[x]) / (E[x] @ E[x]) for x in (0, 1)], axis=0)
     share = np.array([scale**-2, 1.0]) / (scale**-2 + 1)
     root, after = np.sqrt(share[0] * share[1]), within[1:]
     least = np.maximum(np.maximum(low[:, 0] - high[:, 1], low[:, 1] - high[:, 0]), 0) * root / (high @ share)

@@ -130,7 +130,7 @@ def _(rate, m):
         for _ in range(200):
             middle = (low + high) / 2
             low, high = (middle, high) if np.exp(middle) + k * middle < y else (low, middle)
-        return middle
+        return (low + high) / 2
 
     start = np.exp(rate) + k * rate
     last = np.array([level(start + a * max(s - 2, 0)) for s in t])
