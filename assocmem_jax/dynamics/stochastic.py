@@ -122,7 +122,7 @@ class StochasticFlow(AbstractSteps):
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
         """(advance, initial parameters, initial inner state) for ``marching.march``."""
-        key = needs_key(key)
+        path_key = needs_key(key)
         dtype = jnp.result_type(*jax.tree.leaves(params))
         t1 = self.t1.astype(dtype)
         model = combine(params)
@@ -135,29 +135,32 @@ class StochasticFlow(AbstractSteps):
 
         sigma = self.sigma
         if isinstance(sigma, MinibatchNoise):
-            count, (key, data_key) = sigma.normals(task, model), jr.split(key)
+            count, (path_key, data_key) = sigma.normals(task, model), jr.split(path_key)
             noise = lambda key: jr.normal(key, (count,), dtype)  # noqa: E731
             drift = functools.partial(sigma.drift, velocity)
 
-            def spread(step, path):
+            def spread(step, path) -> diffrax.AbstractTerm:
                 fresh = jr.fold_in(data_key, step)
                 return _Spread(lambda params, xi: sigma.moved(task, combine, params, xi, fresh), path)
 
         else:
             size = sigma if callable(sigma) else _Constant(sigma.astype(dtype))
             noise = lambda key: eqx.filter(model.noise(task, key), trained)  # noqa: E731
-            drift, spread = velocity, lambda step, path: _Noise(size, path)
+            drift = velocity
+
+            def spread(step, path) -> diffrax.AbstractTerm:
+                return _Noise(size, path)
 
         def increment(step, dt):
             h = dt / self.refine
 
             def piece(total, j):
-                w_key, h_key = jr.split(jr.fold_in(key, step * self.refine + j.astype(step.dtype)))
+                w_key, h_key = jr.split(jr.fold_in(path_key, step * self.refine + j.astype(step.dtype)))
                 w = jax.tree.map(lambda n: jnp.sqrt(h) * n, noise(w_key))
                 levy = jax.tree.map(lambda n: jnp.sqrt(h / 12) * n, noise(h_key)) if area else None
                 return _join(total, (j * h, w, levy), h), None
 
-            zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(noise, key))
+            zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(noise, path_key))
             (_, w, levy), _ = jax.lax.scan(
                 piece, (jnp.zeros((), dtype), zero, zero if area else None), jnp.arange(self.refine)
             )
