@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "assocmem_jax"
 GOAL = 0.95
 # Seconds for the tests of a mutant; one that loops for ever is caught.
-LONGEST = 900
+LONGEST = 1800
 # Names of one word a file: tests/engine/test_NAME.py; those of wings with their folder.
 TESTS = {
     "checks": "calls bounds precision malformed own_system",
@@ -51,6 +51,7 @@ TESTS = {
     "systems": "house configs",
     "": "house own_system",
 }
+MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
 # Rows of `assocmem check` that are about a wing.
 ROWS = {
     "memory": "gd or beyond or slides",
@@ -65,9 +66,15 @@ ROWS = {
 KINDS = [
     ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
      "says or speeds up, changes nothing"),
+    ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
+        "only the figure of these axes is asked for: panels() leave room beside them",
+    "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
+        "a bound on steps that no crossing comes near",
+}  # fmt: skip
 
 
 # Of floats these are a TypeError: caught by whatever runs them, and no measure of the tests.
@@ -104,6 +111,14 @@ def rooms() -> dict[str, list[Path]]:
             room = parts[:3] if parts[0] == "systems" and len(parts) > 2 else parts[:1]
             found.setdefault("/".join(room), []).append(path)
     return found
+
+
+def loads(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def quiet(tree: ast.Module) -> list[tuple[int, int]]:
@@ -160,7 +175,7 @@ def drawn(count: int, seed: int) -> Iterator[Mutant]:
         at = chance.choice(sorted(known[path]))
         spec = chance.choice(known[path][at])
         changed = mutate_code(text, get_operator(spec.operator_name)(), spec.occurrence)
-        if changed is None or changed == text:
+        if changed is None or changed == text or not loads(changed):
             continue
         lines, others = text.splitlines(), changed.splitlines()
         file = str(path.relative_to(PACKAGE))
@@ -170,19 +185,21 @@ def drawn(count: int, seed: int) -> Iterator[Mutant]:
 
 
 def related(file: str) -> list[list[str]]:
-    """Arguments of pytest, in stages: the tests of a room, those of its own name first; rows of its wing."""
+    """Arguments of pytest, in stages, fast ones first: the tests of a room, those of its own name before the
+    others; of a wing, its small runs (for studies) and its rows of `assocmem check` too."""
     parts = Path(file).with_suffix("").parts
     if parts[0] == "systems" and len(parts) > 2:
         wing, room = parts[1], parts[2]
-        stages = [[f"tests/{wing}", "-m", "not soak and not examples"]]
-        if room == "studies":
-            stages.append(["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"])
-        rows = f"test_row and ({ROWS[wing]})"
-        return [*stages, ["tests/engine/test_statements.py", "-m", "", "-k", rows]]
+        rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
+        runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
+        first = [rows] if room == "statements" else [runs] if room == "studies" else []
+        stages = [*first, *([f"tests/{wing}", "-m", marks] for marks in MARKS)]
+        return stages if rows in stages else [*stages, rows]
     names = TESTS["" if parts[0] == "__init__" else parts[0]].split()
     names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
     paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
-    return [[*(path for path in paths if (ROOT / path).exists()), "-m", "not soak and not examples"]]
+    paths = [path for path in paths if (ROOT / path).exists()]
+    return [[*paths, "-m", marks] for marks in MARKS]
 
 
 def small(wing: str) -> str:
