@@ -126,8 +126,14 @@ def damage(path, how, rng):
 
 @pytest.mark.parametrize(("how", "times"), [("flip", 100), ("truncate", 50), ("delete", 20)])
 def test_every_damage_is_found_by_name(copy, how, times):
+    assert named_alone(copy, how, times) == times
+    assert Store(copy).verify().faults == []
+
+
+def named_alone(copy, how, times):
+    """Of so many damages of a store, mended one by one: how many are named, and nothing else with them."""
     rng = np.random.default_rng(times)
-    store = Store(copy)
+    store, sound = Store(copy), 0
     candidates = files(copy)
     for _ in range(times):
         path = candidates[int(rng.integers(len(candidates)))]
@@ -135,11 +141,10 @@ def test_every_damage_is_found_by_name(copy, how, times):
         damage(path, how, rng)
         found = store.verify()
         named = [fault.partition(":")[0] for fault in found.faults]
-        assert named == [str(path.relative_to(copy))], (path, found)
-        if "c" in path.parts and path.parts[path.parts.index("c") - 1] in ("loss", "status"):
-            assert len(found.damaged) == 1
+        of_task = "c" in path.parts and path.parts[path.parts.index("c") - 1] in ("loss", "status")
+        sound += named == [str(path.relative_to(copy))] and (not of_task or len(found.damaged) == 1)
         path.write_bytes(kept)
-    assert store.verify().faults == []
+    return sound
 
 
 def test_repair_computes_only_what_is_damaged(whole, copy, monkeypatch):
