@@ -39,8 +39,8 @@ def here(path, sizes=SMALL):
 
 
 def killed_and_resumed(path, whole, least=1, sizes=SMALL):
-    """SIGKILL as soon as ``least`` tasks are committed, then the same command again: (tasks that were committed
-    before, whether all is as if nothing had happened)."""
+    """SIGKILL as soon as ``least`` tasks are committed, then the same command again: (tasks that were then
+    committed, whether all is as if nothing had happened)."""
     process = subprocess.Popen([*command(sizes), path], **QUIET)
     while len(commits(path)) < least and process.poll() is None:
         time.sleep(0.005)

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 import assocmem_jax as am
+import killed
 from assocmem_jax import cli
 from assocmem_jax.sweeps import plan, run
 from assocmem_jax.sweeps.store import Store
@@ -393,3 +394,12 @@ def test_any_name_and_any_number_of_ones_own(name, tmp_path):
         data = sweep(flag=True, k=2, store=tmp_path / "s")
     np.testing.assert_allclose(data[name], [0, 1, 2])
     assert Store(tmp_path / "s").verify() == ([], set(), 1, 1)
+
+
+@pytest.mark.usefixtures("uncached")
+def test_killed_in_the_middle_it_is_resumed_to_the_same_bytes(tmp_path, capsys):
+    """One SIGKILL; test_kills.py has twenty, on every engine."""
+    killed.here(tmp_path / "whole")
+    before, sound = killed.killed_and_resumed(tmp_path / "killed", killed.fingerprint(tmp_path / "whole"))
+    assert 1 <= before < len(list((tmp_path / "whole").glob("commits/[0-9]*.json"))) == 24
+    assert sound
