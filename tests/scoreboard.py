@@ -53,31 +53,26 @@ def page(rows, record, here, now):
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     lines = [
         "# Scoreboard", "",
-        "What `make scoreboard` measured, and `make scoreboard LONG=--long` for the rows that take long. Written by",
-        "`tests/scoreboard.py`; how each number is measured stands in `tests/measured.py`. Numbers: "
-        "[scoreboard.json](scoreboard.json).", "",
+        "What `make scoreboard` measured; rows that take long, `make scoreboard LONG=--long`. Written by",
+        "`tests/scoreboard.py`; how each number is measured stands in `tests/measured.py`, and its oracle in",
+        "the test that this names. Numbers: [scoreboard.json](scoreboard.json).", "",
         f"{here['date']}, {here['machine']}; {versions}.", "",
-        f"**{passed} of {len(rows)} rows pass**; {len(now) - passed} fail, {len(rows) - len(now)} were not run here.", "",
+        f"**{passed} of {len(rows)} rows pass**; {len(now) - passed} fail, "
+        f"{len(rows) - len(now)} were not run here.", "",
         "| row | goal | measured | | s |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
         old = record.get(row.name)
         if row.name in now:
-            verdict, words, seconds = (
-                ("pass" if old["passed"] else "**FAIL**"),
-                old["measured"],
-                old["seconds"],
-            )
+            verdict, words = "pass" if old["passed"] else "**FAIL**", old["measured"]
+            seconds = f"{old['seconds']:.0f}"
         else:
             verdict, words, seconds = "not run", "not run here; never measured", ""
             if old is not None:
                 ended = "passed" if old["passed"] else "FAILED"
                 words = f"not run here; {ended} on {old['date']} ({old['machine']}): {old['measured']}"
-        lines.append(
-            f"| {row.name} | {row.goal} | {words} | {verdict} | {seconds} |".replace("\n", " ").replace(
-                "||", "|"
-            )
-        )
+        cells = (cell.replace("|", "\\|") for cell in (row.name, row.goal, words, verdict, seconds))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
