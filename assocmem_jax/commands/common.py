@@ -42,6 +42,16 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         if not getattr(fault, "refused", False):  # no refusal of ours
             raise
         return _refused([f"assocmem: {fault}"])
+    except RuntimeError as fault:
+        asked = re.match(
+            r"RESOURCE_EXHAUSTED: .*?(\d+) bytes", str(fault)
+        )  # JAX's; its class is not imported here
+        if asked is None:
+            raise
+        size = f"{int(asked[1]) / 2**30:.3g} GiB"
+        return _refused(
+            [f"assocmem: memory: an array of {size} is more than there is; make the sizes smaller"]
+        )
     return 0
 
 

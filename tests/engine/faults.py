@@ -154,4 +154,5 @@ FAULTS = {
     "a cosine below the simplex": ("tasks/embeddings.py", "slack = 2 * float(jnp.finfo(alpha.dtype).eps)", "slack = 4 * float(jnp.finfo(alpha.dtype).eps)", "engine/test_bounds.py -k cosine"),
     "what is kept makes room": ("sweeps/plan.py", "by_box += boxes * plan.row_bytes", "by_box -= boxes * plan.row_bytes", "engine/test_bounds.py -k just_fits"),
     "a result is held once": ("sweeps/sweep.py", "if free is not None and 2 * total > free:", "if free is not None and total > free:", "engine/test_bounds.py -k in_memory"),
+    "too large for the device is a traceback": ("commands/common.py", "        if asked is None:\n            raise\n", "        raise\n", "engine/test_config.py -k device_cannot_hold"),
 }  # fmt: skip
