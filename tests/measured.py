@@ -89,7 +89,7 @@ def single():
 # --- Numbers --------------------------------------------------------------------------------------
 
 
-@row("flow against closed forms", "relative error ≤ 1e-8, median ≤ 1e-10; 200 problems, t to 10¹²")
+@row("flow against closed forms", "relative error ≤ 1e-8, median ≤ 1e-10; ≥ 200 problems, t to 10¹²")
 def closed_forms():
     flow, errors = tests("test_flow"), []
 
@@ -106,7 +106,7 @@ def closed_forms():
         getattr(flow, f"test_{oracle}")(solve)
     worst, median = max(errors), float(np.median(errors))
     words = f"{worst:.1e}, median {median:.1e}; {len(errors)} problems"
-    return Found(words, len(errors) == 200 and worst <= 1e-8 and median <= 1e-10)
+    return Found(words, len(errors) >= 200 and worst <= 1e-8 and median <= 1e-10)
 
 
 @row("flow to finite minimisers", "scores within 1e-8 of Newton's method in ≤ 300 steps; 200 problems")
