@@ -111,3 +111,21 @@ def test_inner_products_that_just_fit(monkeypatch):
     leave(monkeypatch, 8 * 12 - 1)
     with pytest.raises(ValueError, match="task must be small enough for N"):
         am.ParticleSystem.zeros(TASK)
+
+
+def test_what_is_free_is_the_least_of_machine_and_group(monkeypatch, tmp_path):
+    """The files that Linux has for both, written here: none, no limit, one above and one below what is used."""
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/").replace("/", "-"))
+
+    def put(**files):
+        for name, text in files.items():
+            (tmp_path / {"limit": "sys-fs-cgroup-memory.max", "used": "sys-fs-cgroup-memory.current",
+                         "info": "proc-meminfo"}[name]).write_text(text, encoding="ascii")  # fmt: skip
+        return machine.free()
+
+    assert machine.free() is None
+    assert put(info="MemTotal: 9 kB\nMemAvailable:  3 kB\n") == 3 * 1024
+    assert put(limit="max\n", used="5\n") == 3 * 1024
+    assert put(limit="2000\n", used="500\n") == 1500
+    assert put(limit="9000000\n") == 3 * 1024
+    assert put(limit="400\n") == 0
