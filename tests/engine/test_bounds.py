@@ -114,7 +114,7 @@ def test_inner_products_that_just_fit(monkeypatch):
 
 
 def test_what_is_free_is_the_least_of_machine_and_group(monkeypatch, tmp_path):
-    """The files that Linux has for both, written here: none, no limit, one above and one below what is used."""
+    """The files that Linux has for both, written here: no limit, limits above and below."""
     monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/").replace("/", "-"))
 
     def put(**files):
