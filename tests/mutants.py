@@ -52,6 +52,8 @@ TESTS = {
     "": "house own_system",
 }
 MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
+# Of the wing that the engine is tested with.
+TESTS_OF_MEMORY = "card sweeps descent flow precision"
 # Rows of `assocmem check` that are about a wing.
 ROWS = {
     "memory": "gd or beyond or slides",
@@ -193,7 +195,12 @@ def related(file: str) -> list[list[str]]:
         rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
         runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
         first = [rows] if room == "statements" else [runs] if room == "studies" else []
-        stages = [*first, *([f"tests/{wing}", "-m", marks] for marks in MARKS)]
+        folders = [f"tests/{wing}"]
+        if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
+            folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
+        if room == "dynamics":
+            folders.reverse()
+        stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]
         return stages if rows in stages else [*stages, rows]
     names = TESTS["" if parts[0] == "__init__" else parts[0]].split()
     names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
@@ -238,9 +245,9 @@ def caught(mutant: Mutant, pytest: str) -> str | None:
     return test if test is None or test else f"does not load, or takes more than {LONGEST} s"
 
 
-def score(count: int, seed: int, workers: int, pytest: str) -> dict[str, Any]:
+def score(count: int, seed: int, skip: int, workers: int, pytest: str) -> dict[str, Any]:
     """Runs; prints a line a mutant. ``survivors``: their names."""
-    mutants = [m for m in drawn(count, seed)]
+    mutants = list(drawn(count, seed))[skip:]
     real = [m for m in mutants if m.same is None]
     for mutant in mutants:
         if mutant.same is not None:
@@ -251,7 +258,7 @@ def score(count: int, seed: int, workers: int, pytest: str) -> dict[str, Any]:
             said = f"  ({by})" if by else f"  (line {mutant.line}, {mutant.operator})"
             print(f"{'caught' if by else 'SURVIVED'}  {mutant.name}{said}", flush=True)
             survivors += [] if by else [mutant.name]
-    return {"drawn": count, "seed": seed, "real": len(real), "caught": len(real) - len(survivors),
+    return {"drawn": len(mutants), "seed": seed, "real": len(real), "caught": len(real) - len(survivors),
             "survivors": survivors}  # fmt: skip
 
 
@@ -259,6 +266,7 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     words.add_argument("--count", type=int, default=100)
     words.add_argument("--seed", type=int, default=21)
+    words.add_argument("--skip", type=int, default=0, help="of those drawn, the first that are not run")
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--pytest", default=str(Path(sys.executable).parent / "pytest"))
     words.add_argument("--list", action="store_true", help="print the mutants, run nothing")
@@ -268,7 +276,7 @@ def main() -> int:
         for mutant in drawn(told.count, told.seed):
             print(f"{mutant.name}  (line {mutant.line}, {mutant.operator})")
         return 0
-    found = score(told.count, told.seed, told.workers, told.pytest)
+    found = score(told.count, told.seed, told.skip, told.workers, told.pytest)
     if told.json:
         told.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     share = found["caught"] / max(1, found["real"])
