@@ -4,7 +4,9 @@
 # make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (four minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
-# make soak   the longer checks: thorough, planted faults, tables of many cases, clusters, figures, the wheel
+# make soak   the gate of a release: all of the longer checks, one after another, and a summary of them
+#             (STAGES="mutants wheel": these only; scripts/soak.py names them)
+# make scoreboard   every row of docs/scoreboard.md measured here; LONG=--long: those that take long too
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
@@ -19,7 +21,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough tables faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,11 +62,26 @@ wheel-env:
 wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
-soak: $(VENV)/all thorough
+# Tables of many cases, kills, clusters, configs with letters changed.
+tables: $(VENV)/all
 	$(BIN)/pytest -n 2 -m soak
+
+# Faults planted by hand, then by chance: the tests must catch them.
+faults: $(VENV)/all
 	$(BIN)/python tests/faults.py
-	$(MAKE) figures
-	$(MAKE) wheel WHEEL_PYTHON="$(shell scripts/newest_python)"
+
+mutants: $(VENV)/mutants
+	$(BIN)/python tests/mutants.py
+
+$(VENV)/mutants: $(VENV)/all
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	@touch $@
+
+soak: $(VENV)/all
+	$(BIN)/python scripts/soak.py $(STAGES)
+
+scoreboard: $(VENV)/all $(if $(LONG),$(VENV)/mutants)
+	$(BIN)/python tests/scoreboard.py $(LONG)
 
 lint: $(VENV)/all
 	$(BIN)/ruff check .

@@ -42,6 +42,12 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         if not getattr(fault, "refused", False):  # no refusal of ours
             raise
         return _refused([f"assocmem: {fault}"])
+    except RuntimeError as fault:  # JAX's, whose class is not imported here
+        asked = re.match(r"RESOURCE_EXHAUSTED: .*?(\d+) bytes", str(fault))
+        if asked is None:
+            raise
+        size = f"an array of {int(asked[1]) / 2**30:.3g} GiB"
+        return _refused([f"assocmem: memory: {size} is more than there is; make the sizes smaller"])
     return 0
 
 

@@ -18,4 +18,6 @@ FAULTS = {
     "cooc: signals keep their places": ("systems/cooccurrence/task.py", "return jr.permutation(key, rows, axis=1, independent=True)", "return rows", "cooccurrence/test_cooccurrence.py -k population"),
     "cooc: row 41, values transposed": ("systems/cooccurrence/theory.py", "jnp.einsum(\"nlh,mc,nlc,nhd->md\", weight, Q, X, X)", "jnp.einsum(\"nlh,mc,nhc,nld->md\", weight, Q, X, X)", "engine/test_statements.py -k test_row[cooc.41]"),
     "cooc: row 43 as printed": ("systems/cooccurrence/theory.py", "(a[0] * second if stray else second)", "a[0] * second", "engine/test_statements.py -k test_row[cooc.43]"),
+    "cooc: neurons drawn back": ("systems/cooccurrence/theory.py", "return (a @ state.neurons @ a) * S + (", "return (a @ state.neurons @ a) * S - (", "cooccurrence/test_cooccurrence.py -k velocity_of_the_values"),
+    "cooc: a word too few": ("systems/cooccurrence/theory.py", "return 3 + sum(count", "return 2 + sum(count", "cooccurrence/test_cooccurrence.py -k words_of"),
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Co-occurrence: the law of data, the transformer, its closed systems, invariants, refusals."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -312,3 +314,51 @@ def test_heads_add_up():
         )
     with pytest.raises(ValueError, match="heads must be at least 1, got 0"):
         am.cooccurrence.CooccurrenceHeads.gaussian(TASK, jr.key(2), 0)
+
+
+def test_velocity_of_the_values_is_that_of_the_loss():
+    """Cooc (4): aᵀ(ẆV + WV̇), Ẇ = −∂L/∂W and V̇ = −∂L/∂V by central differences of L, word by word.
+
+    Error of a difference: h² times a third derivative of order one, and ε/h: both below 10⁻⁸ at h = 10⁻⁵.
+    With the a_{j1} that is printed, here −1, the second part changes its sign (cooc.43).
+    """
+    from assocmem_jax import theory
+
+    rng, signs = np.random.default_rng(4), np.array([-1.0, 1.0, 1.0, -1.0])
+    parts = {"mlp": (M1, M), "value": (M, D), "key": (M, D), "query": (M, D)}
+    parts = {name: rng.normal(size=shape) / np.sqrt(M) for name, shape in parts.items()}
+    rows, y = np.asarray(TASK.tokens), np.asarray(TASK.labels)
+
+    def descent(name):
+        out = np.zeros_like(parts[name])
+        for at in np.ndindex(out.shape):
+            ends = []
+            for h in (1e-5, -1e-5):
+                moved = parts | {name: parts[name].copy(), "signs": signs}
+                moved[name][at] += h
+                found = [numpy_output(SimpleNamespace(**moved), row) for row in rows]
+                ends.append(np.logaddexp(0, -y * np.array(found)).mean())
+            out[at] = (ends[1] - ends[0]) / 2e-5
+        return out
+
+    first, second = signs @ descent("mlp") @ parts["value"], signs @ parts["mlp"] @ descent("value")
+    weights = theory.cooccurrence.Weights(*map(jnp.asarray, parts.values()))
+    state, X = theory.cooccurrence.products(weights), np.eye(D)[rows]
+    printed, ours = (
+        theory.cooccurrence.value_velocity(state, signs, X, y, M, stray=stray) for stray in (True, False)
+    )
+    # Of the two sums, (4) begins with the one over the neurons, which V̇ gives.
+    np.testing.assert_allclose(ours, first + second, atol=1e-8)
+    np.testing.assert_allclose(printed, second - first, atol=1e-8)
+
+
+def test_words_of_a_smaller_set():
+    """Room for the words that the rows of a training set need, and one fewer is refused."""
+    from assocmem_jax import theory
+
+    for counts, length in (((2, 1, 3, 1), 5), ((0, 0, 0, 7), 3)):
+        needed = theory.cooccurrence.words_needed(counts, length)
+        assert needed == 3 + sum(n * (length - taken) for n, taken in zip(counts, (3, 2, 2, 1)))
+        am.CooccurrenceTask.training(jr.key(0), counts, length, needed, distinct=True)
+        with pytest.raises(ValueError, match="must be"):
+            am.CooccurrenceTask.training(jr.key(0), counts, length, needed - 1, distinct=True)

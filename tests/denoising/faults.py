@@ -12,4 +12,6 @@ FAULTS = {
     "denoising: a step keeps nothing": ("systems/denoising/model.py", "self.keep * x + self.gain * memory.update(x)", "self.gain * memory.update(x)", "denoising/test_denoising.py -k attention_memory"),
     "denoising: Wishart with δ of δ + 1": ("systems/denoising/theory.py", "(1 + (rank + 1) / length)", "(1 + rank / length)", "engine/test_statements.py -k test_row[denoising.length]"),
     "denoising: a χ of δ degrees across": ("systems/denoising/theory.py", "weights = m * u - jnp.exp(2 * u) / 2", "weights = rank * u - jnp.exp(2 * u) / 2", "denoising/test_denoising.py -k bayes_errors"),
+    "denoising: points of the key of their law": ("systems/denoising/observe.py", "shared = law.draw(keys[0])", "shared = law.draw(keys[1])", "denoising/test_denoising.py -k are_independent"),
+    "denoising: noise of the key of the law": ("systems/denoising/observe.py", "shared = law.draw(keys[0])", "shared = law.draw(keys[2])", "denoising/test_denoising.py -k are_independent"),
 }  # fmt: skip

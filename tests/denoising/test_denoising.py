@@ -2,6 +2,7 @@
 
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -98,6 +99,33 @@ def test_bayes_errors():
     for rank, radius, noise in ((3, 1.5, 0.7), (8, 4.0, 1.0), (1, 3.0, 0.5)):
         found = float(theory.sphere_bayes(rank, radius, noise))
         assert found == pytest.approx(sphere_by_quadrature(rank, radius, noise), abs=1e-8)
+
+
+class Alike(am.denoising.AbstractContextLaw):
+    """Shares a number, and has points, that one key makes equal. ``whole``: answers x̃ + s, else s."""
+
+    whole: bool = eqx.field(static=True)
+    dimension: int = eqx.field(static=True, default=1)
+
+    def draw(self, key):
+        return jr.normal(key, (1,))
+
+    def points(self, shared, key, count):
+        return jr.normal(key, (count, 1))
+
+    def answer(self, shared, query, noise):
+        return query + shared if self.whole else shared
+
+    def step(self, noise):
+        return 1.0, 0.0, 1.0
+
+
+def test_what_is_shared_the_points_and_the_noise_are_independent():
+    """(s − x)² has mean 2, and (z + s)² mean σ_z² + 1, z the noise: within five standard errors. With a key in
+    common it would be 0, and (σ_z + 1)²."""
+    for whole, mean in ((False, 2.0), (True, 1.5)):
+        found = np.asarray(am.denoising.bayes_errors(Alike(whole), 0.5, jr.key(3), 5_000))
+        assert abs(found.mean() - mean) < 5 * found.std() / 5_000**0.5
 
 
 def sphere_by_quadrature(rank, radius, noise):

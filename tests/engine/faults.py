@@ -170,4 +170,9 @@ FAULTS = {
     "a condition of zero at the start has no crossing": ("dynamics/flow.py", "Crossing(fine, fine)", "__import__('optimistix').Bisection(fine, fine)", "engine/test_flow.py -k zero_at_the_start"),
     "numbers of any size in a config": ("studies/config.py", "_bounded(raw, (), where)\n", "pass\n", "engine/test_config.py -k no_run_can_use"),
     "a refusal inside of a run is a traceback": ("commands/common.py", "if not getattr(fault, \"refused\", False):", "if True:", "engine/test_config.py -k refusal_inside"),
+    "a Gram matrix of any unit": ("tasks/embeddings.py", "float(jnp.finfo(gram.dtype).eps) * np.abs(values).max()", "float(jnp.finfo(gram.dtype).eps)", "engine/test_bounds.py -k gram_matrix"),
+    "a cosine below the simplex": ("tasks/embeddings.py", "slack = 2 * float(jnp.finfo(alpha.dtype).eps)", "slack = 4 * float(jnp.finfo(alpha.dtype).eps)", "engine/test_bounds.py -k cosine"),
+    "what is kept makes room": ("sweeps/plan.py", "by_box += boxes * plan.row_bytes", "by_box -= boxes * plan.row_bytes", "engine/test_bounds.py -k just_fits"),
+    "a result is held once": ("sweeps/sweep.py", "if free is not None and 2 * total > free:", "if free is not None and total > free:", "engine/test_bounds.py -k in_memory"),
+    "too large for the device is a traceback": ("commands/common.py", "        if asked is None:\n            raise\n", "        raise\n", "engine/test_config.py -k device_cannot_hold"),
 }  # fmt: skip

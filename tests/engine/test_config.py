@@ -325,3 +325,22 @@ def test_a_refusal_inside_of_a_run_is_one_line(tmp_path, capsys):
     assert cli.main(["run", "gd_fig2", *changes]) == 2
     err = capsys.readouterr().err.splitlines()
     assert "steps must be below 2³¹ (clocks are 32-bit integers), got 2147483648" in err[-1]
+
+
+def test_an_array_that_the_device_cannot_hold_is_one_line(capsys):
+    """JAX's own words for it, and any other of its faults, which is a traceback still."""
+    import jax
+    import jax.numpy as jnp
+
+    from assocmem_jax.commands.common import reported
+
+    assert reported(lambda: str(jax.jit(lambda n: jnp.ones(2**50) * n)(1.0).block_until_ready())) == 2
+    assert capsys.readouterr().err == (
+        "assocmem: memory: an array of 8.39e+06 GiB is more than there is; make the sizes smaller\n"
+    )
+
+    def other():
+        raise RuntimeError("INTERNAL: 7 bytes")
+
+    with pytest.raises(RuntimeError, match="INTERNAL"):
+        reported(other)

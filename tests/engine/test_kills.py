@@ -19,20 +19,12 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax.sweeps.store import Store
+from killed import fingerprint
 from swept import deadly, logged, slow, trained
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("uncached")]
 CONFIG = "gd_fig3"
 BIN = Path(sys.executable).parent
-
-
-def fingerprint(path):
-    """SHA-256 of all data files."""
-    mixed = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and "commits" not in p.parts):
-        if not file.name.endswith(".partial"):
-            mixed.update(str(file.relative_to(path)).encode() + file.read_bytes())
-    return mixed.hexdigest()
 
 
 def test_twenty_kills_of_the_command(tmp_path):

@@ -38,18 +38,23 @@ def test_strong_and_weak_order(solver, order):
 
     Euler–Maruyama: strong 1 (the noise is additive), weak 1. ShARK: strong 1.5.
     """
+    (strong, fit), (weak, weak_fit) = measured_orders(solver)
+    assert strong == pytest.approx(order, abs=0.1)
+    assert fit > 0.999
+    if order == 1:
+        assert weak == pytest.approx(1, abs=0.15)
+        assert weak_fit > 0.999
+
+
+def measured_orders(solver):
+    """(strong order, R²), (weak order, R²)."""
     finest, counts = 512, np.array([4, 8, 16, 32])
     reference = ends(diffrax.ShARK(), finest, 1)
     runs = [ends(solver, int(n), finest // int(n)) for n in counts]
     strong = [np.linalg.norm(run - reference, axis=(1, 2)).mean() for run in runs]
-    measured, fit = helpers.slope(1 / counts, strong)
-    assert measured == pytest.approx(order, abs=0.1)
-    assert fit > 0.999
-    if order == 1:
-        # Same paths: the difference of means has far less noise than either mean.
-        weak = [abs(np.mean(run - reference, axis=0)).max() for run in runs]
-        measured, fit = helpers.slope(1 / counts, weak)
-        assert measured == pytest.approx(1, abs=0.15)
+    # Same paths: the difference of means has far less noise than either mean.
+    weak = [abs(np.mean(run - reference, axis=0)).max() for run in runs]
+    return helpers.slope(1 / counts, strong), helpers.slope(1 / counts, weak)
 
 
 def test_noise_alone_is_brownian():

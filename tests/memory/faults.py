@@ -93,4 +93,7 @@ FAULTS = {
     "soft labels have the slope of hard ones": ("systems/memory/model/particles.py", "right, wrong = q * right, (1 - q) * jax.nn.sigmoid(self.margins)", "right, wrong = q * right, 0.0", "memory/test_models.py -k slopes"),
     "few classes lose the slope of the answer": ("tasks/losses.py", "return jnp.stack([jnp.where(right, -rest, one) for one, right in zip(others, own)], axis=-1)", "return jnp.stack(others, axis=-1)", "memory/test_models.py -k slopes"),
     "a closed form for whatever is trained": ("observe/gradient.py", "isinstance(model, HasSlope) and eqx.tree_equal(held, trainable_mask(model))", "isinstance(model, HasSlope)", "memory/test_models.py -k slopes"),
+    "descent above its bound": ("systems/memory/theory/orthogonal.py", "a**2 * jnp.exp(a / 2) / 8)", "a**2 * jnp.exp(a / 2) / 9)", "memory/test_theory.py -k tight_at_its_first"),
+    "a looser bound of descent": ("systems/memory/theory/orthogonal.py", "a**2 * jnp.exp(a / 2) / 8)", "a**2 * jnp.exp(a / 2) / 7)", "memory/test_theory.py -k tight_at_its_first"),
+    "a spike of any rate": ("systems/memory/theory/two_particles.py", "return c / 2 * rate * (alpha * p1 - p2) * p2", "return c / 2 * (alpha * p1 - p2) * p2", "memory/test_theory.py -k spike"),
 }  # fmt: skip

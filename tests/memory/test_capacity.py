@@ -384,6 +384,7 @@ def test_search_finds_a_known_crossing():
     assert found.recall.shape == (len(found.sizes), 400)
     np.testing.assert_array_equal(found.sizes, np.unique(found.sizes))
     assert str(found).startswith("Capacity(N = ")
+    assert str(found).endswith(f", recall 0.5, 400 seeds, {len(found.sizes)} sizes tried)")
     above = am.capacity(make_coin, no_model, 0.5, largest=60, seeds=4, measure=toss)
     assert (above.status, above.size, above.interval[1]) == ("above", 60, np.inf)
     assert above.interval[0] <= 60

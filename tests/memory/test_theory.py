@@ -206,3 +206,31 @@ def test_printed_theorem_2_is_false_and_ours_holds():
     np.testing.assert_allclose(gap, np.log(ct) - np.asarray(theory.lam(ct)), atol=1e-14)
     assert float(theory.orthogonal.logarithm_gap(0.5)) == pytest.approx(-0.427, abs=5e-4)
     assert float(theory.orthogonal.logarithm_gap(1 + np.e)) == pytest.approx(np.log(1 + 1 / np.e), rel=1e-12)
+
+
+@pytest.mark.parametrize("a", [0.01, 0.1, 0.4, 1.0])
+def test_the_bracket_of_descent_is_tight_at_its_first_step(a):
+    """From 0, m₁ = a/2. In y = e^m + m the lower bound is low by a²/8 + O(a³), the upper one high by a³/24.
+
+    e^{a/2} − 1 − a/2 = Σ_{k≥2} (a/2)^k/k!, of which the upper bound a + a² e^{a/2}/8 keeps more by
+    Σ_{k≥3} (a/2)^k (k(k−1)/2 − 1)/k!; its terms after the first are at most those of a³/24 e^{a/2}.
+    """
+    y = lambda m: np.expm1(float(m)) + float(m)  # noqa: E731
+    assert float(theory.orthogonal.binary_step(0.0, a / 1.7, 1.7)) == pytest.approx(a / 2, rel=1e-15)
+    above = y(theory.orthogonal.binary_descent_upper(1, a / 1.7, 1.7)) - y(a / 2)
+    below = y(a / 2) - y(theory.orthogonal.binary_descent_lower(a / 1.7, 1.7))
+    assert a**3 / 24 - 1e-15 <= above <= a**3 / 24 * np.exp(a / 2) + 1e-15
+    assert a**2 / 8 - 1e-15 <= below <= a**2 / 8 * np.exp(a / 2) + 1e-15
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1.0, 30.0, 1e6])
+@pytest.mark.parametrize(("p1", "alpha", "c"), [(0.75, 0.95, 3.0), (0.9, 0.2, 0.5)])
+def test_the_first_spike_is_as_high_as_its_bound(rate, p1, alpha, c):
+    """L(W₁) = Σ p_i log(1 + e^{−m_i}), m₁ > 0 > m₂: above p₂|m₂|, which is the bound, by log 2 at most."""
+    m = rate * c / 2 * np.array([p1 - alpha * (1 - p1), (1 - p1) - alpha * p1])
+    assert m[0] > 0 > m[1]
+    loss = float(np.dot([p1, 1 - p1], np.logaddexp(0, -m)))
+    bound = float(theory.two_particles.spike_lower(rate, p1, alpha, c))
+    rounding = 8 * np.finfo(float).eps * loss
+    assert -rounding <= loss - bound <= np.log(2) + rounding
+    assert float(theory.two_particles.first_step_loss(rate, p1, alpha, c)) == pytest.approx(loss, rel=1e-14)

@@ -1,0 +1,53 @@
+"""The gate of a release: every longer check, one after another, whatever became of those before.
+
+Run: make soak [STAGES="faults wheel"]. Ends with a summary: a line a stage, passed or FAILED, and how long it
+took; exit code 1 if any failed.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Name: the command.
+STAGES = {
+    "test": ["make", "test"],
+    "thorough": ["make", "thorough"],
+    "tables": ["make", "tables"],
+    "faults": ["make", "faults"],
+    "mutants": ["make", "mutants"],
+    "figures": ["make", "figures"],
+    "wheel": ["sh", "-c", 'make wheel WHEEL_PYTHON="$(scripts/newest_python)"'],
+    "scoreboard": ["make", "scoreboard"],
+}
+
+
+def run(stages: Mapping[str, Sequence[str]]) -> tuple[int, list[str]]:
+    """(exit code, lines of the summary)."""
+    lines, failed = [], 0
+    for name, command in stages.items():
+        print(f"soak: {name} …", flush=True)
+        began = time.monotonic()
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        minutes, seconds = divmod(round(time.monotonic() - began), 60)
+        failed += code != 0
+        ended = "passed" if code == 0 else f"FAILED (exit code {code})"
+        lines.append(f"{name:12} {minutes:3d} min {seconds:2d} s  {ended}")
+    lines.append(f"{len(stages) - failed} of {len(stages)} stages passed")
+    return (1 if failed else 0), lines
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(STAGES)
+    if unknown := [name for name in names if name not in STAGES]:
+        print(f"soak: no stage {unknown[0]!r}; there are {', '.join(STAGES)}", file=sys.stderr)
+        return 2
+    code, lines = run({name: STAGES[name] for name in names})
+    print("\nsoak:", *lines, sep="\n  ")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

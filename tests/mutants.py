@@ -1,0 +1,290 @@
+"""Random mutants of the package, over all rooms and wings, and how many of them the tests catch.
+
+Run: python tests/mutants.py [--count 100] [--seed 21]; needs cosmic-ray (pip install -e '.[mutants]').
+Prints one line a mutant; exit code 1 if fewer than 95 % are caught.
+
+cosmic-ray knows which mutants there are and makes them. Its own runner changes the tree it runs in and has
+one test command for all files, so the sample (every room in turn, then a place in it, then what is done
+there) and the run (on a copy, with the tests of that room) are here.
+"""
+
+import argparse
+import ast
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "assocmem_jax"
+GOAL = 0.95
+# Seconds for the tests of a mutant; one that loops for ever is caught.
+LONGEST = 1800
+# Names of one word a file: tests/engine/test_NAME.py; those of wings with their folder.
+TESTS = {
+    "checks": "calls bounds precision malformed own_system",
+    "files": "hostile long_work store checkpoint cli",
+    "machine": "room bounds card sweeps",
+    "named": "own_system hostile config",
+    "progress": "long_work",
+    "numerics": "numerics precision information gradients truncation memory/theory memory/observe",
+    "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
+    "models": "truncation own_system calls memory/models induction/heads induction/induction",
+    "observe": "truncation information gradients own_system calls memory/observe memory/passes",
+    "dynamics": "descent flow stochastic optimizers trajectory records checkpoint alike room bounds calls "
+    "gradients own_system precision",
+    "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
+    "statements": "statements",
+    "studies": "config configs long_work own_system cli",
+    "commands": "cli configs config long_work hostile kept store",
+    "cli": "cli configs config store",
+    "plot": "figures cli",
+    "theory": "house",
+    "systems": "house configs",
+    "": "house own_system",
+}
+MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
+# Of the wing that the engine is tested with.
+TESTS_OF_MEMORY = "card sweeps descent flow precision"
+# Rows of `assocmem check` that are about a wing.
+ROWS = {
+    "memory": "gd or beyond or slides",
+    "retrieval": "slides",
+    "induction": "birth or context",
+    "cooccurrence": "cooc",
+    "factual": "facts",
+    "noise": "noise",
+    "denoising": "denoising",
+}
+# What no test can see, by kind: (file, line, operator) → why, or None.
+KINDS = [
+    ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
+     "says or speeds up, changes nothing"),
+    ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
+]  # fmt: skip
+# One by one, each looked at: "FILE: line → line" → why it computes the same.
+EQUIVALENT: dict[str, str] = {
+    "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
+        "only the figure of these axes is asked for: panels() leave room beside them",
+    "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
+        "a bound on steps that no crossing comes near",
+}  # fmt: skip
+
+
+# Of floats these are a TypeError: caught by whatever runs them, and no measure of the tests.
+BITWISE = ("Shift", "BitOr", "BitAnd", "BitXor", "Invert")
+
+
+class Mutant(NamedTuple):
+    file: str
+    operator: str
+    line: int
+    before: str
+    after: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}: {self.before} → {self.after}"
+
+    @property
+    def same(self) -> str | None:
+        """Why it is no fault, if it is none."""
+        for file, line, operator, why in KINDS:
+            if re.search(file, self.file) and re.search(line, self.before) and operator in self.operator:
+                return why
+        return EQUIVALENT.get(self.name)
+
+
+def rooms() -> dict[str, list[Path]]:
+    """Files of each room of the engine and of each wing; manifests name things and are left out."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if path.name != "__init__.py" or parts == ("systems", "__init__"):
+            room = parts[:3] if parts[0] == "systems" and len(parts) > 2 else parts[:1]
+            found.setdefault("/".join(room), []).append(path)
+    return found
+
+
+def loads(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
+
+
+def quiet(tree: ast.Module) -> list[tuple[int, int]]:
+    """Lines that are not mutated: annotations and docstrings, for they compute nothing here; and how a figure
+    looks (the methods ``figure`` of studies), which is judged by eye."""
+    spans = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[0]
+            if node.name in ("figure", "_figure"):
+                spans.append((node.lineno, node.end_lineno or node.lineno))
+            spans.append((node.lineno, first.lineno - 1))
+        if isinstance(node, ast.AnnAssign):
+            spans.append(
+                (node.lineno, node.target.end_lineno or node.lineno) if node.value is None else (0, 0)
+            )
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            spans.append((node.lineno, node.end_lineno or node.lineno))
+    return spans
+
+
+def drawn(count: int, seed: int) -> Iterator[Mutant]:
+    """``count`` mutants: the rooms in turn, a file by its length, a line of it, an operator, a place."""
+    from cosmic_ray.commands.init import init
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    chance = random.Random(seed)
+    known: dict[Path, Any] = {}
+    files = rooms()
+    order = sorted(files)
+    made = 0
+    while made < count:
+        if not order:
+            order = sorted(files)
+        room = order.pop(chance.randrange(len(order)))
+        weights = [path.stat().st_size for path in files[room]]
+        path = chance.choices(files[room], weights)[0]
+        text = path.read_text(encoding="utf-8")
+        if path not in known:
+            with use_db(":memory:", WorkDB.Mode.create) as db:
+                init([path], db, {})
+                specs = [item.mutations[0] for item in db.work_items]
+            spans = quiet(ast.parse(text))
+            places: dict[int, list[Any]] = {}
+            for spec in sorted(specs, key=lambda s: (s.start_pos, s.operator_name, s.occurrence)):
+                still = any(low <= spec.start_pos[0] <= high for low, high in spans)
+                if not still and not spec.operator_name.endswith(BITWISE):
+                    places.setdefault(spec.start_pos[0], []).append(spec)
+            known[path] = places
+        if not known[path]:
+            continue
+        at = chance.choice(sorted(known[path]))
+        spec = chance.choice(known[path][at])
+        changed = mutate_code(text, get_operator(spec.operator_name)(), spec.occurrence)
+        if changed is None or changed == text or not loads(changed):
+            continue
+        lines, others = text.splitlines(), changed.splitlines()
+        file = str(path.relative_to(PACKAGE))
+        after = others[at - 1].strip() if len(lines) == len(others) else "(gone)"
+        made += 1
+        yield Mutant(file, spec.operator_name, at, lines[at - 1].strip(), after, changed)
+
+
+def related(file: str) -> list[list[str]]:
+    """Arguments of pytest, in stages, fast ones first: the tests of a room, those of its own name before the
+    others; of a wing, its small runs (for studies) and its rows of `assocmem check` too."""
+    parts = Path(file).with_suffix("").parts
+    if parts[0] == "systems" and len(parts) > 2:
+        wing, room = parts[1], parts[2]
+        rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
+        runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
+        first = [rows] if room == "statements" else [runs] if room == "studies" else []
+        folders = [f"tests/{wing}"]
+        if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
+            folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
+        if room == "dynamics":
+            folders.reverse()
+        stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]
+        return stages if rows in stages else [*stages, rows]
+    names = TESTS["" if parts[0] == "__init__" else parts[0]].split()
+    names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
+    paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
+    paths = [path for path in paths if (ROOT / path).exists()]
+    return [[*paths, "-m", marks] for marks in MARKS]
+
+
+def small(wing: str) -> str:
+    configs = sorted((PACKAGE / "systems" / wing / "configs").glob("*.toml"))
+    return " or ".join(path.stem for path in configs)
+
+
+def failing(mutant: Mutant | None, stages: list[list[str]], pytest: str) -> str | None:
+    """The first test that fails on a copy of the package with this mutant; None: all pass."""
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copytree(PACKAGE, Path(place) / "assocmem_jax")
+        if mutant is not None:
+            (Path(place) / "assocmem_jax" / mutant.file).write_text(mutant.text, encoding="utf-8")
+        for stage in stages:
+            command = [pytest, *stage, "-x", "--no-header", "-p", "no:cacheprovider"]
+            env = os.environ | {"PYTHONPATH": place}
+            try:
+                run = subprocess.run(
+                    command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=LONGEST
+                )
+            except subprocess.TimeoutExpired:
+                return ""
+            if run.returncode not in (0, 5):  # 5: no test of that name
+                found = re.findall(
+                    r"^(?:FAILED|ERROR) (tests\S+?::.+?|tests\S+)(?: - .*)?$", run.stdout, re.M
+                )
+                return found[0] if found else ""
+    return None
+
+
+def caught(mutant: Mutant, pytest: str) -> str | None:
+    """What caught it, in words; None: nothing. A test that fails without it as well is no catch."""
+    test = failing(mutant, related(mutant.file), pytest)
+    if test and failing(None, [[test, "-m", ""]], pytest) is not None:
+        raise RuntimeError(f"{test} fails without any mutant: mend it first")
+    return test if test is None or test else f"does not load, or takes more than {LONGEST} s"
+
+
+def score(count: int, seed: int, skip: int, workers: int, pytest: str) -> dict[str, Any]:
+    """Runs; prints a line a mutant. ``survivors``: their names."""
+    mutants = list(drawn(count, seed))[skip:]
+    real = [m for m in mutants if m.same is None]
+    for mutant in mutants:
+        if mutant.same is not None:
+            print(f"same      {mutant.name}  ({mutant.same})", flush=True)
+    survivors = []
+    with ThreadPoolExecutor(workers) as pool:
+        for mutant, by in zip(real, pool.map(lambda m: caught(m, pytest), real)):
+            said = f"  ({by})" if by else f"  (line {mutant.line}, {mutant.operator})"
+            print(f"{'caught' if by else 'SURVIVED'}  {mutant.name}{said}", flush=True)
+            survivors += [] if by else [mutant.name]
+    return {"drawn": len(mutants), "seed": seed, "real": len(real), "caught": len(real) - len(survivors),
+            "survivors": survivors}  # fmt: skip
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    words.add_argument("--count", type=int, default=100)
+    words.add_argument("--seed", type=int, default=21)
+    words.add_argument("--skip", type=int, default=0, help="of those drawn, the first that are not run")
+    words.add_argument("--workers", type=int, default=2)
+    words.add_argument("--pytest", default=str(Path(sys.executable).parent / "pytest"))
+    words.add_argument("--list", action="store_true", help="print the mutants, run nothing")
+    words.add_argument("--json", type=Path, help="where the numbers go too")
+    told = words.parse_args()
+    if told.list:
+        for mutant in drawn(told.count, told.seed):
+            print(f"{mutant.name}  (line {mutant.line}, {mutant.operator})")
+        return 0
+    found = score(told.count, told.seed, told.skip, told.workers, told.pytest)
+    if told.json:
+        told.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    share = found["caught"] / max(1, found["real"])
+    print(
+        f"{found['caught']} of {found['real']} mutants caught: {share:.1%}; at least {GOAL:.0%} are asked for"
+    )
+    return 0 if share >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
