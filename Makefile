@@ -63,7 +63,7 @@ wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
 # Tables of many cases, kills, clusters, configs with letters changed.
-tables: $(VENV)/all
+tables: $(VENV)/mutants
 	$(BIN)/pytest -n 2 -m soak
 
 # Faults planted by hand, then by chance: the tests must catch them.
