@@ -39,7 +39,7 @@ TESTS = {
     "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
     "models": "truncation own_system calls memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
-    "dynamics": "descent flow stochastic optimizers trajectory records checkpoint alike room bounds calls "
+    "dynamics": "descent flow stochastic curriculum minibatch optimizers trajectory records checkpoint alike room bounds calls "
     "gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
@@ -63,6 +63,7 @@ ROWS = {
     "factual": "facts",
     "noise": "noise",
     "denoising": "denoising",
+    "hops": "hops",
 }
 # What no test can see, by kind: (file, line, operator) → why, or None.
 KINDS = [
