@@ -33,7 +33,15 @@ WING = Wing(
         "denoising.energy": Entry(
             "studies.schemas:EnergyDescent",
             "More steps down the energy of a context, over β",
-            {"denoising_energy": ("lengths=[4]", "betas=[0.5, 1.0]", "steps=[1, 2]", "sequences=16")},
+            {
+                "denoising_energy": (
+                    "lengths=[4]",
+                    "betas=[0.5, 1.0]",
+                    "steps=[1]",
+                    "sequences=16",
+                    "updates=2",
+                )
+            },
         ),
         "denoising.trained": Entry(
             "studies.schemas:Trained",

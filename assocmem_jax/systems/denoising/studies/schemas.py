@@ -54,7 +54,7 @@ class DenoisingMap(_Denoising):
 
 
 class EnergyDescent(_Denoising):
-    """Error over β and over steps down the energy, on the sphere or the linear manifold, at a few L."""
+    """Error over β and over steps down the energy, at a few L; β learned, and all three numbers of a step."""
 
     title: ClassVar[str] = "More steps of the energy, and other β"
     work: ClassVar[str] = "energy_descent"
@@ -64,6 +64,9 @@ class EnergyDescent(_Denoising):
     lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)] = about("L, a column each")
     betas: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("β σ_z²")
     steps: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7)] = about("a curve each", (1, 2, 4))
+    updates: Count = about("of Adam on β alone, and on β, what is kept and the gain", 300)
+    batch_size: Count = about("fresh sequences an update", 64)
+    learning_rate: Positive = about("of Adam, falling to 0 like a cosine", 0.03)
 
     @model_validator(mode="after")
     def _fits(self):
