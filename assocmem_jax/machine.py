@@ -21,8 +21,11 @@ def unrolled(steps: int) -> int:
 
 
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those it is bound to, and no more than its Slurm job asked for (where
+    Slurm binds nothing, that is only said)."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return max(1, min(bound, int(asked))) if asked.isdigit() else bound
 
 
 def free(device: Any = None) -> int | None:

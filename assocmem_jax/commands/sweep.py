@@ -16,10 +16,31 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
     options = _ready(study, devices)
     from .. import sweeps
 
-    kwargs = {"store": out, "shard": _shard(shard), "overwrite": force, "config": study.canonical()}
+    part = _shard(shard)
+    kwargs = {"store": out, "shard": part, "overwrite": force, "config": study.canonical()}
     with _refusals():
+        idle = not force and part is not None and _all_done(out, part)
         data = interruptible(lambda: sweeps.sweep(**options, **kwargs, progress=True), lambda: _kept(out))
+        if part is not None and (idle or part[0] >= _tasks(out)):
+            # Who did nothing draws nothing: of a job array each would write the same figure.
+            return [*_state(out), f"  nothing to do for shard {shard} of {_tasks(out)} tasks"]
     return [*_state(out), *_finish(study, data, out)]
+
+
+def _tasks(out: Path) -> int:
+    from ..sweeps.store import Store
+
+    return len(Store(out).blocks)
+
+
+def _all_done(out: Path, part: tuple[int, int]) -> bool:
+    """Whether all tasks of a shard were committed before."""
+    from ..sweeps.store import Store
+
+    if not out.exists():
+        return False
+    store = Store(out)
+    return store.committed() >= set(list(store.blocks)[part[0] :: part[1]])
 
 
 def _kept(out: Path) -> str:

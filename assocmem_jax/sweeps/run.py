@@ -24,6 +24,7 @@ from ..files import tidy
 from .ledger import strangers
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
+from .slurm import WorkerDied
 from .store import DamagedStore, Store, StoreError, create
 from .tiles import Outcome, Program, Variable
 
@@ -248,6 +249,7 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
         )  # fmt: skip
     payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
     left, last, idle = set(tasks), "", 0
+    fallen = dict.fromkeys(tasks, 0)  # jobs that died before their task began
     with _bar(plan, tasks, progress) as bar:
         while left and idle <= MOST_DEATHS:
             before = len(left)
@@ -266,6 +268,13 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                 except Exception as fault:
                     text = last = _reason(fault)
                     deaths = store.tries(task)
+                    if isinstance(fault, WorkerDied) and not deaths:
+                        fallen[task] += 1
+                        if fallen[task] < MOST_DEATHS:
+                            continue
+                        raise SweepError(
+                            f"task {task}: {MOST_DEATHS} jobs died before they began it; the last: {text}"
+                        ) from None
                     if not deaths:
                         hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
                         raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault

@@ -84,6 +84,9 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
             "learned_rate",
             "margin_constant",
             "margin_learned",
+            # lengths that were not tried
+            "found_margin",
+            "law",
             # an interval with an open end
             "high",
             # one layer has no W_K¹

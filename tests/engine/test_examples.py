@@ -46,10 +46,11 @@ def test_the_commands_of_the_page(tmp_path):
     for command in COMMANDS:
         words = command.replace("results/", f"{tmp_path}/").split()
         if words[0] == "sbatch":  # what each job of the array runs
-            for job in range(2):
-                array = {"SLURM_ARRAY_TASK_ID": str(job), "SLURM_ARRAY_TASK_COUNT": "2"}
+            for job in range(1, 9):
+                array = {"SLURM_ARRAY_TASK_ID": str(job), "SLURM_ARRAY_TASK_COUNT": "8"}
+                store = f"{tmp_path}/array.zarr"
                 subprocess.run(
-                    ["bash", *words[1:3], f"{tmp_path}/array.zarr"], check=True, cwd=ROOT, env=env | array
+                    ["bash", *words[2:5], store, *words[6:]], check=True, cwd=ROOT, env=env | array
                 )
         elif words[0] == "assocmem":
             subprocess.run(words, check=True, cwd=ROOT, env=env)

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,23 @@ def test_the_identity_knows_what_fn_has_captured():
     keys = [jr.key(0), jr.key(0), jr.key(1)]
     assert len({tiles.trace(drawn(key), points).digest for key in keys}) == 2
     assert am.sweep(drawn(keys[0]), a=[1.0]).value[0] == 1 + jr.normal(keys[0])
+
+
+@pytest.mark.thorough
+def test_the_identity_is_the_same_in_every_process():
+    """Whatever Python's hashes are: a set that is looped over while tracing would make another program."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import assocmem_jax as am; from swept import trained; from assocmem_jax.sweeps import tiles\n"
+        "print(tiles.trace(trained, am.sweeps.axes.grid({'learning_rate': [1.0], 'alpha': [0.5]}, None)).digest)"
+    )
+    tests, digests = str(Path(__file__).parents[1]), set()
+    for seed in range(5):
+        env = os.environ | {"PYTHONHASHSEED": str(seed)}
+        done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, env=env)
+        digests.add(done.stdout)
+    assert len(digests) == 1, digests
+    assert done.stdout, done.stderr
 
 
 def test_the_tile_can_be_measured():

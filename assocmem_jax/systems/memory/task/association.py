@@ -299,7 +299,7 @@ class AssociationTask(AbstractClassificationTask):
         else:
             each = jax.lax.map(lambda some: of(model.scores(self, some), self.targets[some]), tokens[0])
             found = {name: values.reshape(-1)[: self.num_tokens] for name, values in each.items()}
-        means = {name: jnp.dot(self.probabilities, found[name]) for name in found.keys() - {"margins"}}
+        means = {name: jnp.dot(self.probabilities, found[name]) for name in found if name != "margins"}
         return found | means
 
     def recalled_bits(self, model: ScoresTokens) -> Float[Array, ""]:
