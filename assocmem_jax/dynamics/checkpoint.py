@@ -38,7 +38,8 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
     checks.a_path("path", path)
     path = Path(path)
     tree = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else checks.array("a leaf of tree", leaf), tree)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(tree))]
+    # Of the types that JAX gives them, which the header says: float32 of NumPy's float64 where x64 is off.
+    leaves = [np.asarray(jnp.asarray(leaf)) for leaf in jax.tree.leaves(_plain(tree))]
     content = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
     header = {
         "format": _FORMAT, "leaves": _described(_plain(tree)), "bytes": len(content), "about": about,

@@ -22,7 +22,9 @@ def parts(model: Any, where: Where) -> Any:
     which dots lead to fields and, in tuples, to places: ``"blocks.-1.outer"``."""
     if callable(where):
         return where(model)
-    names = (where,) if isinstance(where, str) else tuple(where)
+    names = (where,) if isinstance(where, str) else where
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        checks.refuse("where", "a function of the model, or names of its parts", checks.short(where))
     found = tuple(
         functools.reduce(functools.partial(_inside, name), name.split("."), model) for name in names
     )

@@ -223,6 +223,17 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path):
         )
 
 
+def test_numpy_arrays_with_x64_off(tmp_path, float32):
+    """What JAX makes of them, float32, is what is written, said in the header, and read."""
+    tree = {"a": np.array([1 / 3, 2.0]), "n": np.array([2**40 + 1])}
+    am.save(tmp_path / "t", tree)
+    found = am.load(tmp_path / "t", tree)
+    for name in tree:
+        expected = jnp.asarray(tree[name])
+        assert found[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found[name], expected)
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "tree.ckpt"
     am.save(path, TREE)
