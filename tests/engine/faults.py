@@ -157,4 +157,5 @@ FAULTS = {
     "too large for the device is a traceback": ("commands/common.py", "        if asked is None:\n            raise\n", "        raise\n", "engine/test_config.py -k device_cannot_hold"),
     "bytes of a type that the header does not say": ("dynamics/checkpoint.py", "np.asarray(jnp.asarray(leaf))", "np.asarray(leaf)", "engine/test_checkpoint.py -k x64_off"),
     "the last line is one line early": ("studies/config.py", 'str(text.count("\\n") + 1)', 'str(text.count("\\n"))', "engine/test_config.py -k test_malformed_configs"),
+    "an observable without its axes": ("systems/retrieval/observe.py", '@observable(("pattern",), task=RetrievalTask)\n', "", "engine/test_house.py -k for_whom_it_is"),
 }  # fmt: skip

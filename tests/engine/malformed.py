@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 import assocmem_jax as am
+from assocmem_jax.sweeps import StoreError
 
 KEY = jax.random.key(0)
 TASK = am.two_tokens(0.5, 0.75)
@@ -127,7 +128,7 @@ def main() -> int:
                 count += 1
                 try:
                     function(**arguments | {argument: wrong})
-                except (ValueError, am.SimulationError, am.SweepError, MemoryError) as fault:
+                except (ValueError, am.SimulationError, am.SweepError, StoreError, MemoryError) as fault:
                     words = str(fault)
                     sound = "\n" not in words and len(words) <= 400
                     why = words.splitlines()[0] if words else repr(fault)
