@@ -273,7 +273,7 @@ def mutated():
     return of(sound, 1000, "sound")
 
 
-@row("malformed calls", "all refused in one line, or sound", long=True)
+@row("malformed calls", "all refused in one line, or sound")
 def calls():
     done = subprocess.run(
         [sys.executable, HERE / "engine" / "malformed.py"], capture_output=True, text=True, check=False

@@ -199,6 +199,8 @@ def related(file: str) -> list[list[str]]:
         folders = [f"tests/{wing}"]
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
+        if room == "observe":
+            folders += ["tests/engine/test_house.py"]
         if room == "dynamics":
             folders.reverse()
         stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]

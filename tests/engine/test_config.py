@@ -118,6 +118,7 @@ FAULTS = [
     (SPIKES, "alpha = 0.95", "alpha = 0.95\nalpha = 0.5", "5: is not TOML: Cannot overwrite a value"),
     (SPIKES, "alpha = 0.95", "alpha = ", "4: is not TOML: Invalid value"),
     (SPIKES, "[10.0, 1.0]", "[10.0, 1.0", "7: is not TOML: Unclosed array"),
+    ("alpha = 1\nsteps = [", "[", "[", "2: is not TOML: Invalid value"),
     (SPIKES, "alpha = 0.95", "alpha = off", "4: is not TOML: Invalid value"),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -129,6 +130,22 @@ def test_manifests_say_what_is_there():
     assert {s.source for s in am.statements.statements()} >= set(sources())
 
 
+def test_what_looks_at_a_task_and_a_model_says_its_axes_and_for_whom_it_is():
+    """Every function (task, model, …) of a wing is an observable, and refuses what it is not for."""
+    seen = 0
+    for wing in wings().values():
+        for name, home in wing.homes().items():
+            function = getattr(getattr(am, wing.name), name)
+            if not home.startswith(f"{wing.package}.observe:") or inspect.isclass(function):
+                continue
+            if list(inspect.signature(function).parameters)[:2] == ["task", "model"]:
+                assert isinstance(function.axes, tuple), name
+                with pytest.raises(ValueError, match=r"^(task|model) must be "):
+                    function(object(), object())
+                seen += 1
+    assert seen > 30
+
+
 def test_only_plot_imports_matplotlib():
     importing = [p for p in FILES if re.search(r"^\s*(?:import|from) matplotlib", p.read_text("utf-8"), re.M)]
     assert [p.name for p in importing] == ["plot.py"]
@@ -163,7 +180,6 @@ def test_every_public_name_resolves_and_is_documented():
 
 def test_classes_are_abstract_or_final():
     """No method of the package overrides a concrete one."""
-    import inspect
 
     import equinox as eqx
 
