@@ -57,7 +57,7 @@ def next_layer(held: Held, values: int, hops: int, beta) -> Held:
     gap = lambda one, other: jnp.exp(beta * (other - one))  # noqa: E731
     mix = lambda share, one, other: share * one + (1 - share) * other  # noqa: E731
     # Wrong values are in [r, R] and sum to 1 − q: Σ e^β is at most that of the chord, at their mean.
-    wide = R > r
+    wide = r < R
     share = jnp.where(wide, ((1 - q) / (n - 1) - r) / jnp.where(wide, R - r, 1), 0)
     at_least = 1 / (1 + (n - 1) * mix(jnp.clip(share, 0, 1), gap(q, R), gap(q, r)))
     at_most = 1 / (1 + (n - 1) * gap(Q, r))

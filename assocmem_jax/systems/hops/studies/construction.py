@@ -59,7 +59,9 @@ def figure(study: Construction, data):
             axes[0, 0].axvline(float(at), color=plot.COLOURS[row % 7], linewidth=0.6, linestyle=style)
         plot.line(axes[0, 1], part.beta, part.weight, colour=row)
         axes[0, 1].plot(part.beta, part.bound, ".", color=plot.COLOURS[row % 7], markersize=2)
-    axes[0, 0].set(xlabel="β", ylabel="accuracy of k hops (bar: bound; dotted: worst)")
+    for label, style in (("from here right in all contexts", "-"), ("in the worst found", ":")):
+        axes[0, 0].plot([], [], color="0.3", linewidth=0.6, linestyle=style, label=label)
+    axes[0, 0].set(xlabel="β", ylabel="accuracy of k hops")
     axes[0, 1].set(xlabel="β", ylabel="least weight (dots: bound)")
     plot.legend(figure)
     return figure
