@@ -120,7 +120,7 @@ FAULTS = {
         "systems/hops/theory.py",
         "mix(jnp.clip(share, 0, 1), gap(q, R), gap(q, r))",
         "mix(jnp.clip(share, 0, 1), gap(q, r), gap(q, R))",
-        "hops/test_hops.py -k leads_of_all",
+        "engine/test_statements.py -k test_row[hops.construction]",
     ),
     "hops: a least weight of one wrong value, not of all": (
         "systems/hops/theory.py",
@@ -134,10 +134,10 @@ FAULTS = {
         "better = found > margin",
         "hops/test_hops.py -k search",
     ),
-    "hops: a copy that forgets what is hidden": (
+    "hops: half an exchange": (
         "systems/hops/studies/search.py",
-        "jnp.take_along_axis(hop[own, j], back[i], axis=1)",
-        "hop[own, j]",
+        ".at[own, i, y].set(now[own, i, x])",
+        "",
         "hops/test_hops.py -k search",
     ),
     "hops: halving towards what is wrong": (

@@ -156,6 +156,9 @@ def test_search_finds_the_worst():
     for beta, right in ((truth - 1e-4, False), (truth + 1e-4, True)):
         hopped = am.HopTask(np.tile(np.arange(3), (4, 1)), draws=1)
         assert bool((search.least(hopped, beta, every) > 0).all()) is right
+    moved = np.asarray(search.worsened(task, 1.5, task.data, jr.key(2), 20))
+    np.testing.assert_array_equal(np.sort(moved, axis=2), np.broadcast_to(np.arange(3), moved.shape))
+    assert (search.least(task, 1.5, moved) < search.least(task, 1.5, task.data)).all()
     found = float(search.worst(task, task.data, jr.key(1), rounds=4))
     assert float(search.right_from(task, task.data)) < truth - 0.01
     assert truth - 0.01 < found <= truth + 1e-8

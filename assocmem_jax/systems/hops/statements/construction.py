@@ -93,9 +93,9 @@ def _(seed, beta, n, k):
     second_samples=8,
 )
 def construction(seed, beta, n, k):
-    """A mean of what tokens hold: monotone in each. Its lead of y over y′ is the same mean of leads d, with one
-    law over inputs in every step: one input has d ≥ D, one d ≥ −G, others d ≥ −s, and Σ d ≥ −e, so that the least
-    weight of an input counts for e alone. Induction over layers, of [q̲, q̄], [r̲, r̄], D and e."""
+    """A mean of what tokens hold: monotone in each. Its lead of y over y′ is the same mean of leads d, with
+    one law over inputs in every step: one input has d ≥ D, one d ≥ −G, others d ≥ −s, and Σ d ≥ −e, so that
+    the least weight of an input counts for e alone. Induction over layers: [q̲, q̄], [r̲, r̄], D and e."""
     task = _task(seed, n, k)
     model = HopTransformer.written(task, beta)
     last = theory.written(n, k, beta)[-1]

@@ -37,8 +37,9 @@ def forward(hidden, sigma, beta):
 
 
 def layers(n: int, k: int, beta):
-    """[(least right, most right, least wrong, most wrong, least weight, least lead)] after each layer: extremes
-    over boxes of what is held, found at their corners; the lead at the worst leads of what is read."""
+    """[(least right, most right, least wrong, most wrong, least weight, least lead)] after each layer:
+    extremes over boxes of what is held, found at their corners; the lead at the worst leads of what is
+    read."""
     Z = np.exp(beta) + k * n - 1
     q, r = (np.exp(beta) + k - 1) / Z, k / Z
     found, uneven = [(q, q, r, r, np.exp(beta) / Z, q - r)], 0.0

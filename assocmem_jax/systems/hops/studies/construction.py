@@ -43,7 +43,8 @@ def report(study: Construction, data):
         near = int(np.abs(part.beta.values - 8).argmin())
         lines.append(
             f"N = {n}, k = {k}: right in {study.contexts} contexts from β = {float(part.from_seen):.2f}, in "
-            f"the worst found from {float(part.from_worst):.2f}, in all from {float(part.from_bound):.2f} (bound); at β = {float(part.beta[near]):g} accuracy "
+            f"the worst found from {float(part.from_worst):.2f}, in all from {float(part.from_bound):.2f} "
+            f"(bound); at β = {float(part.beta[near]):g} accuracy "
             f"{float(part.accuracy[near]):.3f}, least weight {float(part.weight[near]):.4f} (bound "
             f"{float(part.bound[near]):.4f})"
         )
