@@ -82,8 +82,8 @@ FAULTS = {
     ),
     "hops: exact too early": (
         "systems/hops/theory.py",
-        "held.right_low - held.wrong_high for held",
-        "held.right_high - held.wrong_low for held",
+        "held.lead_low for held in written",
+        "held.right_high - held.wrong_low for held in written",
         "hops/test_hops.py -k eight",
     ),
     "hops: where the right value is not": (
@@ -97,5 +97,53 @@ FAULTS = {
         "(2 ** (level - 1) if level else 0)",
         "0",
         "engine/test_statements.py -k test_row[hops.first]",
+    ),
+    "hops: leads without those of other steps": (
+        "systems/hops/theory.py",
+        "return mix(step, inside, -jnp.maximum(right, one) * G - rest * s) - stray_least * uneven",
+        "return inside - stray_least * uneven",
+        "hops/test_hops.py -k leads_of_all",
+    ),
+    "hops: others that lead as the right one": (
+        "systems/hops/theory.py",
+        "inside = right * D - one * G - jnp.maximum(rest - one, 0) * s",
+        "inside = right * D",
+        "engine/test_statements.py -k test_row[hops.construction]",
+    ),
+    "hops: rows taken to be even": (
+        "systems/hops/theory.py",
+        "uneven + jnp.maximum(total, 0) * (2 * G + (n - 2) * s),",
+        "uneven,",
+        "engine/test_statements.py -k test_row[hops.construction]",
+    ),
+    "hops: a chord from the wrong end": (
+        "systems/hops/theory.py",
+        "mix(jnp.clip(share, 0, 1), gap(q, R), gap(q, r))",
+        "mix(jnp.clip(share, 0, 1), gap(q, r), gap(q, R))",
+        "engine/test_statements.py -k test_row[hops.construction]",
+    ),
+    "hops: a least weight of one wrong value, not of all": (
+        "systems/hops/theory.py",
+        "stray_least = 1 / (1 + gap(r, Q) + (n - 2) * gap(r, R))",
+        "stray_least = 1 / (1 + gap(r, Q))",
+        "hops/test_hops.py -k leads_of_all",
+    ),
+    "hops: a search that climbs down": (
+        "systems/hops/studies/search.py",
+        "better = found < margin",
+        "better = found > margin",
+        "hops/test_hops.py -k search",
+    ),
+    "hops: half an exchange": (
+        "systems/hops/studies/search.py",
+        ".at[own, i, y].set(now[own, i, x])",
+        "",
+        "hops/test_hops.py -k search",
+    ),
+    "hops: halving towards what is wrong": (
+        "systems/hops/studies/search.py",
+        "right = jnp.all(least(task, middle, contexts) > 0)",
+        "right = jnp.any(least(task, middle, contexts) > 0)",
+        "hops/test_hops.py -k search",
     ),
 }

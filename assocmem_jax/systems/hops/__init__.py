@@ -18,7 +18,14 @@ WING = Wing(
         "hops.construction": Entry(
             "studies.schemas:Construction",
             "Slides p. 17: the transformer that is written down, over β: what it answers, and its least weight",
-            {"hops_construction": ("sizes=[[3, 2], [2, 4]]", "betas.linear=[1.0, 8.0, 3]", "contexts=8")},
+            {
+                "hops_construction": (
+                    "sizes=[[3, 2], [2, 4]]",
+                    "betas.linear=[1.0, 8.0, 3]",
+                    "contexts=8",
+                    "rounds=1",
+                )
+            },
         ),
         "hops.training": Entry(
             "studies.schemas:Training",

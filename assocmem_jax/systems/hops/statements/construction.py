@@ -8,6 +8,7 @@ from ....statements import at_least, at_most, equal, statement
 from ....statements.claims import rounding
 from ....statements.registry import SEEDS
 from ....sweeps import LogUniform, Uniform
+from ....tasks.losses import lead
 from .. import theory
 from ..model import HopTransformer
 from ..observe import hop_accuracy, least_weights
@@ -84,7 +85,7 @@ def _(seed, beta, n, k):
     "from which β the written transformer is right",
     where="k hops of Slides p. 17, any π and σ; printed without β",
     corrected="the bounds of am.theory.hops.written hold after every layer; all answers are right for β ≥ "
-    "exact_from(N, k): 3.08 at (4, 4), 4.96 at (8, 8), 5.56 at (5, 16); any β > 0 for k ≤ 2",
+    "exact_from(N, k): 2.51 at (4, 4), 4.75 at (8, 8), 5.42 at (5, 16); any β > 0 for k ≤ 2",
     domain={"seed": SEEDS, "beta": Uniform(0.2, 12)},
     cases=_SIZES,
     tolerance="rounding; truth values",
@@ -92,13 +93,15 @@ def _(seed, beta, n, k):
     second_samples=8,
 )
 def construction(seed, beta, n, k):
-    """A weighted mean of what tokens hold: monotone in each of them. From another step some value is read
-    with a share between that of a wrong and of a right one; induction over layers."""
+    """A mean of what tokens hold: monotone in each. Its lead of y over y′ is the same mean of leads d, with
+    one law over inputs in every step: one input has d ≥ D, one d ≥ −G, others d ≥ −s, and Σ d ≥ −e, so that
+    the least weight of an input counts for e alone. Induction over layers: [q̲, q̄], [r̲, r̄], D and e."""
     task = _task(seed, n, k)
     model = HopTransformer.written(task, beta)
     last = theory.written(n, k, beta)[-1]
     held = jnp.exp(model.holdings(task.data)[:, -1])
-    right = jnp.take_along_axis(held, task.answers(task.data)[:, -1][..., None], axis=-1)
+    answers = task.answers(task.data)[:, -1]
+    right = jnp.take_along_axis(held, answers[..., None], axis=-1)
     far = rounding(1.0, operations=1024)
     start = theory.exact_from(n, k)
     # A tie at the start is decided by rounding.
@@ -106,6 +109,7 @@ def construction(seed, beta, n, k):
     return (
         at_least(jnp.min(right), last.right_low, far),
         at_most(jnp.max(right), last.right_high, far),
+        at_least(jnp.min(lead(held, answers)), last.lead_low, far),
         at_least(least_weights(task, model)[-1], last.weight_low, far),
         equal(jnp.min(hop_accuracy(task, model)), 1.0, given=sound),
     )
@@ -114,8 +118,8 @@ def construction(seed, beta, n, k):
 @construction.second_route
 def _(seed, beta, n, k):
     hidden, contexts = _drawn(seed, n, k)
-    low, high = loops.bounds(n, k, beta)
-    least, most, weight, right_all = np.inf, -np.inf, np.inf, True
+    last = loops.layers(n, k, beta)[-1]
+    least, most, weight, spare, right_all = np.inf, -np.inf, np.inf, np.inf, True
     for sigma in contexts:
         held, weights = loops.forward(hidden, sigma, beta)
         half = 2 ** (len(held) - 2)
@@ -125,14 +129,16 @@ def _(seed, beta, n, k):
                 least, most = min(least, held[-1][i, x, right]), max(most, held[-1][i, x, right])
                 way = loops.hops(hidden, sigma, i, x, half)
                 weight = min(weight, weights[-1][i, x, (i + half) % k, way])
+                spare = min(spare, held[-1][i, x, right] - np.delete(held[-1][i, x], right).max())
                 for level, values in enumerate(held):
                     best = loops.hops(hidden, sigma, i, x, 2**level)
                     right_all &= values[i, x, best] > np.delete(values[i, x], best).max()
     far = rounding(1.0, operations=1024)
     sound = beta >= loops.start(n, k) + 0.01
     return (
-        at_least(least, low[0], far),
-        at_most(most, high[0], far),
-        at_least(weight, low[1], far),
+        at_least(least, last[0], far),
+        at_most(most, last[1], far),
+        at_least(spare, last[5], far),
+        at_least(weight, last[4], far),
         equal(float(right_all), 1.0, given=sound),
     )

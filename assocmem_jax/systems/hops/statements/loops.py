@@ -37,13 +37,15 @@ def forward(hidden, sigma, beta):
 
 
 def layers(n: int, k: int, beta):
-    """[(least right, most right, least wrong, most wrong, least weight)] after each layer: extremes over
-    boxes of what is held, found at their corners."""
+    """[(least right, most right, least wrong, most wrong, least weight, least lead)] after each layer:
+    extremes over boxes of what is held, found at their corners; the lead at the worst leads of what is
+    read."""
     Z = np.exp(beta) + k * n - 1
-    found = [((np.exp(beta) + k - 1) / Z, (np.exp(beta) + k - 1) / Z, k / Z, k / Z, np.exp(beta) / Z)]
+    q, r = (np.exp(beta) + k - 1) / Z, k / Z
+    found, uneven = [(q, q, r, r, np.exp(beta) / Z, q - r)], 0.0
     step = np.exp(beta) / (np.exp(beta) + k - 1)
     for _ in range(k.bit_length() - 1):
-        q, Q, r, R, _ = found[-1]
+        q, Q, r, R, _, D = found[-1]
         # Softmax over inputs of β times what is held: all corners of (right, one wrong, other wrong ones).
         rights, strays = [], []
         for right in (q, Q):
@@ -52,26 +54,32 @@ def layers(n: int, k: int, beta):
                     e = np.exp(beta * np.array([right, one] + [rest] * (n - 2)))
                     rights.append(e[0] / e.sum())
                     strays.append(e[1] / e.sum())
-        a, A, b, B = min(rights), max(rights), min(strays), max(strays)
+        A, b, B = max(rights), min(strays), max(strays)
+        # The least on the right input: wrong ones sum to 1 − q, as many as can be at R, the others at r.
+        full = min((1 - q - (n - 1) * r) / (R - r), n - 1) if r < R else n - 1
+        a = 1 / (1 + (full * np.exp(beta * R) + (n - 1 - full) * np.exp(beta * r)) / np.exp(beta * q))
         low, high = a * q + (1 - a) * r, A * Q + (1 - A) * R
         wrong, most = min(b * q + (1 - b) * r, low), B * Q + (1 - B) * R
-        found.append(
-            (step * low + (1 - step) * wrong, high, wrong, step * most + (1 - step) * high, step * a)
-        )
+        low, most = step * low + (1 - step) * wrong, step * most + (1 - step) * high
+        # Weights over inputs less b, against leads in what is read: D, −G and −s in the right step, −G and
+        # −s in the others.
+        G, s, leads = Q - r, R - r if n > 2 else max(-D, 0), []
+        one = min(max(1 - a - (n - 1) * b, 0), B - b)
+        for weight in (a, A):
+            rest = max(1 - weight - (n - 1) * b, 0)
+            inside = np.dot([weight - b, one, max(rest - one, 0)], [D, -G, -s])
+            outside = np.dot([max(weight - b, one), rest], [-G, -s])
+            leads.append(step * inside + (1 - step) * outside - b * uneven)
+        uneven += max(A + (n - 1) * B - 1, 1 - a - (n - 1) * b, 0) * (2 * G + (n - 2) * s)
+        found.append((low, high, wrong, most, step * a, max(min(leads), low - most)))
     return found
 
 
-def bounds(n: int, k: int, beta):
-    """((least right, least weight), (most right,)) after the last layer."""
-    last = layers(n, k, beta)[-1]
-    return (last[0], last[4]), (last[1],)
-
-
 def start(n: int, k: int) -> float:
-    """The least β from which the right value is above all wrong ones, by halving."""
+    """The least β from which every lead is above 0, by halving."""
     low, high = 0.0, 0.0 if k <= 2 else 60.0
     for _ in range(50):
         middle = (low + high) / 2
-        spare = min(held[0] - held[3] for held in layers(n, k, middle))
+        spare = min(held[5] for held in layers(n, k, middle))
         low, high = (middle, high) if spare <= 0 else (low, middle)
     return high

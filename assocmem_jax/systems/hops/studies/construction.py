@@ -10,10 +10,8 @@ import assocmem_jax as am
 
 from .... import plot
 from .. import theory
+from . import search
 from .schemas import Construction
-
-# Halvings of [0, 60] in the search for the least β.
-_HALVINGS = 40
 
 
 def run(study: Construction, scratch: Path | None):
@@ -27,16 +25,13 @@ def run(study: Construction, scratch: Path | None):
             model = am.HopTransformer.written(task, beta)
             return am.hops.hop_accuracy(task, model), am.hops.least_weights(task, model)
 
-        low, high = 0.0, 60.0
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            right = bool((seen(middle)[0] == 1).all())
-            low, high = (low, middle) if right else (middle, high)
         accuracy, weights = (np.stack(part) for part in zip(*(seen(float(beta)) for beta in betas)))
         bounds = [min(float(held.weight_low) for held in theory.written(n, k, beta)) for beta in betas]
         found.append({
             "accuracy": ("beta", accuracy[:, -1]), "weight": ("beta", weights.min(axis=1)),
-            "bound": ("beta", bounds), "from_bound": float(theory.exact_from(n, k)), "from_seen": high,
+            "bound": ("beta", bounds), "from_bound": float(theory.exact_from(n, k)),
+            "from_seen": float(search.right_from(task, task.data)),
+            "from_worst": float(search.worst(task, task.data, jax.random.fold_in(key, 1), study.rounds)),
         })  # fmt: skip
     return xr.concat([xr.Dataset(part, {"beta": betas}) for part in found], dim="size")
 
@@ -48,7 +43,8 @@ def report(study: Construction, data):
         near = int(np.abs(part.beta.values - 8).argmin())
         lines.append(
             f"N = {n}, k = {k}: right in {study.contexts} contexts from β = {float(part.from_seen):.2f}, in "
-            f"all from {float(part.from_bound):.2f} (bound); at β = {float(part.beta[near]):g} accuracy "
+            f"the worst found from {float(part.from_worst):.2f}, in all from {float(part.from_bound):.2f} "
+            f"(bound); at β = {float(part.beta[near]):g} accuracy "
             f"{float(part.accuracy[near]):.3f}, least weight {float(part.weight[near]):.4f} (bound "
             f"{float(part.bound[near]):.4f})"
         )
@@ -60,10 +56,13 @@ def figure(study: Construction, data):
     for row, (n, k) in enumerate(study.sizes):
         part = data.isel(size=row)
         plot.line(axes[0, 0], part.beta, part.accuracy, colour=row, label=f"N = {n}, k = {k}")
-        axes[0, 0].axvline(float(part.from_bound), color=plot.COLOURS[row % 7], linewidth=0.5)
+        for at, style in ((part.from_bound, "-"), (part.from_worst, ":")):
+            axes[0, 0].axvline(float(at), color=plot.COLOURS[row % 7], linewidth=0.6, linestyle=style)
         plot.line(axes[0, 1], part.beta, part.weight, colour=row)
         axes[0, 1].plot(part.beta, part.bound, ".", color=plot.COLOURS[row % 7], markersize=2)
-    axes[0, 0].set(xlabel="β", ylabel="accuracy of k hops (bar: bound)")
+    for label, style in (("from here right in all contexts", "-"), ("in the worst found", ":")):
+        axes[0, 0].plot([], [], color="0.3", linewidth=0.6, linestyle=style, label=label)
+    axes[0, 0].set(xlabel="β", ylabel="accuracy of k hops")
     axes[0, 1].set(xlabel="β", ylabel="least weight (dots: bound)")
     plot.legend(figure)
     return figure

@@ -22,6 +22,7 @@ class Construction(Schema):
     )
     betas: Range = about("β")
     contexts: Count = about("contexts of a measurement", 256)
+    rounds: Count = about("of the search for worse contexts, 50 steps each", 16)
 
     @model_validator(mode="after")
     def _fits(self):
