@@ -13,7 +13,7 @@ FAULTS = {
     "a relative rate before the optimizer": ("dynamics/descent.py", "gradient = released(gradient, step)", "gradient = jax.tree.map(lambda u, rate: u * rate, released(gradient, step), rates)", "engine/test_curriculum.py -k adam"),
     "relative rates not of the flow": ("dynamics/flow.py", "jax.tree.map(lambda g, rate: g * jnp.asarray(rate, g.dtype), slope, rates)", "slope", "engine/test_curriculum.py -k 'conserves or small_steps'"),
     "relative rates of scores": ("dynamics/leaves.py", "if given and not model.weight_space:", "if False:", "engine/test_curriculum.py -k refused_rates"),
-    "a sweep of another identity in every process": ("systems/memory/task/association.py", 'for name in found if name != "margins"}', 'for name in found.keys() - {"margins"}}', "engine/test_sweeps.py -m '' -k every_process"),
+    "a sweep of another identity in every process": ("systems/memory/task/association.py", 'for name in found if name != "margins"}', 'for name in found.keys() - {"margins"}}', "engine/test_sweeps.py -k every_process"),
     "a killed job that is waited for for ever": ("sweeps/slurm.py", "if time.monotonic() - since < self._patience:", "if True:", "engine/test_slurm.py -k killed_job"),
     "a queue that does not answer is empty": ("sweeps/slurm.py", "if queue is None or job.job_id in queue:", "if job.job_id in (queue or ()):", "engine/test_slurm.py -k does_not_answer"),
     "jobs looked at before they are sent": ("sweeps/slurm.py", "self._batch.append(pair)", "self._follow([pair])", "engine/test_slurm.py -k second_batch"),
