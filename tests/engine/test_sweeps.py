@@ -253,7 +253,9 @@ def test_the_identity_is_the_same_in_every_process():
     tests, digests = str(Path(__file__).parents[1]), set()
     for seed in range(5):
         env = os.environ | {"PYTHONHASHSEED": str(seed)}
-        done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, env=env)
+        done = subprocess.run(
+            [sys.executable, "-c", code, tests], capture_output=True, text=True, env=env, cwd=tests
+        )
         digests.add(done.stdout)
     assert len(digests) == 1, digests
     assert done.stdout, done.stderr
