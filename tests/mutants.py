@@ -197,6 +197,8 @@ def related(file: str) -> list[list[str]]:
         runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
         first = [rows] if room == "statements" else [runs] if room == "studies" else []
         folders = [f"tests/{wing}"]
+        if room == "task":  # refusals of tasks of all wings
+            folders.append("tests/engine/test_calls.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":

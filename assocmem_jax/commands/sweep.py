@@ -19,28 +19,20 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
     part = _shard(shard)
     kwargs = {"store": out, "shard": part, "overwrite": force, "config": study.canonical()}
     with _refusals():
-        idle = not force and part is not None and _all_done(out, part)
+        before = _committed(out) if part is not None and out.exists() and not force else set()
         data = interruptible(lambda: sweeps.sweep(**options, **kwargs, progress=True), lambda: _kept(out))
-        if part is not None and (idle or part[0] >= _tasks(out)):
+        if part is not None and _committed(out, part) <= before:
             # Who did nothing draws nothing: of a job array each would write the same figure.
-            return [*_state(out), f"  nothing to do for shard {shard} of {_tasks(out)} tasks"]
+            return [*_state(out), f"  nothing to do for shard {shard}"]
     return [*_state(out), *_finish(study, data, out)]
 
 
-def _tasks(out: Path) -> int:
+def _committed(out: Path, part: tuple[int, int] = (0, 1)) -> set[int]:
+    """Which tasks of a shard are committed; of all unless one is given."""
     from ..sweeps.store import Store
 
-    return len(Store(out).blocks)
-
-
-def _all_done(out: Path, part: tuple[int, int]) -> bool:
-    """Whether all tasks of a shard were committed before."""
-    from ..sweeps.store import Store
-
-    if not out.exists():
-        return False
     store = Store(out)
-    return store.committed() >= set(list(store.blocks)[part[0] :: part[1]])
+    return store.committed() & set(list(store.blocks)[part[0] :: part[1]])
 
 
 def _kept(out: Path) -> str:

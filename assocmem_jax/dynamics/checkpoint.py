@@ -182,14 +182,12 @@ def _held(leaf: Any) -> np.ndarray:
     known = np.asarray(checks.array("a leaf of tree", leaf))
     with np.errstate(over="ignore"):
         held = known.astype(jax.dtypes.canonicalize_dtype(known.dtype))
-    lost = checks.lost(known, held.dtype) if known.dtype.kind == "f" else held != known
-    if np.any(lost):
-        checks.refuse(
-            "a leaf of tree",
-            f"numbers that {held.dtype} can hold",
-            checks.short(known[lost].flat[0]),
-            checks.X64,
-        )
+    # Of equal dtypes nothing is lost: a NaN of bfloat16, which is no float to NumPy, is not what it was.
+    if held.dtype != known.dtype:
+        lost = checks.lost(known, held.dtype) if known.dtype.kind == "f" else held != known
+        if lost.any():
+            wanted, found = f"numbers that {held.dtype} can hold", checks.short(known[lost].flat[0])
+            checks.refuse("a leaf of tree", wanted, found, checks.X64)
     return held
 
 

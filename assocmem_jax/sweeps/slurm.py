@@ -41,6 +41,7 @@ class SlurmExecutor(futures.Executor):
 
     def submit(self, fn: Callable, /, *arguments: Any, **options: Any) -> futures.Future:
         pair = _Waiting(self._executor.submit(fn, *arguments, **options), futures.Future())
+        pair.future.set_running_or_notify_cancel()  # what is submitted is not taken back
         if self._batch is None:
             self._follow([pair])
         else:  # a job has no id before its batch is sent
@@ -108,9 +109,11 @@ def _queued() -> set[str] | None:
     """Ids of all jobs that wait or run, an array's one by one; None where the queue cannot be asked."""
     if shutil.which("squeue") is None:
         return None
-    asked = subprocess.run(
-        ["squeue", "--noheader", "--array", "--format=%i"], capture_output=True, text=True, check=False
-    )
+    command = ["squeue", "--noheader", "--array", "--format=%i"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return set(asked.stdout.split()) if asked.returncode == 0 else None
 
 

@@ -89,7 +89,7 @@ def next_layer(held: Held, values: int, hops: int, beta) -> Held:
 
 
 def written(values: int, hops: int, beta) -> list[Held]:
-    """Bounds after each of the log₂ k + 1 layers, for every context and all π."""
+    """Bounds after each of the log₂ k + 1 layers, k a power of two, for every context and all π."""
     found = [first_layer(values, hops, beta)]
     for _ in range(hops.bit_length() - 1):
         found.append(next_layer(found[-1], values, hops, beta))

@@ -16,6 +16,9 @@ from .. import theory
 from .measure import errors, laws
 from .schemas import EnergyDescent
 
+# What Adam trains, by name.
+LEARNED = {"β": lambda model: model.beta, "β, kept and gain": None}
+
 
 def run(study: EnergyDescent, scratch: Path | None):
     law = laws(study, study.rank)[study.law]
@@ -62,9 +65,6 @@ def learned(study: EnergyDescent, law, L: int, steps: int, trainable) -> am.deno
     key = jax.random.fold_in(jax.random.key(study.seed), L)
     run = am.simulate(task, start, descent, observe={}, key=key, trainable=trainable, every=study.updates)
     return run.model
-
-
-LEARNED = {"β": lambda model: model.beta, "β, kept and gain": None}
 
 
 def _bayes(study: EnergyDescent) -> float:

@@ -14,6 +14,7 @@ import assocmem_jax as am
 from .... import plot
 from ....studies.kit import Parts
 from .schemas import Curricula, Interfering
+from .search import best
 
 # Exponents of p(x) at the first and at the last step, in units of the tilt; natural stays at 1.
 ORDERS = {"natural": None, "rebalanced": (0, 0), "frequent first": (1, -1), "rare first": (-1, 1)}
@@ -107,28 +108,15 @@ def learned(study: Curricula, system: Interfering, task, length, constant: bool)
     largest."""
     size = (study.longest, system.tokens)
     laws = lambda x: jnp.broadcast_to(jax.nn.softmax(x), size)  # noqa: E731
-    adam = optax.adam(0.1)
 
     def objective(x, soft):
         margins = trained(task, laws(x), system.learning_rate)[length - 1]
         return soft * jax.nn.logsumexp(-margins / soft), jnp.min(margins)
 
-    def descend(x):
-        def step(state, soft):
-            x, inner, best = state
-            (_, margin), slope = jax.value_and_grad(objective, has_aux=True)(x, soft)
-            best = jax.tree.map(lambda new, old: jnp.where(margin > best[1], new, old), (x, margin), best)
-            updates, inner = adam.update(slope, inner)
-            return (x + updates, inner, best), None
-
-        softness = jnp.geomspace(1, 0.003, study.iterations)
-        return jax.lax.scan(step, (x, adam.init(x), (x, jnp.asarray(-jnp.inf))), softness)[0][2]
-
     key = jax.random.fold_in(jax.random.key(study.seed), length)
     starts = jax.random.normal(key, (study.starts, 1 if constant else size[0], size[1]))
-    x, margin = jax.vmap(descend)(starts)
-    best = jnp.argmax(margin)
-    return laws(x[best]), margin[best]
+    x, margin = best(objective, starts, 0.1, jnp.geomspace(1, 0.003, study.iterations))
+    return laws(x), margin
 
 
 def report(study: Curricula, data):

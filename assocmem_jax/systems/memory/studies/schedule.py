@@ -13,6 +13,7 @@ import assocmem_jax as am
 from .... import plot
 from ....studies.kit import Parts
 from .schemas import Schedule, Tokens
+from .search import best
 
 
 def tokens_task(tokens: Tokens):
@@ -41,9 +42,9 @@ def compared(study: Schedule, system: Tokens):
         progress=False,
     ).first_step.values
     known = np.where(steps > 0, steps, np.iinfo(steps.dtype).max)
-    best = int(known.min())
+    fewest = int(known.min())
     # Of the rates that take the fewest steps, the middle one.
-    rate = constants[np.flatnonzero(known == best)[(known == best).sum() // 2]]
+    rate = constants[np.flatnonzero(known == fewest)[(known == fewest).sum() // 2]]
     rates = np.full((study.longest, study.longest), np.nan)
     margin = np.full(study.longest, np.nan)
     for length in range(1, study.longest + 1):
@@ -51,13 +52,13 @@ def compared(study: Schedule, system: Tokens):
     least = np.flatnonzero(margin > 0)
     chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
     curves = {}
-    for name, schedule in (("constant", np.full(best, rate)), ("learned", chosen)):
+    for name, schedule in (("constant", np.full(fewest, rate)), ("learned", chosen)):
         run = am.simulate(task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins})
         padded = np.full(study.horizon + 1, np.nan)
         padded[: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
         curves[name] = padded
     return xr.Dataset({
-        "constant_steps": ("rate", steps), "best_constant": best, "best_rate": rate,
+        "constant_steps": ("rate", steps), "best_constant": fewest, "best_rate": rate,
         "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
         "least_learned": int(least[0]) + 1 if len(least) else -1,
         "margin_constant": ("step", curves["constant"]), "margin_learned": ("step", curves["learned"]),
@@ -69,30 +70,14 @@ def learned(study: Schedule, task, length: int):
     logits of the rates, which keeps each of them between ``smallest`` and ``largest``."""
     low, high = np.log(study.smallest), np.log(study.largest)
     rates = lambda x: jnp.exp(low + (high - low) * jax.nn.sigmoid(x))  # noqa: E731
-    adam = optax.adam(0.05)
 
-    def objective(x):
+    def objective(x, _):
         margin, loss = _outcome(task, rates(x))
         return jnp.log(loss), margin
 
-    def descend(x):
-        def step(state, _):
-            x, inner, best = state
-            (value, margin), slope = jax.value_and_grad(objective, has_aux=True)(x)
-            sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
-            # Kept: the largest smallest margin met, not the last.
-            better = sound & (margin > best[1])
-            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, margin), best)
-            updates, inner = adam.update(jnp.where(sound, slope, 0.0), inner)
-            return (x + updates, inner, best), None
-
-        start = (x, adam.init(x), (x, jnp.asarray(-jnp.inf)))
-        return jax.lax.scan(step, start, None, length=study.iterations)[0][2]
-
     starts = jax.random.normal(jax.random.key(study.seed + length), (study.starts, length)) * 2
-    x, margin = jax.jit(jax.vmap(descend))(starts)
-    best = int(jnp.argmax(margin))
-    return np.asarray(rates(x[best])), float(margin[best])
+    x, margin = jax.jit(lambda starts: best(objective, starts, 0.05, jnp.zeros(study.iterations)))(starts)
+    return np.asarray(rates(x)), float(margin)
 
 
 def report(study: Schedule, data):

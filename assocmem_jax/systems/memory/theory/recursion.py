@@ -40,15 +40,6 @@ def after(sights: Int[Array, "*n"], rate, classes, largest: int) -> Float[Array,
 def expected(probabilities: Float[Array, " n"], rate, classes, samples: int) -> Float[Array, " n"]:
     """E q(x) after ``samples`` steps: the mean of ``after`` over the binomial law of the sights of x."""
     table = after(jnp.arange(samples + 1), rate, classes, samples)
-    k = jnp.arange(samples + 1.0)
-    log_choose = (
-        jax.scipy.special.gammaln(samples + 1.0)
-        - jax.scipy.special.gammaln(k + 1)
-        - jax.scipy.special.gammaln(samples - k + 1)
-    )
-
-    def mean(p):
-        rest = jax.scipy.special.xlog1py(samples - k, -p)
-        return jnp.dot(jnp.exp(log_choose + jax.scipy.special.xlogy(k, p) + rest), table)
-
+    sights = jnp.arange(samples + 1)
+    mean = lambda p: jnp.dot(jax.scipy.stats.binom.pmf(sights, samples, p), table)  # noqa: E731
     return jax.lax.map(mean, jnp.asarray(probabilities))
