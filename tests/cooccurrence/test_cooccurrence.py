@@ -281,6 +281,16 @@ def test_refused_in_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("float32")
+def test_a_scale_may_be_any_number_in_float32():
+    """A whole number that no int32 holds, as the float it is."""
+    task = am.CooccurrenceTask.training(jr.key(0), (2, 1, 1, 1), 4, 9)
+    heads = am.cooccurrence.CooccurrenceHeads
+    whole, real = (heads.gaussian(task, jr.key(1), 2, 3, 2, sigma0=s, sigma1=s) for s in (2**40, 2.0**40))
+    np.testing.assert_array_equal(whole.mlp, real.mlp)
+    np.testing.assert_array_equal(whole.key, real.key)
+
+
 def test_late_law_of_one_sample():
     """On one sample of L equal words γ² = L: the law of training sets against the exact time, F = 15 … 40.
 

@@ -82,6 +82,8 @@ class CooccurrenceTransformer(AbstractWeights):
         large = 0.3 / np.sqrt(neurons) if sigma1 is None else sigma1
         checks.positive("sigma0", small)
         checks.positive("sigma1", large)
+        # As arrays: a Python integer above 2³¹ is none that JAX takes without x64.
+        small, large = (jnp.asarray(sigma, task.dtype) for sigma in (small, large))
         keys, shape = jr.split(key, 5), (width, task.dimension)
         value, at, query = (small * jr.normal(k, shape, task.dtype) for k in keys[:3])
         mlp = large * jr.normal(keys[3], (neurons, width), task.dtype)
