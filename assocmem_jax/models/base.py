@@ -44,6 +44,35 @@ class HasGrades(Protocol):
         ...
 
 
+class Lanes(NamedTuple):
+    """Coordinates of a model as one row of numbers, in which many flows are integrated side by side.
+
+    - ``start``: where the model is, shape (n,). ``data``: what the flow reads, any arrays.
+    - ``downhill``: −d(coordinates)/dt of coordinates and data, which may all have further axes, the same, at
+      their end: lanes.
+    - ``back``: the model at coordinates, of one lane.
+    - ``closed``: whether ``downhill`` is a function of its arguments alone.
+    """
+
+    start: Array
+    data: Any
+    downhill: Callable[[Array, Any], Array]
+    back: Callable[[Array, Any], Any]
+    closed: bool = True
+
+
+@runtime_checkable
+class HasLanes(Protocol):
+    """A model whose flow, where it is small, is written out for many lanes at once.
+
+    What autodiff and ``vmap`` make of it costs ten times as much: their loops are over few numbers each.
+    """
+
+    def lanes(self, task: Any) -> Lanes | None:
+        """None where nothing is gained."""
+        ...
+
+
 @runtime_checkable
 class HasSlope(Protocol):
     """A model that knows ∂L/∂(coordinates) of the population loss in closed form.

@@ -17,7 +17,7 @@ from ....models.base import Coordinates
 from ....numerics.edges import norm
 from ....tasks.embeddings import product
 from ..task import AssociationTask, schemes
-from . import curvature
+from . import curvature, lanes
 from .graded import graded
 
 
@@ -50,6 +50,10 @@ def _weight(name: str, weight) -> Array:
     checks.shaped(name, weight, "a matrix of shape (k, d): logits are u_yᵀ W e_x", 2)
     checks.finite(name, weight)
     return weight
+
+
+def _weight_of(memory):
+    return memory.weight
 
 
 def _normal_weight(task: AssociationTask, key: PRNGKeyArray) -> Array:
@@ -156,6 +160,10 @@ class LinearMemory(AbstractWeights):
         """W at the principal axes of E and U."""
         start, downhill, moved = graded(task, task.inputs, task.outputs, self.scores(task.unrestricted))
         return Coordinates(start, downhill, lambda v: LinearMemory(self.weight + moved(v)))
+
+    def lanes(self, task):
+        """W on the spans of E and U."""
+        return lanes.of_weights(task, self.weight, lambda weight: eqx.tree_at(_weight_of, self, weight))
 
     def hessian_product(self, task):
         """V ↦ ∇²L(W)[V], in closed form."""

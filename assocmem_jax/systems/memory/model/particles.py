@@ -14,7 +14,7 @@ from ....models.base import Coordinates
 from ....numerics.edges import gram_factor
 from ....tasks.embeddings import gram, product
 from ..task import AssociationTask
-from . import curvature
+from . import curvature, lanes
 from .graded import graded
 from .linear import LinearMemory
 
@@ -79,6 +79,11 @@ class ParticleSystem(AbstractModel):
             return eqx.tree_at(lambda m: m.values, self, self.values + change)
 
         return Coordinates(start, downhill, back)
+
+    def lanes(self, task):
+        """w itself."""
+        made = lambda values: eqx.tree_at(lambda m: m.values, self, values)  # noqa: E731
+        return lanes.of_scores(task, self.values, self.alpha, self.beta, made)
 
     def noise(self, task, key):
         noise = LinearMemory.zeros(task).noise(task, key)
@@ -177,6 +182,11 @@ class MarginSystem(AbstractModel):
             return eqx.tree_at(lambda m: m.margins, self, self.margins + change)
 
         return Coordinates(start, downhill, back)
+
+    def lanes(self, task):
+        """m itself."""
+        made = lambda margins: eqx.tree_at(lambda m: m.margins, self, margins)  # noqa: E731
+        return lanes.of_margins(task, self.margins, self.kernel, made)
 
     def noise(self, task, key):
         scores = LinearMemory.zeros(task).noise(task, key).scores(task)

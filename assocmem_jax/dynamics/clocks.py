@@ -1,0 +1,331 @@
+"""Flows side by side, each on its own clock.
+
+Lanes of a batched loop wait for the slowest of them, and a step of all costs as much where one is left. So a
+flow says here how it runs alone, how many of it run together, and how it is differentiated; JAX asks for
+whichever it needs.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array
+
+from .. import checks, machine
+from .trajectory import Status
+
+# The stages of a tile of lanes should stay in the second-level cache; wider than this nothing is gained.
+_STAGE_BYTES, _WIDEST = 2**18, 64
+_RUNNING = -1
+# Step factors of diffrax's controller.
+_SAFETY, _LEAST, _MOST = 0.9, 0.2, 10.0
+
+_tableau = diffrax.Dopri8.tableau
+STAGES, ORDER = len(_tableau.b_sol), 8
+_nodes = np.append(0.0, _tableau.c)
+_error = np.asarray(_tableau.b_error)
+# Row i: what leads from the first i + 1 slopes to the point of the next; the last two lead to the end.
+_ahead = np.zeros((STAGES, STAGES))
+for _i, _row in enumerate([*_tableau.a_lower, _tableau.a_lower[-1]]):
+    _ahead[_i, : len(_row)] = _row
+_dense = np.asarray(diffrax.Dopri8.interpolation_cls.eval_coeffs)
+
+
+class Solved(NamedTuple):
+    """How far a flow came."""
+
+    params: Any
+    clock: Array  # s reached
+    saved: Any
+    status: Array
+    num_steps: Array
+
+
+class Rules(NamedTuple):
+    """What is the same for all lanes."""
+
+    rtol: float
+    atol: float
+    max_steps: int
+    log_time: bool
+
+
+class Course(NamedTuple):
+    """A flow of one lane, or of a tile of lanes (lanes are the last axis of every array, or there is none).
+
+    - ``downhill``: −dy/dt at y, shape (n, *lanes).
+    - ``look``: what is observed at y, lanes first.
+    """
+
+    downhill: Callable[[Array], Array]
+    look: Callable[[Array], Any]
+
+
+class _Lane(NamedTuple):
+    s: Array
+    h: Array
+    y: Array
+    slope: Array  # dy/ds at s
+    seen: Array  # times observed
+    steps: Array
+    status: Array
+
+
+def _speed(rules: Rules, s):
+    # Of −dy/dt in s: t = e^s − 1 in log time.
+    return -jnp.exp(s) if rules.log_time else -jnp.ones_like(s)
+
+
+def _size(y):
+    return jnp.sqrt(jnp.mean(y**2, axis=0))
+
+
+def _started(course: Course, rules: Rules, y: Array, end: Array) -> _Lane:
+    """At s = 0, with a first step by Hairer, Nørsett and Wanner (II.4)."""
+    s = jnp.zeros(y.shape[1:], y.dtype)
+    slope = _speed(rules, s) * course.downhill(y)
+    scale = rules.atol + rules.rtol * jnp.abs(y)
+    d0, d1 = _size(y / scale), _size(slope / scale)
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1, d1))
+    ahead = _speed(rules, h0) * course.downhill(y + h0 * slope)
+    bend = jnp.maximum(d1, _size((ahead - slope) / scale) / h0)
+    flat = bend <= 1e-15
+    h1 = jnp.where(flat, jnp.maximum(1e-6, h0 * 1e-3), (0.01 / jnp.where(flat, 1, bend)) ** (1 / ORDER))
+    zero = jnp.zeros(s.shape, jnp.int32)
+    sound = jnp.isfinite(bend)
+    h = jnp.minimum(jnp.minimum(100 * h0, h1), end)
+    status = jnp.where(sound, _RUNNING, int(Status.NON_FINITE)).astype(jnp.int8)
+    return _Lane(s, jnp.where(sound, h, end).astype(y.dtype), y, slope, zero, zero, status)
+
+
+def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array, shown: Any, put: Callable):
+    """(lane, shown) after one step of Dopri8 was tried, and what it passed was observed.
+
+    ``grid``: shape (T, *lanes); ``put(shown, seen, values, on)`` stores what is observed.
+    """
+    running = lane.status == _RUNNING
+    s, y = lane.s, lane.y
+    last = s + lane.h >= end
+    h = jnp.where(last, end - s, lane.h)
+    nodes, ahead = jnp.asarray(_nodes, y.dtype), jnp.asarray(_ahead, y.dtype)
+    speeds = _speed(rules, s + nodes.reshape(-1, *[1] * s.ndim) * h)
+
+    def point(i, slopes):
+        return y + h * sum(ahead[i, j] * slopes[j] for j in range(STAGES))
+
+    def stage(i, carry):
+        # A loop, so that each stage is computed once: XLA would compute it again for each of its uses.
+        slopes, at = carry
+        slopes = slopes.at[i].set(speeds[i] * course.downhill(at))
+        return slopes, point(i, slopes)
+
+    slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(lane.slope)
+    slopes, moved = jax.lax.fori_loop(1, STAGES, stage, (slopes, point(0, slopes)))
+    off = h * sum(float(_error[j]) * slopes[j] for j in range(STAGES) if _error[j])
+    size = _size(off / (rules.atol + rules.rtol * jnp.maximum(jnp.abs(y), jnp.abs(moved))))
+    sound = jnp.isfinite(size)
+    kept = running & (size < 1)
+    factor = _SAFETY * jnp.where(size > 0, size, 1) ** (-1 / ORDER)
+    factor = jnp.where(size > 0, jnp.clip(factor, jnp.where(kept, 1.0, _LEAST), _MOST), _MOST)
+    factor = jnp.where(sound, factor, _LEAST).astype(y.dtype)
+    reached = jnp.where(last, end, s + h)
+
+    def due(seen):
+        at = jnp.take_along_axis(grid, jnp.minimum(seen, len(grid) - 1)[None], axis=0)[0]
+        return at, kept & (seen < len(grid)) & (at <= reached)
+
+    def watch(carry):
+        seen, shown = carry
+        at, on = due(seen)
+        share = jnp.where(at >= reached, 1, (at - s) / h)
+        powers = share * sum(
+            jnp.asarray(_dense[:, -1 - k], y.dtype).reshape(-1, *[1] * s.ndim) * share**k
+            for k in range(_dense.shape[1])
+        )
+        between = y + h * sum(powers[j] * slopes[j] for j in range(STAGES) if _dense[j].any())
+        values = course.look(jnp.where(at >= reached, moved, between))
+        return seen + on, put(shown, seen, values, on)
+
+    seen, shown = jax.lax.while_loop(lambda carry: jnp.any(due(carry[0])[1]), watch, (lane.seen, shown))
+    steps = lane.steps + running
+    status = jnp.where(kept & last, int(Status.OK), lane.status)
+    lost = running & ~sound & (h <= jnp.finfo(y.dtype).eps * end)
+    out_of_steps = (status == _RUNNING) & (steps >= rules.max_steps)
+    status = jnp.where(out_of_steps, int(Status.STEP_LIMIT), status)
+    status = jnp.where(lost, int(Status.NON_FINITE), status).astype(jnp.int8)
+    new = _Lane(reached, h * factor, moved, slopes[-1], seen, steps, status)
+    held = lane._replace(h=jnp.where(running, h * factor, lane.h), steps=steps, status=status)
+    return jax.tree.map(lambda a, b: jnp.where(kept, a, b), new, held), shown
+
+
+def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array) -> Solved:
+    """One flow from y, shape (n,), observed at ``grid``; what it does not reach is 0."""
+    shapes = jax.eval_shape(course.look, y)
+    shown = jax.tree.map(lambda a: jnp.zeros((len(grid), *a.shape), a.dtype), shapes)
+
+    def put(shown, seen, values, on):
+        return jax.tree.map(lambda a, v: a.at[jnp.where(on, seen, len(a))].set(v, mode="drop"), shown, values)
+
+    def step(carry):
+        return _attempt(course, rules, carry[0], end, grid, carry[1], put)
+
+    carry = (_started(course, rules, y, end), shown)
+    lane, shown = jax.lax.while_loop(lambda carry: carry[0].status == _RUNNING, step, carry)
+    return Solved(lane.y, lane.s, shown, lane.status, lane.steps)
+
+
+def width(numbers: int, itemsize: int, lanes: int) -> int:
+    """Lanes that run together: as many as are in cache, a multiple of 8 (or one)."""
+    if machine.on_card():
+        return lanes
+    room = _STAGE_BYTES // (STAGES * numbers * itemsize)
+    return 1 if room < 8 else min(_WIDEST, 8 * (room // 8), 8 * -(-lanes // 8))
+
+
+def together(
+    course: Callable[[Any], Course], rules: Rules, wide: int, y: Array, end: Array, grid: Array, data: Any
+) -> Solved:
+    """Many flows, ``wide`` at a time: one that is done makes room for the next.
+
+    Lanes are the last axis of y (n, B), end (B), grid (T, B) and of every array of ``data``;
+    ``course(data)`` is that of a tile of them.
+    """
+    lanes = y.shape[1]
+    take = lambda tree, ids: jax.tree.map(lambda a: a[..., jnp.minimum(ids, lanes - 1)], tree)  # noqa: E731
+
+    def begun(ids):
+        return _started(course(take(data, ids)), rules, take(y, ids), take(end, ids))
+
+    blocks = -(-lanes // wide)
+    ids = jnp.arange(blocks * wide).reshape(blocks, wide)
+    ready = jax.lax.map(begun, ids)
+    ready = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)[..., :lanes], ready)
+    tile = jnp.arange(wide)
+    mine = take((data, end, grid), tile)
+    shapes = jax.eval_shape(lambda data, y: course(data).look(y), mine[0], ready.y[..., :wide])
+    shown = jax.tree.map(lambda a: jnp.zeros((lanes, len(grid), *a.shape[1:]), a.dtype), shapes)
+    lane = take(ready, tile)
+    lane = lane._replace(status=jnp.where(tile < lanes, lane.status, int(Status.OK)).astype(jnp.int8))
+    done = ready
+
+    def put(ids, shown, seen, values, on):
+        ids = jnp.where(on, ids, lanes)
+        return jax.tree.map(lambda a, v: a.at[ids, seen].set(v, mode="drop"), shown, values)
+
+    def proceed(state):
+        return jnp.any(state[0].status == _RUNNING) | (state[4] < lanes)
+
+    def step(state):
+        lane, ids, mine, shown, waiting, done = state
+        inner, ends, times = mine
+        store = functools.partial(put, ids)
+        lane, shown = _attempt(course(inner), rules, lane, ends, times, shown, store)
+        free = lane.status != _RUNNING
+        done = jax.tree.map(
+            lambda a, v: a.at[..., jnp.where(free, ids, lanes)].set(v, mode="drop"), done, lane
+        )
+        fresh = free & (waiting + jnp.cumsum(free) - 1 < lanes)
+
+        def refilled(parts):
+            lane, ids, mine = parts
+            ids = jnp.where(fresh, waiting + jnp.cumsum(free) - 1, ids)
+            pick = lambda old, new: jax.tree.map(lambda a, b: jnp.where(fresh, b, a), old, new)  # noqa: E731
+            return pick(lane, take(ready, ids)), ids, pick(mine, take((data, end, grid), ids))
+
+        lane, ids, mine = jax.lax.cond(jnp.any(fresh), refilled, lambda parts: parts, (lane, ids, mine))
+        return lane, ids, mine, shown, waiting + jnp.sum(fresh), done
+
+    state = (lane, tile, mine, shown, jnp.asarray(wide), done)
+    *_, shown, _, done = jax.lax.while_loop(proceed, step, state)
+    return Solved(done.y, done.s, shown, done.status, done.steps)
+
+
+def own_clock(single: Callable, differentiable: Callable, many: Callable | None, arguments: Any) -> Any:
+    """``single(arguments)``, a tree of arrays, that runs as ``many(arguments, batched)`` under ``vmap`` (one
+    after another if None) and as ``differentiable(arguments)`` under reverse mode.
+
+    ``batched``: arguments with True where a leaf has lanes as its first axis; nested maps are one. A function
+    that reads traced values other than its arguments runs as ``differentiable`` throughout.
+    """
+    dynamic, static = eqx.partition(arguments, eqx.is_array)
+    leaves, tree = jax.tree.flatten(dynamic)
+    whole = lambda leaves: eqx.combine(jax.tree.unflatten(tree, leaves), static)  # noqa: E731
+    traced, shape = jax.make_jaxpr(lambda *leaves: single(whole(leaves)), return_shape=True)(*leaves)
+    if not checks.concrete(traced.consts):
+        return differentiable(arguments)
+    results = jax.tree.structure(shape)
+    one = lambda *leaves: tuple(jax.core.eval_jaxpr(traced.jaxpr, traced.consts, *leaves))  # noqa: E731
+
+    def lanes(marks, *leaves):
+        if many is None or not any(marks):
+            order = [leaf for leaf, mark in zip(leaves, marks) if mark]
+
+            def each(mapped):
+                mapped = iter(mapped)
+                return one(*(next(mapped) if mark else leaf for leaf, mark in zip(leaves, marks)))
+
+            return jax.lax.map(each, tuple(order))
+        batched = eqx.combine(jax.tree.unflatten(tree, marks), jax.tree.map(lambda _: False, static))
+        return tuple(jax.tree.leaves(many(whole(leaves), batched)))
+
+    def batch(marks):
+        """The function of leaves of which those marked have lanes first."""
+        run = custom_vmap(functools.partial(lanes, marks))
+
+        @run.def_vmap
+        def _(size, mapped, *leaves):
+            inner = next(leaf.shape[m] for leaf, m, mark in zip(leaves, mapped, marks) if mark)
+
+            def merged(leaf, outer, mark):
+                if not (outer or mark):
+                    return leaf
+                leaf = leaf if outer else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
+                if not mark:
+                    leaf = jnp.broadcast_to(leaf[:, None], (size, inner, *leaf.shape[1:]))
+                return leaf.reshape(size * inner, *leaf.shape[2:])
+
+            found = batch(tuple(a or b for a, b in zip(mapped, marks)))(*map(merged, leaves, mapped, marks))
+            return tuple(a.reshape(size, inner, *a.shape[1:]) for a in found), (True,) * len(found)
+
+        return run
+
+    run = custom_vmap(one)
+
+    @run.def_vmap
+    def _(size, mapped, *leaves):
+        found = batch(tuple(mapped))(*leaves)
+        return found, (True,) * len(found)
+
+    floating = [eqx.is_inexact_array(leaf) for leaf in leaves]
+
+    @jax.custom_vjp
+    def function(*leaves):
+        return run(*leaves)
+
+    def forward(*leaves):
+        floats, others = eqx.partition(list(leaves), floating)
+
+        def of(floats):
+            found = tuple(jax.tree.leaves(differentiable(whole(eqx.combine(floats, others)))))
+            return eqx.partition(found, eqx.is_inexact_array)
+
+        smooth, pull, rest = jax.vjp(of, floats, has_aux=True)
+        return eqx.combine(smooth, rest), pull
+
+    def backward(pull, cotangents):
+        keep = [jnp.issubdtype(a.dtype, jnp.inexact) for a in cotangents]
+        (slopes,) = pull(tuple(a if k else None for a, k in zip(cotangents, keep)))
+        return tuple(
+            np.zeros(leaf.shape, jax.dtypes.float0) if slope is None else slope
+            for slope, leaf in zip(slopes, leaves)
+        )
+
+    function.defvjp(forward, backward)
+    return jax.tree.unflatten(results, function(*leaves))
