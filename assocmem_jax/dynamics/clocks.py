@@ -1,8 +1,7 @@
-"""Flows side by side, each on its own clock.
+"""Dopri8 with a controlled step, for one flow or for many side by side, each on its own clock.
 
-Lanes of a batched loop wait for the slowest of them, and a step of all costs as much where one is left. So a
-flow says here how it runs alone, how many of it run together, and how it is differentiated; JAX asks for
-whichever it needs.
+Lanes of a batched loop wait for the slowest of them. Here they run in tiles that fit the cache, lanes last,
+each stage of a step computed once, and one that is done makes room for the next.
 """
 
 import functools
@@ -10,14 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 from jaxtyping import Array
 
-from .. import checks, machine
+from .. import machine
 from .trajectory import Status
 
 # The stages of a tile of lanes should stay in the second-level cache; wider than this nothing is gained.
@@ -34,7 +32,8 @@ _error = np.asarray(_tableau.b_error)
 _ahead = np.zeros((STAGES, STAGES))
 for _i, _row in enumerate([*_tableau.a_lower, _tableau.a_lower[-1]]):
     _ahead[_i, : len(_row)] = _row
-_dense = np.asarray(diffrax.Dopri8.interpolation_cls.eval_coeffs)
+_interpolation: Any = diffrax.Dopri8.interpolation_cls
+_dense = np.asarray(_interpolation.eval_coeffs)
 
 
 class Solved(NamedTuple):
@@ -67,6 +66,15 @@ class Course(NamedTuple):
     look: Callable[[Array], Any]
 
 
+def _loop(condition, body, start, most: int, reverse: bool):
+    """A while loop over (lane, what is observed); with a derivative in reverse mode if asked for."""
+    if not reverse:
+        return jax.lax.while_loop(condition, body, start)
+    return eqxi.while_loop(
+        condition, body, start, max_steps=most, buffers=lambda carry: carry[1], kind="checkpointed"
+    )
+
+
 class _Lane(NamedTuple):
     s: Array
     h: Array
@@ -91,24 +99,29 @@ def _started(course: Course, rules: Rules, y: Array, end: Array) -> _Lane:
     s = jnp.zeros(y.shape[1:], y.dtype)
     slope = _speed(rules, s) * course.downhill(y)
     scale = rules.atol + rules.rtol * jnp.abs(y)
-    d0, d1 = _size(y / scale), _size(slope / scale)
+    still = jax.lax.stop_gradient
+    d0, d1 = _size(still(y / scale)), _size(still(slope / scale))
     small = (d0 < 1e-5) | (d1 < 1e-5)
     h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1, d1))
     ahead = _speed(rules, h0) * course.downhill(y + h0 * slope)
-    bend = jnp.maximum(d1, _size((ahead - slope) / scale) / h0)
+    bend = jnp.maximum(d1, _size(still((ahead - slope) / scale)) / h0)
     flat = bend <= 1e-15
     h1 = jnp.where(flat, jnp.maximum(1e-6, h0 * 1e-3), (0.01 / jnp.where(flat, 1, bend)) ** (1 / ORDER))
     zero = jnp.zeros(s.shape, jnp.int32)
     sound = jnp.isfinite(bend)
-    h = jnp.minimum(jnp.minimum(100 * h0, h1), end)
+    h = still(jnp.minimum(jnp.minimum(100 * h0, h1), end))
     status = jnp.where(sound, _RUNNING, int(Status.NON_FINITE)).astype(jnp.int8)
     return _Lane(s, jnp.where(sound, h, end).astype(y.dtype), y, slope, zero, zero, status)
 
 
-def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array, shown: Any, put: Callable):
+def _attempt(
+    course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array, shown: Any, put: Callable,
+    reverse: bool = False,
+):  # fmt: skip
     """(lane, shown) after one step of Dopri8 was tried, and what it passed was observed.
 
-    ``grid``: shape (T, *lanes); ``put(shown, seen, values, on)`` stores what is observed.
+    ``grid``: shape (T, *lanes); ``put(shown, seen, values, on)`` stores what is observed. Sizes of steps are
+    numbers, with no derivative, but for the last, which ends at ``end``.
     """
     running = lane.status == _RUNNING
     s, y = lane.s, lane.y
@@ -117,8 +130,13 @@ def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array,
     nodes, ahead = jnp.asarray(_nodes, y.dtype), jnp.asarray(_ahead, y.dtype)
     speeds = _speed(rules, s + nodes.reshape(-1, *[1] * s.ndim) * h)
 
+    def mixed(weights, slopes):
+        if reverse:  # the derivative of a product is short
+            return jnp.tensordot(weights, slopes, 1, precision=jax.lax.Precision.HIGHEST)
+        return sum(weights[j] * slopes[j] for j in range(STAGES))
+
     def point(i, slopes):
-        return y + h * sum(ahead[i, j] * slopes[j] for j in range(STAGES))
+        return y + h * mixed(ahead[i], slopes)
 
     def stage(i, carry):
         # A loop, so that each stage is computed once: XLA would compute it again for each of its uses.
@@ -128,8 +146,9 @@ def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array,
 
     slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(lane.slope)
     slopes, moved = jax.lax.fori_loop(1, STAGES, stage, (slopes, point(0, slopes)))
-    off = h * sum(float(_error[j]) * slopes[j] for j in range(STAGES) if _error[j])
-    size = _size(off / (rules.atol + rules.rtol * jnp.maximum(jnp.abs(y), jnp.abs(moved))))
+    off = h * mixed(jnp.asarray(_error, y.dtype), slopes)
+    scale = rules.atol + rules.rtol * jnp.maximum(jnp.abs(y), jnp.abs(moved))
+    size = _size(jax.lax.stop_gradient(off / scale))
     sound = jnp.isfinite(size)
     kept = running & (size < 1)
     factor = _SAFETY * jnp.where(size > 0, size, 1) ** (-1 / ORDER)
@@ -149,11 +168,12 @@ def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array,
             jnp.asarray(_dense[:, -1 - k], y.dtype).reshape(-1, *[1] * s.ndim) * share**k
             for k in range(_dense.shape[1])
         )
-        between = y + h * sum(powers[j] * slopes[j] for j in range(STAGES) if _dense[j].any())
+        between = y + h * mixed(powers, slopes)
         values = course.look(jnp.where(at >= reached, moved, between))
         return seen + on, put(shown, seen, values, on)
 
-    seen, shown = jax.lax.while_loop(lambda carry: jnp.any(due(carry[0])[1]), watch, (lane.seen, shown))
+    behind = lambda carry: jnp.any(due(carry[0])[1])  # noqa: E731
+    seen, shown = _loop(behind, watch, (lane.seen, shown), len(grid), reverse)
     steps = lane.steps + running
     status = jnp.where(kept & last, int(Status.OK), lane.status)
     lost = running & ~sound & (h <= jnp.finfo(y.dtype).eps * end)
@@ -165,27 +185,33 @@ def _attempt(course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array,
     return jax.tree.map(lambda a, b: jnp.where(kept, a, b), new, held), shown
 
 
-def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array) -> Solved:
-    """One flow from y, shape (n,), observed at ``grid``; what it does not reach is 0."""
+def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array, reverse: bool = False) -> Solved:
+    """One flow from y, shape (n,), observed at ``grid``; what it does not reach is 0.
+
+    ``reverse``: for reverse mode, by recursive checkpointing.
+    """
     shapes = jax.eval_shape(course.look, y)
     shown = jax.tree.map(lambda a: jnp.zeros((len(grid), *a.shape), a.dtype), shapes)
 
     def put(shown, seen, values, on):
-        return jax.tree.map(lambda a, v: a.at[jnp.where(on, seen, len(a))].set(v, mode="drop"), shown, values)
+        del on  # there is one lane, and it is due
+        return jax.tree.map(lambda a, v: a.at[seen].set(v), shown, values, is_leaf=lambda a: hasattr(a, "at"))
 
     def step(carry):
-        return _attempt(course, rules, carry[0], end, grid, carry[1], put)
+        return _attempt(course, rules, carry[0], end, grid, carry[1], put, reverse)
 
+    running = lambda carry: carry[0].status == _RUNNING  # noqa: E731
     carry = (_started(course, rules, y, end), shown)
-    lane, shown = jax.lax.while_loop(lambda carry: carry[0].status == _RUNNING, step, carry)
+    lane, shown = _loop(running, step, carry, rules.max_steps, reverse)
     return Solved(lane.y, lane.s, shown, lane.status, lane.steps)
 
 
-def width(numbers: int, itemsize: int, lanes: int) -> int:
-    """Lanes that run together: as many as are in cache, a multiple of 8 (or one)."""
+def width(numbers: int, dtype: Any, lanes: int) -> int:
+    """Of so many lanes of so many numbers, those that run together: as many as fit the cache, a multiple of 8
+    so that all are computed alike; or one."""
     if machine.on_card():
         return lanes
-    room = _STAGE_BYTES // (STAGES * numbers * itemsize)
+    room = _STAGE_BYTES // (STAGES * numbers * dtype.itemsize)
     return 1 if room < 8 else min(_WIDEST, 8 * (room // 8), 8 * -(-lanes // 8))
 
 
@@ -245,87 +271,3 @@ def together(
     state = (lane, tile, mine, shown, jnp.asarray(wide), done)
     *_, shown, _, done = jax.lax.while_loop(proceed, step, state)
     return Solved(done.y, done.s, shown, done.status, done.steps)
-
-
-def own_clock(single: Callable, differentiable: Callable, many: Callable | None, arguments: Any) -> Any:
-    """``single(arguments)``, a tree of arrays, that runs as ``many(arguments, batched)`` under ``vmap`` (one
-    after another if None) and as ``differentiable(arguments)`` under reverse mode.
-
-    ``batched``: arguments with True where a leaf has lanes as its first axis; nested maps are one. A function
-    that reads traced values other than its arguments runs as ``differentiable`` throughout.
-    """
-    dynamic, static = eqx.partition(arguments, eqx.is_array)
-    leaves, tree = jax.tree.flatten(dynamic)
-    whole = lambda leaves: eqx.combine(jax.tree.unflatten(tree, leaves), static)  # noqa: E731
-    traced, shape = jax.make_jaxpr(lambda *leaves: single(whole(leaves)), return_shape=True)(*leaves)
-    if not checks.concrete(traced.consts):
-        return differentiable(arguments)
-    results = jax.tree.structure(shape)
-    one = lambda *leaves: tuple(jax.core.eval_jaxpr(traced.jaxpr, traced.consts, *leaves))  # noqa: E731
-
-    def lanes(marks, *leaves):
-        if many is None or not any(marks):
-            order = [leaf for leaf, mark in zip(leaves, marks) if mark]
-
-            def each(mapped):
-                mapped = iter(mapped)
-                return one(*(next(mapped) if mark else leaf for leaf, mark in zip(leaves, marks)))
-
-            return jax.lax.map(each, tuple(order))
-        batched = eqx.combine(jax.tree.unflatten(tree, marks), jax.tree.map(lambda _: False, static))
-        return tuple(jax.tree.leaves(many(whole(leaves), batched)))
-
-    def batch(marks):
-        """The function of leaves of which those marked have lanes first."""
-        run = custom_vmap(functools.partial(lanes, marks))
-
-        @run.def_vmap
-        def _(size, mapped, *leaves):
-            inner = next(leaf.shape[m] for leaf, m, mark in zip(leaves, mapped, marks) if mark)
-
-            def merged(leaf, outer, mark):
-                if not (outer or mark):
-                    return leaf
-                leaf = leaf if outer else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
-                if not mark:
-                    leaf = jnp.broadcast_to(leaf[:, None], (size, inner, *leaf.shape[1:]))
-                return leaf.reshape(size * inner, *leaf.shape[2:])
-
-            found = batch(tuple(a or b for a, b in zip(mapped, marks)))(*map(merged, leaves, mapped, marks))
-            return tuple(a.reshape(size, inner, *a.shape[1:]) for a in found), (True,) * len(found)
-
-        return run
-
-    run = custom_vmap(one)
-
-    @run.def_vmap
-    def _(size, mapped, *leaves):
-        found = batch(tuple(mapped))(*leaves)
-        return found, (True,) * len(found)
-
-    floating = [eqx.is_inexact_array(leaf) for leaf in leaves]
-
-    @jax.custom_vjp
-    def function(*leaves):
-        return run(*leaves)
-
-    def forward(*leaves):
-        floats, others = eqx.partition(list(leaves), floating)
-
-        def of(floats):
-            found = tuple(jax.tree.leaves(differentiable(whole(eqx.combine(floats, others)))))
-            return eqx.partition(found, eqx.is_inexact_array)
-
-        smooth, pull, rest = jax.vjp(of, floats, has_aux=True)
-        return eqx.combine(smooth, rest), pull
-
-    def backward(pull, cotangents):
-        keep = [jnp.issubdtype(a.dtype, jnp.inexact) for a in cotangents]
-        (slopes,) = pull(tuple(a if k else None for a, k in zip(cotangents, keep)))
-        return tuple(
-            np.zeros(leaf.shape, jax.dtypes.float0) if slope is None else slope
-            for slope, leaf in zip(slopes, leaves)
-        )
-
-    function.defvjp(forward, backward)
-    return jax.tree.unflatten(results, function(*leaves))

@@ -1,33 +1,23 @@
 """Gradient flow, GD (4): dW = −∇L(W) dt, integrated by diffrax in logarithmic time."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .. import checks
 from ..checks import Scalar
 from ..models import AbstractModel
-from ..models.base import Coordinates, HasGrades, HasLanes, Lanes
-from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
-from . import clocks, leaves, programs
+from . import leaves, programs
 from .base import AbstractDynamics, Request, trained_part
-from .clocks import Solved, own_clock
-from .events import Crossing
+from .integration import Problem, Solved, integrate
 from .room import refuse_looks
-from .stiff import ExtrapolatedEuler
 from .trajectory import Status, Trajectory
-
-# Solver steps before an explicit solver is taken to face a stiff problem; fewer where an implicit one comes
-# next in any case, in coordinates that suit it.
-EXPLICIT_STEPS, FIRST_STEPS = 200, 60
 
 
 class GradientFlow(AbstractDynamics):
@@ -154,52 +144,11 @@ class GradientFlow(AbstractDynamics):
         return result
 
 
-class _Problem(NamedTuple):
-    """All that a flow reads; its arrays are data."""
-
-    flow: GradientFlow
-    task: AbstractTask
-    trained: Any
-    frozen: Any
-    request: Request
-    times: Array  # to observe at
-    watched: bool = False  # the condition that is waited for, in place of what is observed
-
-    def combine(self, part) -> AbstractModel:
-        return eqx.combine(part, self.frozen)
-
-    def observe(self, part) -> Any:
-        if self.watched and self.request.until is not None:
-            return self.request.until.condition(self.task, self.combine(part))
-        return self.request.look(self.task, self.combine(part))
-
-    def downhill(self, part) -> Any:
-        """−d(trained part)/dt."""
-        slope = self.combine(part).tangent(self.task, population_gradient(self.task, self.combine, part)[1])
-        if not self.flow.relative_rates:
-            return slope
-        rates = leaves.spread("relative_rates", self.flow.relative_rates, part, 1)
-        return jax.tree.map(lambda g, rate: g * jnp.asarray(rate, g.dtype), slope, rates)
-
-    @property
-    def stops(self) -> bool:
-        return not self.watched and self.request.until is not None and self.request.until.hold is not None
-
-    @property
-    def end(self) -> Array:
-        return self.flow.clock(self.flow.t1.astype(self.times.dtype))
-
-    @property
-    def grid(self) -> Array:
-        """s to observe at: rounding must not put a requested time past the horizon."""
-        return jnp.minimum(self.flow.clock(self.times), self.end)
-
-
 @eqx.filter_jit
 def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
     programs.traced()
     times = times.astype(jnp.result_type(*jax.tree.leaves(trained)))
-    problem = _Problem(flow, task, trained, frozen, request, times)
+    problem = Problem(flow, task, trained, frozen, request, times)
     solved = integrate(problem, mode)
     end = jnp.minimum(flow.time(solved.clock), flow.t1.astype(times.dtype))
     first, stable = _hits(problem, solved, end, mode)
@@ -220,225 +169,6 @@ def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
     )
 
 
-def integrate(problem: _Problem, mode: str) -> Solved:
-    """Solve to flow.t1, observing at ``times``; past the end they repeat the end's.
-
-    ``mode``: "explicit" (the one solver, to the end), "probe" (until it is taken to face a stiff
-    problem), or "both" (from there on, the stiff solver).
-    """
-    flow = problem.flow
-    suited = mode == "both" and not flow.relative_rates and _has_grades(problem)
-    budget = flow.max_steps
-    if mode != "explicit":
-        budget = min(budget, FIRST_STEPS if suited else EXPLICIT_STEPS)
-    result = _explicit(problem, budget)
-    if mode == "both" and flow.max_steps > budget:
-        result = _continued(problem, result, suited, flow.max_steps - budget)
-    reached = problem.grid <= result.clock
-    final = problem.observe(result.params)
-    saved = jax.tree.map(lambda a, last: jnp.where(_rows(reached, a), a, last), result.saved, final)
-    return result._replace(saved=saved)
-
-
-def _own(problem: _Problem) -> Coordinates:
-    return Coordinates(problem.trained, problem.downhill, lambda y: y)
-
-
-def _explicit(problem: _Problem, budget: int) -> Solved:
-    """By ``flow.solver``, to the end or for ``budget`` steps."""
-    flow = problem.flow
-
-    def by_diffrax(problem):
-        controller: Any = diffrax.ConstantStepSize()
-        if flow.step is None:
-            rtol, atol = flow.tolerances(problem.times.dtype)
-            controller = diffrax.PIDController(rtol=rtol, atol=atol)
-        start = jnp.zeros((), problem.times.dtype)
-        return _solve(problem, flow.solver, controller, start, _own(problem), problem.grid, budget)
-
-    if not _apart(problem) or flow.step is not None:
-        return by_diffrax(problem)
-    if type(flow.solver) is not diffrax.Dopri8 or problem.stops:
-        return own_clock(by_diffrax, by_diffrax, None, problem)
-    rtol, atol = flow.tolerances(problem.times.dtype)
-    rules = clocks.Rules(rtol, atol, budget, flow.log_time)
-    size = sum(leaf.size for leaf in jax.tree.leaves(problem.trained))
-    wide = clocks.width(size, problem.times.dtype.itemsize, 8)
-
-    def single(problem):
-        lanes = _lanes(problem)
-        course = clocks.Course(
-            lambda y: lanes.downhill(y, lanes.data), lambda y: problem.observe(lanes.back(y, lanes.data))
-        )
-        found = clocks.alone(course, rules, lanes.start, problem.end, problem.grid)
-        return found._replace(params=lanes.back(found.params, lanes.data))
-
-    def many(problem, batched):
-        given, shared = eqx.partition(problem, batched)
-        last = lambda tree: jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), tree)  # noqa: E731
-        given = last(given)
-        each = lambda function: jax.vmap(function, -1, -1)  # noqa: E731
-
-        def ready(given):
-            problem = eqx.combine(given, shared)
-            lanes = _lanes(problem)
-            return lanes.start, lanes.data, problem.end, problem.grid
-
-        start, data, end, grid = each(ready)(given)
-
-        def course(tile):
-            given, data = tile
-            problem = eqx.combine(jax.tree.map(lambda a: a[..., 0], given), shared)
-            lanes = _lanes(problem)
-            if lanes.closed:
-                downhill = lambda y: lanes.downhill(y, data)  # noqa: E731
-            else:
-                one = lambda y, given: _lanes(eqx.combine(given, shared)).downhill(y, ())  # noqa: E731
-                downhill = lambda y: jax.vmap(one, -1, -1)(y, given)  # noqa: E731
-
-            def look(y, given, data):
-                return eqx.combine(given, shared).observe(lanes.back(y, data))
-
-            return clocks.Course(downhill, lambda y: jax.vmap(look, -1)(y, given, data))
-
-        lanes = end.shape[-1]
-        tile = clocks.width(len(start), start.dtype.itemsize, lanes)
-        found = clocks.together(course, rules, tile, start, end, grid, (given, data))
-        back = lambda y, given, data: _lanes(eqx.combine(given, shared)).back(y, data)  # noqa: E731
-        return found._replace(params=jax.vmap(back, -1)(found.params, given, data))
-
-    return own_clock(single, by_diffrax, many if wide > 1 else None, problem)
-
-
-def _apart(problem: _Problem) -> bool:
-    """Whether lanes of a batch are to run on their own clocks: on a card, in lockstep they cost nothing."""
-    plain = isinstance(problem.request.meter, diffrax.NoProgressMeter)
-    reverse = isinstance(problem.flow.adjoint, diffrax.RecursiveCheckpointAdjoint)
-    return plain and reverse
-
-
-def _lanes(problem: _Problem) -> Lanes:
-    """The coordinates that the model has for lanes, else its trained leaves in a row."""
-    model = problem.combine(problem.trained)
-    if not problem.flow.relative_rates and isinstance(model, HasLanes) and _usual(problem):
-        found = model.lanes(problem.task)
-        if found is not None:
-            back = lambda y, data: eqx.filter(found.back(y, data), trainable_mask(model))  # noqa: E731
-            return found._replace(back=back)
-    start, unravel = ravel_pytree(problem.trained)
-    downhill = lambda y, _: ravel_pytree(problem.downhill(unravel(y)))[0]  # noqa: E731
-    return Lanes(start, (), downhill, lambda y, _: unravel(y), closed=False)
-
-
-def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps: int) -> Solved:
-    """By a solver of diffrax, from s0 on."""
-    flow = problem.flow
-
-    def field(s, y, args):
-        speed = -(1 + flow.time(s)) if flow.log_time else -1.0
-        return jax.tree.map(lambda g: speed * g, course.downhill(y))
-
-    event = None
-    if problem.stops:
-        condition, fine = problem._replace(watched=True).observe, 4 * float(jnp.finfo(grid.dtype).eps)
-        event = diffrax.Event(
-            lambda t, y, args, **_: condition(course.back(y)), Crossing(fine, fine), direction=True
-        )
-    shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: problem.observe(course.back(y)))
-    found = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        solver,
-        s0,
-        problem.end,
-        flow.step,
-        course.start,
-        saveat=diffrax.SaveAt(subs=[shown, diffrax.SubSaveAt(t1=True)]),
-        stepsize_controller=controller,
-        max_steps=max_steps,
-        throw=False,
-        event=event,
-        adjoint=flow.adjoint,
-        progress_meter=problem.request.meter,
-    )
-    values: Any
-    values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]
-    last = course.back(jax.tree.map(lambda a: a[0], values[1]))
-    steps = jnp.asarray(found.stats["num_steps"], jnp.int32)
-    return Solved(last, ends[0], values[0], _status(found.result), steps)
-
-
-def _continued(problem: _Problem, first: Solved, suited: bool, budget: int) -> Solved:
-    """From where the explicit solver has used up its steps, by an implicit one."""
-
-    def stiff(given):
-        problem, first = given
-        grid, dtype = problem.grid, problem.times.dtype
-        unfinished = first.status == int(Status.STEP_LIMIT)
-        # Lanes that are done get an empty interval, so that they cost nothing.
-        s0 = jnp.where(unfinished, first.clock, problem.end)
-        late = jnp.maximum(grid, s0)
-        # Extrapolation errs on one side step after step; a fifth of the tolerance makes up for it.
-        # Its weights, of size 10⁴, amplify rounding: below that it could not tell error from noise.
-        floor = 1e4 * float(jnp.finfo(dtype).eps)
-        strict, least = (max(tolerance / 5, floor) for tolerance in problem.flow.tolerances(dtype))
-        here = problem._replace(trained=first.params)
-        if suited:
-            course, solver = _graded(here), ExtrapolatedEuler(least=least / strict)
-            careful = diffrax.PIDController(rtol=0.0, atol=strict)
-        else:
-            course, solver = _own(here), ExtrapolatedEuler()
-            careful = diffrax.PIDController(rtol=strict, atol=least)
-        clipped = diffrax.ClipStepSizeController(careful, step_ts=late)
-        second = _solve(problem, solver, clipped, s0, course, late, budget)
-        before = grid <= first.clock
-        pick = lambda a, b: jnp.where(_rows(before | ~unfinished, a), a, b)  # noqa: E731
-        choose = lambda a, b: jnp.where(unfinished, b, a)  # noqa: E731
-        return Solved(
-            jax.tree.map(choose, first.params, second.params),
-            choose(first.clock, second.clock),
-            jax.tree.map(pick, first.saved, second.saved),
-            choose(first.status, second.status),
-            first.num_steps + jnp.where(unfinished, second.num_steps, 0),
-        )
-
-    if not _apart(problem):
-        return stiff((problem, first))
-    return own_clock(stiff, stiff, None, (problem, first))
-
-
-def _usual(problem: _Problem) -> bool:
-    """Whether what is trained is what the model itself would train."""
-    model = problem.combine(problem.trained)
-    usual = eqx.filter(model, trainable_mask(model))
-    return jax.tree.structure(usual) == jax.tree.structure(problem.trained)
-
-
-def _has_grades(problem: _Problem) -> bool:
-    return isinstance(problem.combine(problem.trained), HasGrades) and _usual(problem)
-
-
-def _graded(problem: _Problem) -> Coordinates:
-    model: Any = problem.combine(problem.trained)
-    start, downhill, back = model.graded(problem.task)
-    return Coordinates(start, downhill, lambda y: eqx.filter(back(y), trainable_mask(model)))
-
-
-def _rows(mask: Array, like: Array) -> Array:
-    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))
-
-
-def _status(result) -> Array:
-    codes = jnp.asarray(int(Status.NON_FINITE), jnp.int8)
-    for name, status in (
-        ("successful", Status.OK),
-        ("event_occurred", Status.HIT),
-        ("max_steps_reached", Status.STEP_LIMIT),
-    ):
-        met = result == getattr(diffrax.RESULTS, name)
-        codes = jnp.where(met, int(status), codes).astype(jnp.int8)
-    return codes
-
-
 def flow_times(flow: GradientFlow, at, dtype) -> Array:
     """Times to observe at: those given, with 0 and t1 included, or the default grid."""
     if at is None:
@@ -456,7 +186,7 @@ def flow_times(flow: GradientFlow, at, dtype) -> Array:
     return jnp.sort(jnp.concatenate(ends))
 
 
-def _hits(problem: _Problem, solved: Solved, end, mode: str):
+def _hits(problem: Problem, solved: Solved, end, mode: str):
     """(first, stable) hit times of a flow."""
     flow, times = problem.flow, problem.times
     never = jnp.asarray(jnp.inf, times.dtype)

@@ -26,6 +26,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from .. import checks
 from ..dynamics import Status, Trajectory
+from ..dynamics.batching import OWN_CLOCK
 from ..observe.observable import labels
 from .axes import Blocks, Grid
 
@@ -54,6 +55,8 @@ TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024
 # On a card in its second-level cache (measured: benchmarks/gpu.py).
 CARD_BYTES, CARD_TILE = 32 * 2**20, 2**20
+# Flows tile their lanes themselves; the more of them there are, the better its tiles are filled.
+FLOW_TILE, FLOW_TILES = 256, 8
 
 
 class Variable(NamedTuple):
@@ -78,6 +81,7 @@ class Traced(NamedTuple):
     keyed: bool
     state_bytes: int
     digest: str
+    flows: bool = False
 
 
 def describe(fn: Callable) -> str:
@@ -162,7 +166,8 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     variables = {name: found[name] for name in shapes}  # as jax sorts them
     # Names, types and dims are part of what is computed: a program's results are found by them.
     mixed.update(repr(sorted(variables.items())).encode())
-    return Traced(jaxpr, variables, keyed, _loop_bytes(jaxpr.jaxpr), mixed.hexdigest())
+    held, flows = _loop_bytes(jaxpr.jaxpr), _flows(jaxpr.jaxpr)
+    return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows)
 
 
 def _dtype(values: np.ndarray) -> np.dtype:
@@ -238,6 +243,8 @@ def _loop_bytes(jaxpr: Any) -> int:
     """Bytes that the largest loop of one lane carries and reads."""
     most = 0
     for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        if _is_flow(eqn):
+            continue
         if eqn.primitive.name in ("while", "scan"):
             read = len(eqn.invars)
             if eqn.primitive.name == "scan":
@@ -249,8 +256,21 @@ def _loop_bytes(jaxpr: Any) -> int:
     return most
 
 
+def _is_flow(eqn: Any) -> bool:
+    return eqn.params.get("name") == OWN_CLOCK
+
+
+def _flows(jaxpr: Any) -> bool:
+    """Whether there are flows, on their own clocks."""
+    eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
+    return any(_is_flow(eqn) or any(map(_flows, _inner(eqn))) for eqn in eqns)
+
+
 def default_tile(traced: Traced, lanes: int, card: bool) -> int:
     """A power of two: loop state in cache, no wider than the sweep."""
+    if traced.flows and not card:
+        wide = min(FLOW_TILE, max(lanes // FLOW_TILES, SMALLEST_TILE))
+        return 2 ** min(int(math.log2(wide)), math.ceil(math.log2(max(lanes, 1))))
     room, most = (CARD_BYTES, CARD_TILE) if card else (TILE_BYTES, LARGEST_TILE)
     wide = min(max(room // max(traced.state_bytes, 1), SMALLEST_TILE), most)
     return 2 ** min(int(math.log2(wide)), math.ceil(math.log2(max(lanes, 1))))

@@ -34,7 +34,11 @@ def slope(scores: Array, own: Array, weights: Array) -> Array:
 
 def of_task(task: AssociationTask, *sizes: int) -> Any:
     """(answers, p(x), classes that can be answered), or None where no flow is written out."""
-    if task.soft or not task.token_loss.is_cross_entropy or max(*sizes, task.num_tokens, task.num_classes) > _SMALL:
+    if (
+        task.soft
+        or not task.token_loss.is_cross_entropy
+        or max(*sizes, task.num_tokens, task.num_classes) > _SMALL
+    ):
         return None
     own = jnp.arange(task.num_classes) == task.labels[:, None]
     return own, task.probabilities, task.possible

@@ -1,0 +1,104 @@
+"""A function that says itself how it runs alone, under ``vmap`` and in reverse mode."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from .. import checks, machine
+
+# The name by which a sweep knows a flow that tiles its lanes itself.
+OWN_CLOCK = "on_its_own_clock"
+
+
+def own_clock(single: Callable, differentiable: Callable, many: Callable | None, arguments: Any) -> Any:
+    """``single(arguments)``, a tree of arrays, that runs as ``many(arguments, batched)`` under ``vmap`` and
+    as ``differentiable(arguments)`` in reverse mode.
+
+    ``batched``: arguments with True where a leaf has lanes as its first axis; nested maps are one. Without
+    ``many`` lanes run one after another, on a card in lockstep. A function that reads traced values other
+    than its arguments runs as ``differentiable`` throughout.
+    """
+    dynamic, static = eqx.partition(arguments, eqx.is_array)
+    leaves, tree = jax.tree.flatten(dynamic)
+    whole = lambda leaves: eqx.combine(jax.tree.unflatten(tree, leaves), static)  # noqa: E731
+    traced, shape = jax.make_jaxpr(lambda *leaves: single(whole(leaves)), return_shape=True)(*leaves)
+    if not checks.concrete(traced.consts):
+        return differentiable(arguments)
+    results = jax.tree.structure(shape)
+
+    def one(*leaves):
+        return tuple(jex.jaxpr_as_fun(traced)(*leaves))
+
+    one.__name__ = OWN_CLOCK
+    one = jax.jit(one)
+
+    def lanes(marks, *leaves):
+        if many is None and machine.on_card():
+            return jax.vmap(one, [0 if mark else None for mark in marks])(*leaves)
+        if many is None:
+            mapped, shared = eqx.partition(leaves, tuple(marks))
+            return jax.lax.map(lambda mapped: one(*eqx.combine(mapped, shared)), mapped)
+        batched = eqx.combine(jax.tree.unflatten(tree, marks), jax.tree.map(lambda _: False, static))
+        return tuple(jax.tree.leaves(many(whole(leaves), batched)))
+
+    def batch(marks):
+        """The function of leaves of which those marked have lanes first."""
+        run = custom_vmap(functools.partial(lanes, marks))
+
+        @run.def_vmap
+        def _(size, mapped, *leaves):
+            inner = next(leaf.shape[m] for leaf, m, mark in zip(leaves, mapped, marks) if mark)
+
+            def merged(leaf, outer, mark):
+                if not (outer or mark):
+                    return leaf
+                leaf = leaf if outer else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
+                if not mark:
+                    leaf = jnp.broadcast_to(leaf[:, None], (size, inner, *leaf.shape[1:]))
+                return leaf.reshape(size * inner, *leaf.shape[2:])
+
+            found = batch(tuple(a or b for a, b in zip(mapped, marks)))(*map(merged, leaves, mapped, marks))
+            return tuple(a.reshape(size, inner, *a.shape[1:]) for a in found), (True,) * len(found)
+
+        return run
+
+    run = custom_vmap(one)
+
+    @run.def_vmap
+    def _(size, mapped, *leaves):
+        found = batch(tuple(mapped))(*leaves)
+        return found, (True,) * len(found)
+
+    floating = [eqx.is_inexact_array(leaf) for leaf in leaves]
+
+    @jax.custom_vjp
+    def function(*leaves):
+        return run(*leaves)
+
+    def forward(*leaves):
+        floats, others = eqx.partition(list(leaves), floating)
+
+        def of(floats):
+            found = tuple(jax.tree.leaves(differentiable(whole(eqx.combine(floats, others)))))
+            return eqx.partition(found, eqx.is_inexact_array)
+
+        smooth, pull, rest = jax.vjp(of, floats, has_aux=True)
+        return eqx.combine(smooth, rest), pull
+
+    def backward(pull, cotangents):
+        keep = [jnp.issubdtype(a.dtype, jnp.inexact) for a in cotangents]
+        (slopes,) = pull(tuple(a if k else None for a, k in zip(cotangents, keep)))
+        return tuple(
+            np.zeros(leaf.shape, jax.dtypes.float0) if slope is None else slope
+            for slope, leaf in zip(slopes, leaves)
+        )
+
+    function.defvjp(forward, backward)
+    return jax.tree.unflatten(results, function(*leaves))
