@@ -7,7 +7,8 @@ WING = Wing(
     place=3,
     names={
         "task": "CooccurrenceTask",
-        "model": "CooccurrenceHeads CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
+        "model": "CooccurrenceHeads CooccurrenceLayers CooccurrenceSystem CooccurrenceTransformer "
+        "SixVariableSystem",
         "observe": "attention_scores attention_weights balance gradient_sums invariants kind_losses token_values "
         "value_correlations",
         "dynamics": "scores_moved",
