@@ -24,6 +24,7 @@ WING = Wing(
         "statements.gradients",
         "statements.phases",
         "statements.rates",
+        "statements.layers",
     ),
     studies={
         "cooc.two_phases": Entry(
@@ -38,6 +39,14 @@ WING = Wing(
                     "start.gain=0.5",
                 ),
                 "cooc_heads": (
+                    "steps=400",
+                    "width=16",
+                    "neurons=8",
+                    "test_samples=50",
+                    "start.c0=1.0",
+                    "start.c1=1.0",
+                ),
+                "cooc_layers": (
                     "steps=400",
                     "width=16",
                     "neurons=8",

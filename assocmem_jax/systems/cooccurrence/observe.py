@@ -46,7 +46,7 @@ def token_values(task: CooccurrenceTask, model: Any) -> Float[Array, " d"]:
 
 @observable(("sample", "query", "key"), **_OURS)
 def attention_weights(task: CooccurrenceTask, model: Any) -> Float[Array, "n l l"]:
-    """Softmax probabilities p_lh, query l first. Of two layers the last; ``model.attended(task)`` gives both."""
+    """Softmax probabilities p_lh, query l first. Of two layers the last: ``model.attended(task)`` is both."""
     if isinstance(model, CooccurrenceLayers):
         return model.attended(task)[1]
     return attended(task, model.table, model.width)

@@ -21,11 +21,11 @@ class CooccurrenceLayers(AbstractWeights):
         X¹ = X + UXP,  p_l = softmax_h(x_hᵀW_K¹ᵀW_Q¹x_l/√m) the columns of P,
         F(X) = Σ_l aᵀW W_V X¹ softmax(X¹ᵀW_KᵀW_Qx¹_l/√m).
 
-    ``last``: W, W_V, W_K, W_Q, a, a ``CooccurrenceTransformer``. ``first_value``: U, shape (d, d); column μ is
-    what attention to the token μ adds. ``first_key``, ``first_query``: W_K¹, W_Q¹, shape (m, d). All but a
-    are trained. U = 0 is the transformer of one layer. The outlook of Cooc (section 5), which has no formula:
-    this one is ours. U is one matrix, not W_O¹W_V¹: where d ≤ m the product says no more, and at U = 0 a
-    matrix has a gradient, which a product of zeros has not.
+    ``last``: W, W_V, W_K, W_Q, a: a ``CooccurrenceTransformer``. ``first_value``: U, shape (d, d); column μ
+    is what attention to the token μ adds. ``first_key``, ``first_query``: W_K¹, W_Q¹, shape (m, d). All but
+    a are trained. U = 0 is the transformer of one layer. This is the outlook of Cooc (section 5), which has
+    no formula: the one above is ours. U is one matrix, not W_O¹W_V¹: where d ≤ m the product says no more,
+    and at U = 0 a matrix has a gradient, which a product of zeros has not.
 
     While both layers attend evenly F = Σ_h G(I + U)x_h, one number a word, as of one layer; and where the
     last does, the first is the attention of one layer in which a word is worth GU (docs/theory.md:

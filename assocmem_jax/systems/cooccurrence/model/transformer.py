@@ -6,7 +6,6 @@ F(X) = Σ_l Σ_h p_lh G(x_h), p_l = softmax_h(x_hᵀBx_l/√m), Cooc (1).
 
 from typing import Any, ClassVar
 
-
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
