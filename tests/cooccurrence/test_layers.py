@@ -1,4 +1,4 @@
-"""Two layers of attention: a loop in NumPy, its slope by complex step, one layer within two, even attention."""
+"""Two layers of attention: a loop in NumPy, its slope by complex step, one layer within two, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ TASK = am.CooccurrenceTask.training(jr.key(0), (2, 1, 1, 1), 5, D)  # words repe
 Layers = am.cooccurrence.CooccurrenceLayers
 MODEL = Layers.gaussian(TASK, jr.key(1), M, M1, 1.0, 1.0)
 LABELS, SIGNS = np.asarray(TASK.labels), np.asarray(MODEL.last.signs)
-# Outputs sum L² products of G (1 + |U|) ≈ 10, behind two softmaxes of scores of up to 30: their relative error
-# is that of a score, 30 ε and its few hundred terms. 2,000 ε of an output of 100.
+# An output sums L² products of about 10, behind two softmaxes of scores of up to 30: its relative error is the
+# absolute one of a score, 30 ε times the few dozen roundings that lead to it. 2,000 ε of the numbers summed.
 CLOSE = dict(rtol=2000 * 2.0**-52, atol=2000 * 2.0**-52 * 10)
 
 
@@ -66,8 +66,8 @@ def test_outputs_and_attention_are_the_numpy_loop():
 
 
 def test_descent_is_that_of_numpy():
-    """Three steps on all seven matrices; a stays. Rounding grows by the curvature, below 10 a step at this size:
-    10³ of what an output has."""
+    """Three steps on all seven matrices; a stays. Rounding grows by the curvature, by less than 10² a step
+    (rate .05, slopes of products of seven factors of size 3): 10⁶ times what an output has at most."""
     end = am.simulate(TASK, MODEL, am.Descent(optax.sgd(0.05), 3), observe={}).model
     parts = weights(MODEL)
     for _ in range(3):

@@ -151,7 +151,8 @@ def report(study: TwoPhases, data):
         f"test error {float(data.test_error[-1]):.4f}; loss ~ t^{slope:.2f} over the last decade",
         f"scores moved: K₁Q₂ {move[0, 1]:+.3g}, K₂Q₁ {move[1, 0]:+.3g}, K₃Q₁ {move[2, 0]:+.3g}, K₃Q₂ "
         f"{move[2, 1]:+.3g}; any irrelevant key at most {words:.3g}",
-        f"values moved: V₁₂ {values[0, 1]:+.4f}, V₁₃ {values[0, 2]:+.4f}, V₂₃ {values[1, 2]:+.4f}; G = "
+        f"values moved: V₁₂ {values[0, 1]:+.4f}, V₁₃ {values[0, 2]:+.4f}, V₂₃ {values[1, 2]:+.4f}; "
+        f"{'G(I + U)' if 'uneven' in data else 'G'} = "
         + ", ".join(f"{v:+.3f}" for v in data.value.values[-1]),
         f"balance after Phase 1: Σg(I₂)/Σg(I₃) in [{balance[:, 0].min():.3f}, {balance[:, 0].max():.3f}]",
     ]
@@ -164,11 +165,12 @@ def figure(study: TwoPhases, data):
     names = (("K₁Q₂", 0, 1), ("K₂Q₁", 1, 0), ("K₃Q₁", 2, 0), ("K₃Q₂", 2, 1))
     for k, (name, i, j) in enumerate(names):
         plot.line(a, step, data.score.values[1:, i, j] - data.score.values[0, i, j], colour=k, label=name)
-    if "first_score" in data:
+    layered = "first_score" in data
+    if layered:
         moved = data.first_score.values[1:] - data.first_score.values[0]
-        for k, (_, i, j) in enumerate(names):
-            plot.line(a, step, moved[:, i, j], colour=k, linestyle=":", linewidth=1.2,
-                      label="layer 1" if k == 0 else None)  # fmt: skip
+        for k, (name, i, j) in enumerate(names):
+            plot.line(a, step, moved[:, i, j], colour=k, linewidth=0.7, marker="o", markersize=2,
+                      markevery=25, label="in layer 1" if k == 0 else None)  # fmt: skip
     a.set_ylabel("change of $\\mu^\\top W_K^\\top W_Q \\nu$")
     plot.line(b, step, data.loss[1:], colour=6, label="all")
     for k, name in enumerate(("both", "only μ₁", "only μ₂", "neither")):
@@ -176,7 +178,7 @@ def figure(study: TwoPhases, data):
     plot.line(b, step, data.test_loss[1:], colour=5, label="test", linewidth=0.9)
     b.set(ylabel="loss (nats)")
     for k in range(3):
-        plot.line(c, step, data.value[1:, k], colour=k, label=f"G(μ{'₁₂₃'[k]})")
+        plot.line(c, step, data.value[1:, k], colour=k, label=f"{'v' if layered else 'G'}(μ{'₁₂₃'[k]})")
     c.set_ylabel("value of a token")
     plot.line(d, step, data.balance[1:, 0], colour=0)
     d.set_ylabel("Σg(I₂)/Σg(I₃)")
@@ -199,7 +201,10 @@ def figure(study: TwoPhases, data):
               vmin=-most, vmax=most)  # fmt: skip
     f.set(xlabel="query token", ylabel="key token", xticks=range(1, shown + 1), yticks=range(1, shown + 1))
     f.invert_yaxis()
-    for ax, title in zip((a, c, d, e), ("attention scores", "linear MLP", "balancing", "loss against 1/t")):
+    for ax, title in zip(
+        (a, c, d, e),
+        ("attention scores", "G(I + U)" if layered else "linear MLP", "balancing", "loss against 1/t"),
+    ):
         plot.title_legend(ax, title)
     plot.title_legend(b, "losses of each kind", 3)
     f.set_title("learned C")
