@@ -168,7 +168,7 @@ def figure(study: TwoPhases, data):
     layered = "first_score" in data
     if layered:
         moved = data.first_score.values[1:] - data.first_score.values[0]
-        for k, (name, i, j) in enumerate(names):
+        for k, (_, i, j) in enumerate(names):
             plot.line(a, step, moved[:, i, j], colour=k, linewidth=0.7, marker="o", markersize=2,
                       markevery=25, label="in layer 1" if k == 0 else None)  # fmt: skip
     a.set_ylabel("change of $\\mu^\\top W_K^\\top W_Q \\nu$")
