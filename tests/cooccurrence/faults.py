@@ -21,6 +21,7 @@ FAULTS = {
     "cooc: one layer embedded with a stream": ("systems/cooccurrence/model/layers.py", "jnp.zeros((d, d), model.value.dtype)", "jnp.eye(d, dtype=model.value.dtype)", "cooccurrence/test_layers.py -k nothing_added"),
     "cooc: the first layer drawn as the last": ("systems/cooccurrence/model/layers.py", "keys = jr.split(jr.fold_in(key, 1), 3)", "keys = jr.split(key, 5)[:3]", "cooccurrence/test_layers.py -k begin_as"),
     "cooc: values of words without U": ("systems/cooccurrence/model/layers.py", "return self.last.values + self.first_values", "return self.last.values", "engine/test_statements.py -k test_row[cooc.layers]"),
+    "cooc: two layers that grow as one": ("systems/cooccurrence/statements/layers.py", "return pulled + U.T @ pulled + jnp.dot(G, G) * S", "return pulled + U.T @ pulled", "engine/test_statements.py -k test_row[cooc.layers]"),
     "cooc: heads and layers at once": ("systems/cooccurrence/studies/schemas.py", "if self.heads > 1 and self.layers > 1:", "if False:", "cooccurrence/test_layers.py -k exclude"),
     "cooc: step without its second-order term": ("systems/cooccurrence/model/systems.py", "score + forward + backward + left.T @ a,", "score + forward + backward,", "cooccurrence/test_cooccurrence.py -k descent_closes"),
     "cooc: m1 forgotten": ("systems/cooccurrence/model/systems.py", "values = self.energy * s + self.neurons * carried", "values = self.energy * s + carried", "cooccurrence/test_cooccurrence.py -k flow_closes"),

@@ -67,8 +67,8 @@ def test_outputs_and_attention_are_the_numpy_loop():
 
 
 def test_descent_is_that_of_numpy():
-    """Three steps on all seven matrices; a stays. Sharpness is 24 to 70 along them, so that rounding grows by at
-    most 1 + .05·70 a step: in all less than 100 times."""
+    """Three steps on all seven matrices; a stays. Sharpness is 24 to 70 along them, so that rounding grows by
+    at most 1 + .05·70 a step: in all less than 100 times."""
     end = am.simulate(TASK, MODEL, am.Descent(optax.sgd(0.05), 3), observe={}).model
     parts = weights(MODEL)
     for _ in range(3):

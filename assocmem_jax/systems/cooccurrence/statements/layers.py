@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ....statements import equal, statement
+from ....statements import equal, reference, statement
 from ....statements.claims import rounding
-from ....statements.reference import sigmoid
 from ....statements.registry import SEEDS
 from ....sweeps import Integers
 from ..model import CooccurrenceLayers
@@ -24,12 +23,12 @@ def _drawn(seed, twice, n, length, d, m, m1):
     return draw, (U / d**0.5, K, Q)
 
 
-def _closed(W: Any, V: Any, U: Any, a: Any, S: Any, xp: Any) -> Any:
+def _closed(W: Any, V: Any, U: Any, a: Any, S: Any) -> Any:
     """((I + U)ᵀ(ρ + m₁W_VᵀW_V)(I + U) + |G|²)S."""
     u = a @ W
     G, through = u @ V, S + U @ S
     pulled = (u @ u) * through + len(a) * (V.T @ (V @ through))
-    return pulled + U.T @ pulled + xp.sum(G**2) * S
+    return pulled + U.T @ pulled + jnp.dot(G, G) * S
 
 
 def _within(W: Any, V: Any, U: Any) -> Any:
@@ -72,7 +71,7 @@ def layers(seed, twice, n, length, d, m, m1):
     return (
         equal(model(*even, K).scores(task), both, within),
         equal(outputs, jnp.sum(values[draw.tokens], axis=1), within),
-        equal(moved, _closed(*even, draw.a, S, jnp), within),
+        equal(moved, _closed(*even, draw.a, S), within),
     )
 
 
@@ -99,10 +98,12 @@ def _(seed, twice, n, length, d, m, m1):
     v, (w, dv, du) = G + G @ U, down
     moved = a @ (w @ V + W @ dv)
     found = outputs(*even, zero)
-    S = sum(pull * np.eye(d)[x].sum(axis=0) for pull, x in zip(y * sigmoid(-y * found) / n, tokens))
+    S = sum(pull * np.eye(d)[x].sum(axis=0) for pull, x in zip(y * reference.sigmoid(-y * found) / n, tokens))
+    through, u = np.eye(d) + U, a @ W
+    rate = through.T @ (u @ u * np.eye(d) + m1 * V.T @ V) @ through + G @ G * np.eye(d)
     within = _within(W, V, U)
     return (
         equal(outputs(*even, K), G[tokens].sum(axis=1) + alone, within),
         equal(found, v[tokens].sum(axis=1), within),
-        equal(moved + moved @ U + G @ du, _closed(W, V, U, a, S, np), within),
+        equal(moved + moved @ U + G @ du, rate @ S, within),
     )
