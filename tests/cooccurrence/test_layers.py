@@ -1,5 +1,7 @@
 """Two layers of attention: a loop in NumPy, its slope by complex step, one layer within two, refusals."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -20,7 +22,7 @@ LABELS, SIGNS = np.asarray(TASK.labels), np.asarray(MODEL.last.signs)
 # An output adds L words worth at most 11, behind a chain of seven products of up to 7 terms and two
 # softmaxes of scores of at most 5.2: 256 roundings of 1 + 55. Every other number compared is smaller.
 ROUNDINGS = 256 * (1 + 55)
-CLOSE = dict(rtol=0, atol=ROUNDINGS * 2.0**-52)
+CLOSE: Any = dict(rtol=0, atol=ROUNDINGS * 2.0**-52)
 
 
 def weights(model):
@@ -143,8 +145,8 @@ def test_refused_in_one_line():
 
 
 def test_options_of_the_study_exclude_each_other():
-    study = dict(study="cooc.two_phases", system="weights", start=dict(law="sigma"))
-    phases = schema("cooc.two_phases")
+    study: Any = dict(study="cooc.two_phases", system="weights", start=dict(law="sigma"))
+    phases: Any = schema("cooc.two_phases")
     assert phases(**study, layers=2).layers == phases(**study, heads=2).heads == 2
     for more, message in (
         (dict(heads=2, layers=2), "heads = 2 and layers = 2: one of them must be 1"),

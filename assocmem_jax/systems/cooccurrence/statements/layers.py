@@ -55,21 +55,21 @@ def layers(seed, twice, n, length, d, m, m1):
     task, one, X = built(draw, d)
     zero = jnp.zeros_like(draw.K)
 
-    def model(W, V, U, key):
+    def model(key, W, V, U):
         weights = draw.weights._replace(W=W, V=V, K=zero)
         return CooccurrenceLayers(transformer(weights, draw.a), U, key, Q)
 
     first = transformer(draw.weights._replace(V=one.value @ U, K=K, Q=Q), draw.a)
     both = jnp.sum(one.values[draw.tokens], axis=1) + first.scores(task)
     even = draw.W, draw.V, U
-    slope = jax.grad(lambda even: task.loss(model(*even, zero)))(even)
+    slope = jax.grad(lambda even: task.loss(model(zero, *even)))(even)
     down = jax.tree.map(jnp.negative, slope)
-    values, moved = jax.jvp(lambda *even: model(*even, zero).values, even, down)
-    outputs = model(*even, zero).scores(task)
+    values, moved = jax.jvp(lambda *even: model(zero, *even).values, even, down)
+    outputs = model(zero, *even).scores(task)
     S = jnp.einsum("n,nld->d", jax.nn.sigmoid(-draw.y * outputs) * draw.y / n, X)
     within = _within(*even)
     return (
-        equal(model(*even, K).scores(task), both, within),
+        equal(model(K, *even).scores(task), both, within),
         equal(outputs, jnp.sum(values[draw.tokens], axis=1), within),
         equal(moved, _closed(*even, draw.a, S), within),
     )
@@ -82,7 +82,7 @@ def _(seed, twice, n, length, d, m, m1):
     U, K, Q = (np.asarray(part) for part in rest)
     zero, none = np.zeros((m, d)), np.zeros((d, d))
 
-    def outputs(W, V, U, key):
+    def outputs(key, W, V, U):
         return np.array([loops.layers_output((W, V, zero, Q0, U, key, Q), a, x) for x in tokens])
 
     # One layer whose words are worth GU: two layers of which the first adds nothing.
@@ -93,17 +93,17 @@ def _(seed, twice, n, length, d, m, m1):
         for entry in range(part.size):
             parts = [np.array(one, complex) for one in even]
             parts[place].flat[entry] += 1e-30j
-            loss = np.log(1 + np.exp(-y * outputs(*parts, zero))).mean()
+            loss = np.log(1 + np.exp(-y * outputs(zero, *parts))).mean()
             down[place].flat[entry] = -np.imag(loss) / 1e-30
     v, (w, dv, du) = G + G @ U, down
     moved = a @ (w @ V + W @ dv)
-    found = outputs(*even, zero)
+    found = outputs(zero, *even)
     S = sum(pull * np.eye(d)[x].sum(axis=0) for pull, x in zip(y * reference.sigmoid(-y * found) / n, tokens))
     through, u = np.eye(d) + U, a @ W
     rate = through.T @ (u @ u * np.eye(d) + m1 * V.T @ V) @ through + G @ G * np.eye(d)
     within = _within(W, V, U)
     return (
-        equal(outputs(*even, K), G[tokens].sum(axis=1) + alone, within),
+        equal(outputs(K, *even), G[tokens].sum(axis=1) + alone, within),
         equal(found, v[tokens].sum(axis=1), within),
         equal(moved + moved @ U + G @ du, rate @ S, within),
     )
