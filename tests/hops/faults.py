@@ -128,6 +128,12 @@ FAULTS = {
         "stray_least = 1 / (1 + gap(r, Q))",
         "hops/test_hops.py -k leads_of_all",
     ),
+    "hops: bounds for hops that no layers make": (
+        "systems/hops/theory.py",
+        "if hops < 1 or hops & (hops - 1):",
+        "if hops < 1:",
+        "hops/test_hops.py -k refused",
+    ),
     "hops: a search that climbs down": (
         "systems/hops/studies/search.py",
         "better = found < margin",

@@ -235,6 +235,9 @@ TASK = am.HopTask.random(3, 4, KEY)
     ("call", "message"),
     [
         (lambda: am.HopTask.random(3, 3, KEY), "hops must be a power of two: a layer doubles what the last has made, got 3"),
+        (lambda: theory.written(3, 6, 2.0), "hops must be a power of two: a layer doubles what the last has made, got 6"),
+        (lambda: theory.exact_from(3, 3), "hops must be a power of two: a layer doubles what the last has made, got 3"),
+        (lambda: theory.exact_from(3, 0), "hops must be a power of two: a layer doubles what the last has made, got 0"),
         (lambda: am.HopTask([[0, 0, 1]]), "hidden must be permutations of 0 … 2, one a row, got [[0, 0, 1]]"),
         (lambda: am.HopTask([0, 1]), "hidden must be permutations, of shape (k, N)"),
         (lambda: am.HopTask([[0]]), "hidden must be of whole numbers, at least two values"),

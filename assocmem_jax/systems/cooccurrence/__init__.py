@@ -7,7 +7,8 @@ WING = Wing(
     place=3,
     names={
         "task": "CooccurrenceTask",
-        "model": "CooccurrenceHeads CooccurrenceSystem CooccurrenceTransformer SixVariableSystem",
+        "model": "CooccurrenceHeads CooccurrenceLayers CooccurrenceSystem CooccurrenceTransformer "
+        "SixVariableSystem",
         "observe": "attention_scores attention_weights balance gradient_sums invariants kind_losses token_values "
         "value_correlations",
         "dynamics": "scores_moved",
@@ -23,6 +24,7 @@ WING = Wing(
         "statements.gradients",
         "statements.phases",
         "statements.rates",
+        "statements.layers",
     ),
     studies={
         "cooc.two_phases": Entry(
@@ -37,6 +39,14 @@ WING = Wing(
                     "start.gain=0.5",
                 ),
                 "cooc_heads": (
+                    "steps=400",
+                    "width=16",
+                    "neurons=8",
+                    "test_samples=50",
+                    "start.c0=1.0",
+                    "start.c1=1.0",
+                ),
+                "cooc_layers": (
                     "steps=400",
                     "width=16",
                     "neurons=8",

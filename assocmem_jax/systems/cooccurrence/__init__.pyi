@@ -2,6 +2,7 @@
 from .. import Wing
 from .dynamics import scores_moved as scores_moved
 from .model import CooccurrenceHeads as CooccurrenceHeads
+from .model import CooccurrenceLayers as CooccurrenceLayers
 from .model import CooccurrenceSystem as CooccurrenceSystem
 from .model import CooccurrenceTransformer as CooccurrenceTransformer
 from .model import SixVariableSystem as SixVariableSystem

@@ -1,6 +1,6 @@
 """What Cooc watches: attention scores, values of tokens, losses and gradients of each kind of sample.
 
-All take a transformer or either of its reduced systems.
+All take a transformer, of one layer or two, or either of its reduced systems.
 """
 
 from typing import Any
@@ -10,36 +10,45 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...observe import observable
-from .model import CooccurrenceSystem, CooccurrenceTransformer, SixVariableSystem, attended
+from .model import (
+    CooccurrenceLayers,
+    CooccurrenceSystem,
+    CooccurrenceTransformer,
+    SixVariableSystem,
+    attended,
+)
 from .task import CooccurrenceTask
 
 _OURS: Any = {
     "task": CooccurrenceTask,
-    "model": (CooccurrenceTransformer, CooccurrenceSystem, SixVariableSystem),
+    "model": (CooccurrenceTransformer, CooccurrenceLayers, CooccurrenceSystem, SixVariableSystem),
 }
 
 
 @observable(("key", "query"), **_OURS)
 def attention_scores(task: CooccurrenceTask, model: Any) -> Float[Array, "d d"]:
-    """μᵀW_KᵀW_Qν for all pairs, key μ first; signals are 0, 1 and the common token 2 (Figure 1 a)."""
+    """μᵀW_KᵀW_Qν for all pairs, key μ first; signals are 0, 1 and the common token 2 (Figure 1 a). Of two
+    layers the last."""
     return model.table
 
 
 @observable(("token", "other"), **_OURS)
 def value_correlations(task: CooccurrenceTask, model: Any) -> Float[Array, "d d"]:
-    """μᵀW_VᵀW_Vν."""
+    """μᵀW_VᵀW_Vν; of two layers μᵀ(I + U)ᵀW_VᵀW_V(I + U)ν."""
     return model.value_gram
 
 
 @observable(("token",), **_OURS)
 def token_values(task: CooccurrenceTask, model: Any) -> Float[Array, " d"]:
-    """G(μ) = Σ_j a_j w_jᵀW_Vμ, the linear MLP's reading of a token."""
+    """G(μ) = Σ_j a_j w_jᵀW_Vμ, the linear MLP's reading of a token; of two layers G(I + U)μ."""
     return model.values
 
 
 @observable(("sample", "query", "key"), **_OURS)
 def attention_weights(task: CooccurrenceTask, model: Any) -> Float[Array, "n l l"]:
-    """Softmax probabilities p_lh, query l first."""
+    """Softmax probabilities p_lh, query l first. Of two layers the last: ``model.attended(task)`` is both."""
+    if isinstance(model, CooccurrenceLayers):
+        return model.attended(task)[1]
     return attended(task, model.table, model.width)
 
 

@@ -88,8 +88,15 @@ def next_layer(held: Held, values: int, hops: int, beta) -> Held:
     )  # fmt: skip
 
 
+def _whole_layers(hops: int) -> None:
+    if hops < 1 or hops & (hops - 1):
+        raise ValueError(f"hops must be a power of two: a layer doubles what the last has made, got {hops}")
+
+
 def written(values: int, hops: int, beta) -> list[Held]:
-    """Bounds after each of the log₂ k + 1 layers, k a power of two, for every context and all π."""
+    """Bounds after each of the log₂ k + 1 layers, for every context and all π. k is a power of two, or
+    refused."""
+    _whole_layers(hops)
     found = [first_layer(values, hops, beta)]
     for _ in range(hops.bit_length() - 1):
         found.append(next_layer(found[-1], values, hops, beta))
@@ -99,7 +106,8 @@ def written(values: int, hops: int, beta) -> list[Held]:
 def exact_from(values: int, hops: int) -> Real:
     """The β at which the bounds first say that every token answers right, whatever the context: the right
     value is above any wrong one after every layer. Sufficient; a given context may need less. 0 for k ≤ 2,
-    where any β > 0 does."""
+    where any β > 0 does. k no power of two is refused."""
+    _whole_layers(hops)
     if hops <= 2:
         return jnp.asarray(0.0, float)
 

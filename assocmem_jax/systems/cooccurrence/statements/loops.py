@@ -69,3 +69,19 @@ def descent_direction(draw: Any) -> list:
 
 def size(*parts: Any) -> Any:
     return sum(abs(part).max() ** 2 for part in parts)
+
+
+def layers_output(weights: Any, a: Any, x: Any) -> Any:
+    """Two layers of attention on one sample, word by word, words as vectors; of complex weights too."""
+    W, V, K, Q, U, K1, Q1 = weights
+    words = list(np.eye(V.shape[1])[np.asarray(x)])
+
+    def mixed(stream: Any, key: Any, query: Any) -> list:
+        found = []
+        for word in stream:
+            e = np.exp(np.array([(key @ other) @ (query @ word) for other in stream]) / np.sqrt(len(key)))
+            found.append(sum(share * other for share, other in zip(e / e.sum(), stream)))
+        return found
+
+    stream = [word + U @ mix for word, mix in zip(words, mixed(words, K1, Q1))]
+    return sum((a @ W) @ V @ mix for mix in mixed(stream, K, Q))

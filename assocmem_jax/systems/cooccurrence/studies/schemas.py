@@ -45,11 +45,17 @@ class TwoPhases(Schema):
     heads: Count = about(
         "of attention, added before W; more than one with system = weights and law = sigma", 1
     )
+    layers: Annotated[int, Field(ge=1, le=2)] = about(
+        "of attention, 1 or 2; two with one head, system = weights and law = sigma", 1
+    )
 
     @model_validator(mode="after")
-    def _headed(self):
-        if self.heads > 1 and (self.system, self.start.law) != ("weights", "sigma"):
-            raise ValueError(f'heads = {self.heads} needs system = "weights" and start.law = "sigma"')
+    def _alone(self):
+        if self.heads > 1 and self.layers > 1:
+            raise ValueError(f"heads = {self.heads} and layers = {self.layers}: one of them must be 1")
+        for name, number in (("heads", self.heads), ("layers", self.layers)):
+            if number > 1 and (self.system, self.start.law) != ("weights", "sigma"):
+                raise ValueError(f'{name} = {number} needs system = "weights" and start.law = "sigma"')
         return self
 
     @model_validator(mode="after")

@@ -15,17 +15,19 @@ from .... import plot
 from .schemas import Start, TwoPhases
 
 
-def start_model(start: Start, task, key, width, neurons, heads=1):
+def start_model(start: Start, task, key, width, neurons, heads=1, layers=1):
     if start.law == "sigma":
-        return scaled(task, key, width, neurons, start.c0, start.c1, heads)
+        return scaled(task, key, width, neurons, start.c0, start.c1, heads, layers)
     return am.CooccurrenceTransformer.kaiming(task, key, width, neurons, law=start.law, gain=start.gain)
 
 
-def scaled(task, key, width, neurons, c0, c1, heads=1) -> Any:
+def scaled(task, key, width, neurons, c0, c1, heads=1, layers=1) -> Any:
     """A transformer with σ₀ = c₀/√(Lm), σ₁ = c₁/√m₁."""
     sigma0, sigma1 = c0 / (task.tokens.shape[1] * width) ** 0.5, c1 / neurons**0.5
     if heads > 1:
         return am.cooccurrence.CooccurrenceHeads.gaussian(task, key, heads, width, neurons, sigma0, sigma1)
+    if layers > 1:
+        return am.cooccurrence.CooccurrenceLayers.gaussian(task, key, width, neurons, sigma0, sigma1)
     return am.CooccurrenceTransformer.gaussian(task, key, width, neurons, sigma0, sigma1)
 
 
@@ -35,7 +37,9 @@ def run(study: TwoPhases, scratch: Path | None):
         keys[0], study.counts, study.length, study.dimension, distinct=study.distinct
     )
     fresh = am.CooccurrenceTask.population(keys[1], study.test_samples, study.length, study.dimension)
-    model: Any = start_model(study.start, task, keys[2], study.width, study.neurons, study.heads)
+    model: Any = start_model(
+        study.start, task, keys[2], study.width, study.neurons, study.heads, study.layers
+    )
     if study.system == "reduced":
         model = am.cooccurrence.CooccurrenceSystem.from_transformer(model)
     watch = {
@@ -45,6 +49,11 @@ def run(study: TwoPhases, scratch: Path | None):
         "score": lambda task, model: model.table[:3, :3],
         "value_correlation": lambda task, model: model.value_gram[:3, :3],
     }  # fmt: skip
+    if study.layers > 1:
+        watch["first_score"] = lambda task, model: model.first_table[:3, :3]
+        watch["first_value"] = lambda task, model: model.first_values[:3]
+        watch["first_size"] = lambda task, model: jnp.linalg.norm(model.first_value, 2)
+        watch["uneven"] = _uneven
     early = np.geomspace(1, study.steps, study.observations)
     at = np.unique(np.round(np.concatenate([np.arange(min(100, study.steps)), early])).astype(int))
 
@@ -68,7 +77,10 @@ def run(study: TwoPhases, scratch: Path | None):
         task, model, descent, observe={"loss": am.loss}, every=min(50, study.steps),
         until=am.perfect_accuracy(), throw=False,
     )  # fmt: skip
-    axes = {"kind_loss": ("kind",), "balance": ("ratio",), "value": ("token",)}
+    axes = {
+        "kind_loss": ("kind",), "balance": ("ratio",), "value": ("token",), "first_value": ("token",),
+        "uneven": ("layer",),
+    }  # fmt: skip
     square = ("key_signal", "query_signal")
     data: dict[str, Any] = {
         name: (("step", *axes.get(name, square if np.ndim(value) == 3 else ())), np.asarray(value))
@@ -86,8 +98,29 @@ def run(study: TwoPhases, scratch: Path | None):
         moved = end.head_tables - model.head_tables
         data["head_coefficients"] = (("head", *square), np.asarray(moved[:, :3, :3]))
         data["head_values"] = (("head", "token"), np.asarray(end.head_values[:, :3]))
+    if study.layers > 1:
+        moved = end.first_table - model.first_table
+        data["first_coefficients"] = (("key", "query"), np.asarray(moved))
     found = xr.Dataset(data, coords={"step": np.asarray(run.steps)})
     return found.sel(step=at)  # the ends of segments are looked at too
+
+
+def _uneven(task, model):
+    """The largest |Lp − 1| of each layer: 0 where it attends evenly."""
+    return jnp.stack([jnp.max(jnp.abs(p.shape[-1] * p - 1)) for p in model.attended(task)])
+
+
+def _layer_lines(data):
+    """What the first of two layers has come to."""
+    C, uneven, size = data.first_coefficients.values, data.uneven.values, data.first_size.values
+    words = np.abs(C[3:, :]).max() if len(C) > 3 else 0.0
+    return [
+        f"layer 1: K₁Q₂ {C[0, 1]:+.3g}, K₂Q₁ {C[1, 0]:+.3g}, K₃Q₁ {C[2, 0]:+.3g}, K₃Q₂ {C[2, 1]:+.3g}; any "
+        f"irrelevant key at most {words:.3g}; GU = "
+        + ", ".join(f"{v:+.3f}" for v in data.first_value.values[-1]),
+        f"‖U‖ {size[0]:.3f} → {size[-1]:.3f}; largest |Lp − 1|: layer 1 {uneven[0, 0]:.1e} → "
+        f"{uneven[-1, 0]:.1e}, layer 2 {uneven[0, 1]:.1e} → {uneven[-1, 1]:.1e}",
+    ]
 
 
 def report(study: TwoPhases, data):
@@ -108,6 +141,7 @@ def report(study: TwoPhases, data):
     ] if "head_values" in data else []  # fmt: skip
     return [
         *heads,
+        *(_layer_lines(data) if "uneven" in data else []),
         f"Phase 1 ends at step {int(data.phase_one)}: loss "
         f"{float(data.loss_at_phase_one):.4f}, scores moved by at most "
         f"{float(data.score_change_at_phase_one):.2e} (their spread at the start "
@@ -117,7 +151,8 @@ def report(study: TwoPhases, data):
         f"test error {float(data.test_error[-1]):.4f}; loss ~ t^{slope:.2f} over the last decade",
         f"scores moved: K₁Q₂ {move[0, 1]:+.3g}, K₂Q₁ {move[1, 0]:+.3g}, K₃Q₁ {move[2, 0]:+.3g}, K₃Q₂ "
         f"{move[2, 1]:+.3g}; any irrelevant key at most {words:.3g}",
-        f"values moved: V₁₂ {values[0, 1]:+.4f}, V₁₃ {values[0, 2]:+.4f}, V₂₃ {values[1, 2]:+.4f}; G = "
+        f"values moved: V₁₂ {values[0, 1]:+.4f}, V₁₃ {values[0, 2]:+.4f}, V₂₃ {values[1, 2]:+.4f}; "
+        f"{'G(I + U)' if 'uneven' in data else 'G'} = "
         + ", ".join(f"{v:+.3f}" for v in data.value.values[-1]),
         f"balance after Phase 1: Σg(I₂)/Σg(I₃) in [{balance[:, 0].min():.3f}, {balance[:, 0].max():.3f}]",
     ]
@@ -130,6 +165,12 @@ def figure(study: TwoPhases, data):
     names = (("K₁Q₂", 0, 1), ("K₂Q₁", 1, 0), ("K₃Q₁", 2, 0), ("K₃Q₂", 2, 1))
     for k, (name, i, j) in enumerate(names):
         plot.line(a, step, data.score.values[1:, i, j] - data.score.values[0, i, j], colour=k, label=name)
+    layered = "first_score" in data
+    if layered:
+        moved = data.first_score.values[1:] - data.first_score.values[0]
+        for k, (_, i, j) in enumerate(names):
+            plot.line(a, step, moved[:, i, j], colour=k, linewidth=0.7, marker="o", markersize=2,
+                      markevery=25, label="in layer 1" if k == 0 else None)  # fmt: skip
     a.set_ylabel("change of $\\mu^\\top W_K^\\top W_Q \\nu$")
     plot.line(b, step, data.loss[1:], colour=6, label="all")
     for k, name in enumerate(("both", "only μ₁", "only μ₂", "neither")):
@@ -137,7 +178,7 @@ def figure(study: TwoPhases, data):
     plot.line(b, step, data.test_loss[1:], colour=5, label="test", linewidth=0.9)
     b.set(ylabel="loss (nats)")
     for k in range(3):
-        plot.line(c, step, data.value[1:, k], colour=k, label=f"G(μ{'₁₂₃'[k]})")
+        plot.line(c, step, data.value[1:, k], colour=k, label=f"{'v' if layered else 'G'}(μ{'₁₂₃'[k]})")
     c.set_ylabel("value of a token")
     plot.line(d, step, data.balance[1:, 0], colour=0)
     d.set_ylabel("Σg(I₂)/Σg(I₃)")
@@ -160,7 +201,10 @@ def figure(study: TwoPhases, data):
               vmin=-most, vmax=most)  # fmt: skip
     f.set(xlabel="query token", ylabel="key token", xticks=range(1, shown + 1), yticks=range(1, shown + 1))
     f.invert_yaxis()
-    for ax, title in zip((a, c, d, e), ("attention scores", "linear MLP", "balancing", "loss against 1/t")):
+    for ax, title in zip(
+        (a, c, d, e),
+        ("attention scores", "G(I + U)" if layered else "linear MLP", "balancing", "loss against 1/t"),
+    ):
         plot.title_legend(ax, title)
     plot.title_legend(b, "losses of each kind", 3)
     f.set_title("learned C")
