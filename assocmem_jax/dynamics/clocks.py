@@ -235,9 +235,9 @@ def together(
     ready = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)[..., :lanes], ready)
     tile = jnp.arange(wide)
     mine = take((data, end, grid), tile)
-    shapes = jax.eval_shape(lambda data, y: course(data).look(y), mine[0], ready.y[..., :wide])
-    shown = jax.tree.map(lambda a: jnp.zeros((lanes, len(grid), *a.shape[1:]), a.dtype), shapes)
     lane = take(ready, tile)
+    shapes = jax.eval_shape(lambda data, y: course(data).look(y), mine[0], lane.y)
+    shown = jax.tree.map(lambda a: jnp.zeros((lanes, len(grid), *a.shape[1:]), a.dtype), shapes)
     lane = lane._replace(status=jnp.where(tile < lanes, lane.status, int(Status.OK)).astype(jnp.int8))
     done = ready
 

@@ -3,7 +3,7 @@
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
     "row: a margin that needs no first part": ("systems/memory/theory/orthogonal.py", "own = (-jnp.expm1(m0) - m0) / jnp.asarray(c)", "own = -m0 / jnp.asarray(c)", "engine/test_statements.py -k test_row[beyond.8]"),
-    "row: relative rates squared": ("dynamics/flow.py", "g * jnp.asarray(rate, g.dtype), slope, rates)", "g * jnp.asarray(rate, g.dtype) ** 2, slope, rates)", "engine/test_statements.py -k test_row[beyond.9]"),
+    "row: relative rates squared": ("dynamics/integration.py", "g * jnp.asarray(rate, g.dtype), slope, rates)", "g * jnp.asarray(rate, g.dtype) ** 2, slope, rates)", "engine/test_statements.py -k test_row[beyond.9]"),
     "sign of the descent on particles": ("systems/memory/model/particles.py", "moved = product(product(self.alpha, gradient.values)", "moved = -product(product(self.alpha, gradient.values)", "memory/test_models.py -k equation_12"),
     "transposed W": ("systems/memory/model/linear.py", "return task.logits(product(e, self.weight.T))", "return task.logits(e @ (self.weight.T if self.weight.shape[0] != self.weight.shape[1] else self.weight))", "memory/test_models.py -k plane"),
     "gradient off by a ten-millionth": ("systems/memory/observe/reading.py", "return task.outputs.T @ pull.T @ task.inputs", "return (task.outputs.T @ pull.T @ task.inputs) * 1.0000001", "memory/test_observe.py -k loops"),
