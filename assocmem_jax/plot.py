@@ -65,12 +65,15 @@ def rows(heights: Sequence[float], width: float = PAGE) -> tuple[Figure, Any]:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """PNG and PDF side by side; the same figure gives the same bytes."""
+    """PNG and PDF side by side, laid out once; the same figure gives the same bytes."""
     formats: dict[str, Any] = {".png": {}, ".pdf": {"metadata": {"CreationDate": None}}}
+    engine = figure.get_layout_engine()
     for ending, options in formats.items():
         drawn = io.BytesIO()
         figure.savefig(drawn, format=ending[1:], **options)
         put(stem.with_name(stem.name + ending), drawn.getvalue())
+        figure.set_layout_engine("none")
+    figure.set_layout_engine(engine)
 
 
 def legend(

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from ..dynamics import CheckpointError
 from ..files import put
@@ -84,6 +83,8 @@ def interval(values, axis: int = -1):
     """(mean, half-width of the 95 % Student interval) over an axis of independent trials."""
     values = np.asarray(values, float)
     n = values.shape[axis]
+    from scipy import stats  # half a second
+
     return values.mean(axis), stats.t.ppf(0.975, n - 1) * values.std(axis, ddof=1) / n**0.5
 
 

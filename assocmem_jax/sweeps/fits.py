@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from .. import checks
 
@@ -71,6 +70,8 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
 
     best, covariance, chi, centre = fit(1)
     free = len(x) - 2
+    from scipy import stats  # half a second
+
     scaled = stats.t.ppf((1 + level) / 2, free) * math.sqrt(covariance[1, 1] * chi / free)
     half = max(scaled, stats.norm.ppf((1 + level) / 2) * math.sqrt(covariance[1, 1])) if known else scaled
     curvature = 0.0

@@ -12,7 +12,6 @@ import jax.random as jr
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PRNGKeyArray
-from scipy import stats
 
 from .. import checks
 from ..progress import bar
@@ -151,6 +150,8 @@ class Search(NamedTuple):
         ``look(value)``: the measure of every seed; ``trials(value)``: tosses that each is the mean of.
         """
         target, tried = self.target, {}
+        from scipy import stats  # half a second
+
         quantile = float(stats.t.ppf((1 + self.level) / 2, self.seeds - 1))
 
         def seen(value) -> np.ndarray:

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import nnls
 
 from .... import checks
 from ....models import AbstractModel
@@ -78,6 +77,8 @@ def max_margin(task: AssociationTask) -> MaxMargin:
     system = np.vstack([rows.T, unit / sizes])
     goal = np.zeros(system.shape[0])
     goal[-1] = 1.0
+    from scipy.optimize import nnls  # half a second
+
     solution, distance = nnls(system, goal, maxiter=30 * system.shape[1])
     residual = system @ solution - goal
     # ‖residual‖² = 1/(1 + ‖W‖²): zero iff no W exists. Below 1e-8, so would the margin be of a row's length.
