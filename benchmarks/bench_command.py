@@ -1,5 +1,7 @@
-"""Start-up: ``assocmem --help`` within 0.1 s, GD Figure 2 cold within 12 s."""
+"""Start-up: ``assocmem --help`` within 0.1 s; GD Figure 2 within 7 CPU-seconds, in a second process 4."""
 
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -22,13 +24,29 @@ def wall(*arguments):
     return time.perf_counter() - began
 
 
+def cpu(first):
+    """CPU-seconds of GD Figure 2 with the compiled programs of an earlier process, or with none."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    with tempfile.TemporaryDirectory() as place:
+        for out in ("one",) if first else ("one", "two"):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [COMMAND, "run", "gd_fig2", "--out", f"{place}/{out}"],
+                check=True, capture_output=True, env=kept | {"XDG_CACHE_HOME": place},
+            )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def main():
     help_time = float(np.median([wall("--help") for _ in range(7)]))
     machine.report("assocmem --help within 0.1 s", 1, 0.1 / help_time, seconds=help_time)
-    with tempfile.TemporaryDirectory() as place:
-        runs = [wall("run", "gd_fig2", "--out", f"{place}/{i}") for i in range(3)]
-    figure = float(np.median(runs))
-    machine.report("GD Figure 2 from its config, a cold process, within 12 s", 1, 12 / figure, seconds=figure)
+    for what, limit, first in (("no program kept", 7, True), ("a second process", 4, False)):
+        figure = float(np.median([cpu(first) for _ in range(3)]))
+        machine.report(
+            f"GD Figure 2 from its config, {what}, within {limit} CPU-seconds", 1, limit / figure,
+            cpu_seconds=figure,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ def report(claim, goal, ratio, **measured):
         _BROKEN.append(claim)
 
 
+def note(what, **measured):
+    """Print figures that claim nothing by themselves."""
+    print(json.dumps({"measured": what, **measured}))
+
+
 def run(main):
     """Every figure of a script, and then: do all claims hold?"""
     main()
