@@ -92,8 +92,7 @@ def main():
         competitor / alone, ours_seconds=alone, ours_error=error, first_call_seconds=compile_time, **rival,
         rivals={f"{name} {tolerance:.0e}": entry for (name, tolerance), entry in table.items()},
     )  # fmt: skip
-    # One lane at a time inside one program: lanes in lockstep would all take the steps of the slowest.
-    many = jax.jit(lambda pairs: jax.lax.map(ours(am.ParticleSystem), pairs))
+    many = jax.jit(jax.vmap(ours(am.ParticleSystem)))
     together, compile_time = machine.seconds(many, pairs, repeats=1)
     margins, status, steps = many(pairs)
     machine.report(

@@ -1,4 +1,4 @@
-"""Gradient flow, GD (4): dW = −∇L(W) dt, integrated by diffrax in logarithmic time."""
+"""Gradient flow, GD (4): dW = −∇L(W) dt, integrated in logarithmic time."""
 
 from collections.abc import Callable, Sequence
 
@@ -42,6 +42,8 @@ class GradientFlow(AbstractDynamics):
       dθ = −s ∇_θ L dt, as in ``Descent``. Factors are data.
     - ``adjoint``: how diffrax differentiates; reverse mode by recursive checkpointing unless given
       (``diffrax.ForwardMode()`` for ``jax.jvp``).
+
+    Under ``vmap`` every lane is on its own clock: none waits for the slowest (dynamics/clocks.py).
     """
 
     t1: Float[Array, ""]
