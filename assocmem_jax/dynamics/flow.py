@@ -152,7 +152,9 @@ def _solved(flow, task, trained, frozen, request, times, mode) -> Trajectory:
     times = times.astype(jnp.result_type(*jax.tree.leaves(trained)))
     problem = Problem(flow, task, trained, frozen, request, times)
     solved = integrate(problem, mode)
-    end = jnp.minimum(flow.time(solved.clock), flow.t1.astype(times.dtype))
+    last = flow.t1.astype(times.dtype)
+    # Of the end itself no more is known than that it was reached: log and exp are off by a rounding.
+    end = jnp.where(solved.clock >= problem.end, last, jnp.minimum(flow.time(solved.clock), last))
     first, stable = _hits(problem, solved, end, mode)
     none = jnp.asarray(-1, jnp.int32)
     return Trajectory(

@@ -95,11 +95,9 @@ def _own(problem: Problem) -> Coordinates:
 def _explicit(problem: Problem, budget: int) -> Solved:
     """By ``flow.solver``, to the end or for ``budget`` steps."""
     flow, dtype = problem.flow, problem.times.dtype
-    if flow.step is not None or not _apart(problem):
+    ours = type(flow.solver) is diffrax.Dopri8 and flow.step is None and not problem.stops
+    if not ours or not _apart(problem):
         return _by_diffrax(problem, budget)
-    if type(flow.solver) is not diffrax.Dopri8 or problem.stops:
-        alone = functools.partial(_by_diffrax, budget=budget)
-        return own_clock(alone, alone, None, problem)
     rtol, atol = flow.tolerances(dtype)
     rules = clocks.Rules(rtol, atol, budget, flow.log_time)
     alone = functools.partial(_alone, rules=rules)
