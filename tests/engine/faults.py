@@ -2,6 +2,12 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a basis that is cleared once": ("numerics/symmetric.py", "jax.lax.fori_loop(0, 2, lambda _, w: cleared(basis, w), w)", "jax.lax.fori_loop(0, 1, lambda _, w: cleared(basis, w), w)", "engine/test_numerics.py -k no_lapack"),
+    "squares of a matrix that underflow": ("numerics/symmetric.py", "matrices = matrices * _inverse(jnp.max(jnp.abs(matrices), axis=(0, 1)))", "matrices = matrices * 1e-160", "engine/test_numerics.py -k top_vectors_of_many"),
+    "vectors taken before they are eigenvectors": ("numerics/symmetric.py", "limit = 1e-10 if", "limit = 1e-2 if", "engine/test_numerics.py -k top_vectors_of_many"),
+    "the second eigenvalue for the first": ("numerics/symmetric.py", "return jnp.where(below, low, middle), jnp.where(below, middle, high)", "return jnp.where(below, middle, low), jnp.where(below, high, middle)", "engine/test_numerics.py -k 'top_vectors_of_many or no_lapack'"),
+    "a lane that goes on for its neighbours": ("numerics/symmetric.py", "v = jnp.where(sound, v, _restarted(matrices, v))", "v = _restarted(matrices, v)", "engine/test_numerics.py -k neighbours"),
+    "a Hessian whose means are taken once": ("systems/memory/model/curvature.py", "* alpha[:, None, :, None] * twice", "* alpha[:, None, :, None] * once[:, :, None, :]", "memory/test_observe.py -k every_route"),
     "a refilled lane with the flow of the last": ("dynamics/clocks.py", "pick(mine, take((data, end, grid), ids))", "mine", "engine/test_clocks.py -k those_of_scipy"),
     "lanes observed at the times of the first": ("dynamics/clocks.py", "jnp.minimum(seen, len(grid) - 1)[None], axis=0)[0]", "jnp.minimum(seen, len(grid) - 1)[None], axis=0)[0].reshape(-1)[0]", "engine/test_clocks.py -k own_times"),
     "an interpolant without its highest power": ("dynamics/clocks.py", "for k in range(_dense.shape[1])", "for k in range(_dense.shape[1] - 1)", "engine/test_clocks.py -k own_times"),

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
+import helpers
+from assocmem_jax.numerics import symmetric
 from assocmem_jax.numerics.minimise import minimum
 from assocmem_jax.numerics.roots import bracketed
 
@@ -52,3 +54,60 @@ def test_a_minimum_is_reached_where_a_whole_newton_step_flies_off():
     loss = lambda x: jnp.sum(jnp.sqrt(1 + x**2))  # noqa: E731
     found = jax.jit(minimum, static_argnums=(0, 1))(jax.grad(loss), jax.hessian(loss), jnp.array([3.0]))
     assert abs(float(found[0])) < 1e-12
+
+
+def symmetric_matrices(n, count, seed=0):
+    """Of spectra from flat to steep, of full and of low rank, some of them negative definite or tiny."""
+    rng = np.random.default_rng(seed)
+    turns = np.linalg.qr(rng.normal(size=(count, n, n)))[0]
+    values = np.exp(-rng.uniform(0, 4, (count, 1)) * rng.uniform(0, 3, (count, n)))
+    values = np.where(rng.uniform(size=(count, n)) < 0.3, 0, values)
+    values *= np.array([1, -1, 1e-30])[np.arange(count) % 3, None]
+    return np.einsum("bij,bj,bkj->bik", turns, values, turns)
+
+
+def top_values(matrices):
+    """vᵀAv of the unit vectors found, beside NumPy's largest eigenvalues."""
+    v = np.asarray(jax.jit(jax.vmap(symmetric.top_vector))(jnp.asarray(matrices)))
+    np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1, rtol=1e-12)
+    return np.einsum("bi,bij,bj->b", v, matrices, v), np.linalg.eigvalsh(matrices)[:, -1]
+
+
+def test_top_vectors_of_many():
+    """λ is off by no more than the residual; sizes on both sides of the steps and of LAPACK."""
+    for n, count in ((1, 3), (2, 9), (9, 70), (25, 130), (33, 5)):
+        matrices = symmetric_matrices(n, count)
+        found, expected = top_values(matrices)
+        assert (np.abs(found - expected) <= 1e-10 * np.abs(matrices).max(axis=(1, 2))).all()
+    special = np.stack([np.eye(9), np.ones((9, 9)), np.zeros((9, 9)), np.diag([1 / 16] * 4 + [0.0] * 5)])
+    np.testing.assert_allclose(*top_values(special), rtol=1e-10, atol=1e-15)
+
+
+def test_a_top_vector_does_not_depend_on_its_neighbours():
+    """To the bit; beside one that is not finite, which has none."""
+    matrices = symmetric_matrices(25, 48)[::3]
+    find = jax.jit(jax.vmap(symmetric.top_vector))
+    alike = np.concatenate([matrices[:4], np.full((4, 25, 25), np.nan), matrices[8:]])
+    first, second = np.asarray(find(matrices)), np.asarray(find(alike))
+    np.testing.assert_array_equal(second[[*range(4), *range(8, 16)]], first[[*range(4), *range(8, 16)]])
+    assert np.isnan(second[4:8]).all()
+
+
+def test_most_top_vectors_need_no_lapack():
+    """Or nothing is gained: of random ones all are found within the cycles."""
+    matrices = jnp.asarray(np.moveaxis(symmetric_matrices(25, 64), 0, -1))
+    assert np.mean(symmetric._lanes(matrices)[1]) > 0.95
+
+
+def test_top_vectors_in_float32():
+    helpers.run_python("""
+import jax, numpy as np
+from assocmem_jax.numerics.symmetric import top_vector
+rng = np.random.default_rng(0)
+b = rng.normal(size=(100, 20, 12)).astype(np.float32)
+a = b @ np.swapaxes(b, 1, 2)
+v = np.asarray(jax.jit(jax.vmap(top_vector))(a))
+assert v.dtype == np.float32
+value = np.einsum("bi,bij,bj->b", v, a, v) / np.sum(v**2, axis=1)
+np.testing.assert_allclose(value, np.linalg.eigvalsh(a.astype(float))[:, -1], rtol=1e-5)
+    """)

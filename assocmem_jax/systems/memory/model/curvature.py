@@ -16,7 +16,9 @@ from jaxtyping import Array, Float
 
 from ....numerics.edges import gram_factor
 from ....numerics.lanczos import lanczos_top
+from ....numerics.symmetric import top_vector
 from ....tasks.embeddings import gram
+from ....tasks.embeddings import product as matrix_product
 from ..task import AssociationTask
 
 # Above this many unknowns on its smaller side, the top eigenvalue is iterated, not diagonalised.
@@ -60,7 +62,7 @@ def top_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Fl
     fixed_task, fixed, *grams = _held((task, model, alpha, beta))
     find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
     c = _unit(find(fixed_task, fixed.scores(fixed_task), *grams))
-    s = alpha @ c @ beta
+    s = matrix_product(matrix_product(alpha, c), beta)
     return _ratio(_along(task, model.scores(task), s), jnp.sum(c * s))
 
 
@@ -68,7 +70,7 @@ def top_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Floa
     """λ_max for two classes under cross-entropy, π₁π₂ = σ(m)σ(−m): BᵀB = √(pσσ) K √(pσσ)."""
     weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
     root = jnp.sqrt(_held(weight))
-    c = _unit(root * jnp.linalg.eigh(root[:, None] * _held(kernel) * root)[1][:, -1])
+    c = _unit(root * top_vector(root[:, None] * _held(kernel) * root))
     s = kernel @ c
     return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
 
@@ -102,7 +104,7 @@ def _top_direction(task: AssociationTask, scores: Array) -> Float[Array, "k d"]:
     # Only a square B Bᵀ has another side.
     other = classes if task.token_loss.is_cross_entropy else DENSE_LIMIT + 1
     if held <= min(other, DENSE_LIMIT):
-        return jnp.linalg.eigh(dense(task, scores))[1][:, -1].reshape(shape)
+        return top_vector(dense(task, scores)).reshape(shape)
     if other <= DENSE_LIMIT:
         c = _gram_top(task, scores, gram(task.inputs), gram(task.outputs))
         v = task.outputs.T @ _unit(c).T @ task.inputs
@@ -138,7 +140,11 @@ def _gram_top(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -
         return (root * (s - jnp.sum(p * s, axis=1, keepdims=True))).reshape(-1)
 
     if n * m <= DENSE_LIMIT:
-        v = jnp.linalg.eigh(jax.vmap(squared)(jnp.eye(n * m, dtype=p.dtype)))[1][:, -1]
+        # (u_z − ū_x)·u_w, then (u_z − ū_x)·(u_w − ū_y), at [x, z, y, w].
+        once = beta[None] - matrix_product(p, beta)[:, None, :]
+        twice = once[:, :, None, :] - jnp.sum(once[:, :, None, :] * p[None, None], axis=3, keepdims=True)
+        whole = root[:, :, None, None] * root[None, None] * alpha[:, None, :, None] * twice
+        v = top_vector(whole.reshape(n * m, n * m))
     else:
         v = lanczos_top(squared, n * m, p.dtype).vector
     return centre(root * v.reshape(n, m))
