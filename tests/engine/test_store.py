@@ -97,7 +97,7 @@ def test_a_killed_attempt_leaves_a_mark_and_no_harm(whole, copy):
     store = Store(copy)
     for task in (2, 4):
         store.record(task).unlink()
-        store.begin(task)
+        store.begin(task, f"run{task}")
     (copy / "commits" / "complete.json").unlink()
     store.chunk("loss", 2).unlink()  # killed before it was written,
     store.chunk("loss", 4).write_bytes(b"half")  # or while it was

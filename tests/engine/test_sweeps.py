@@ -442,11 +442,11 @@ class Deaf(futures.Executor):
 
     def submit(self, fn, *arguments):
         future = futures.Future()
-        path, task = arguments[0], arguments[-1]
+        path, run_, task = arguments[0], *arguments[-2:]
         self.tried.append(task)
         if task == 1 and self.deaths:
             self.deaths -= 1
-            run.Store(run.Path(path)).begin(task)  # it began, and was never heard of again
+            run.Store(run.Path(path)).begin(task, run_)  # it began, and was never heard of again
             future.set_exception(RuntimeError("KilledWorker"))
         else:
             future.set_result(fn(*arguments))
