@@ -298,9 +298,7 @@ def _remotely(
                     if not began:
                         hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
                         raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
-                    if not _suspected(
-                        store, run, task
-                    ):  # its worker died, and the scheduler gave up: once more
+                    if not _suspected(store, run, task):  # its worker died: once more
                         continue
                     sound = False
                 if not sound:

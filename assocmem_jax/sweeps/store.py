@@ -203,10 +203,8 @@ class Store:
         was their run unless it is ``run``, which outlived them. A death in company may be another's."""
         if not self.tries(task):  # which is so of nearly all
             return 0
-        groups = self._attempts(run).values()
-        return sum(
-            sum(at == task for at, _ in group) for group in groups if len({at for at, _ in group}) == 1
-        )
+        groups = [[at for at, _ in group] for group in self._attempts(run).values()]
+        return sum(len(group) for group in groups if set(group) == {task})
 
     def settle(self) -> None:
         """Before a run begins: empty the marks of runs that were at several tasks. Or the last of these to be

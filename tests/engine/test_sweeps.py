@@ -257,6 +257,12 @@ def test_the_identity_is_the_same_in_every_process():
             [sys.executable, "-c", code, tests], capture_output=True, text=True, env=env, cwd=tests
         )
         digests.add(done.stdout)
+    # A terminal, in which JAX prints in colours: mpiexec makes one for its workers.
+    driver, terminal = os.openpty()
+    with os.fdopen(driver, "rb") as shown:
+        subprocess.run([sys.executable, "-c", code, tests], stdout=terminal, cwd=tests, check=True)
+        os.close(terminal)
+        digests.add(shown.readline().decode().replace("\r\n", "\n"))
     assert len(digests) == 1, digests
     assert done.stdout, done.stderr
 
