@@ -199,6 +199,8 @@ def related(file: str) -> list[list[str]]:
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
+        if room == "task" and wing == "retrieval":  # bits of recalled patterns
+            folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":

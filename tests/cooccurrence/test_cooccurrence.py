@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -192,6 +193,20 @@ def test_sgd_and_the_end_of_phase_one():
         float(am.loss(TASK, MODEL)), rel=1e-14
     )
     assert TASK.sampler(1000)(jr.key(1)).max() == 14
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_one_score_that_moves_ends_phase_one(way):
+    """By more than the level, up or down, from where the model had it; the other scores stay."""
+    start = reduced()
+    ends = am.cooccurrence.scores_moved(start, 0.25)
+    # Rounding of a score and of the difference: an eps of the larger one each.
+    rounding = 2 * np.finfo(float).eps * (1 + float(jnp.abs(start.table).max()))
+    for moved in (0.0, 0.1, 0.25, 0.5):
+        model = eqx.tree_at(lambda m: m.table, start, start.table.at[3, 1].add(way * moved))
+        assert float(ends.condition(TASK, model)) == pytest.approx(moved - 0.25, abs=rounding)
+    assert ends.hold == 1
+    assert am.cooccurrence.scores_moved(start, 0.25, None).hold is None
 
 
 @pytest.mark.soak
