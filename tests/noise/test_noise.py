@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 from scipy import integrate
 from scipy.stats import chisquare, norm
 
@@ -17,7 +18,7 @@ import assocmem_jax as am
 from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.kit import table
 from assocmem_jax.systems.noise import theory
-from assocmem_jax.systems.noise.studies import noise_law
+from assocmem_jax.systems.noise.studies import noise_law, noise_map
 from helpers import refused
 
 N, T, D = 5, 4, 7
@@ -298,3 +299,18 @@ def test_the_law_asks_for_enough_sequences():
 @pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])
 def test_refusals(call, message):
     refused(call, message)
+
+
+def test_what_the_map_of_noise_says():
+    study = load("noise_map", ["lengths=[4, 8]", "sequences=[16, 32]", "dimensions=[2, 6]"])
+    axes = {"length": [4, 8], "sequences": [16, 32], "dimension": [2, 6]}
+    right = np.arange(16.0).reshape(2, 2, 2, 2) / 16
+    dims = (*axes, "seed")
+    data = xr.Dataset({"attention": (dims, right), "accuracy": (dims, 1 - right)}, axes)
+    # The mean of two seeds: (4T + 2n + d + ¼)/8 of the places of T, n and d.
+    assert noise_map.report(study, data) == [
+        "T = 4: attention right (accuracy) n = 16: 0.03 (0.97) at d = 2, 0.16 (0.84) at d = 6; "
+        "n = 32: 0.28 (0.72) at d = 2, 0.41 (0.59) at d = 6",
+        "T = 8: attention right (accuracy) n = 16: 0.53 (0.47) at d = 2, 0.66 (0.34) at d = 6; "
+        "n = 32: 0.78 (0.22) at d = 2, 0.91 (0.09) at d = 6",
+    ]
