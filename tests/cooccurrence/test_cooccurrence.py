@@ -181,6 +181,31 @@ def test_invariants_drift_as_they_should():
     assert float(jnp.abs(start["linear_unseen"]).max()) > 0
 
 
+def test_invariants_are_the_numpy_loop():
+    """Entry by entry; rounding of sums of at most 60 numbers of order one."""
+    task = am.CooccurrenceTask(TASK.tokens, TASK.labels, D + 3)  # three words that never occur
+    model = am.CooccurrenceTransformer.gaussian(task, jr.key(4), M, M1, 0.5, 0.5)
+    W, V, K, Q, a = (np.asarray(p) for p in (model.mlp, model.value, model.key, model.query, model.signs))
+    found = am.cooccurrence.invariants(task, model)
+    seen = sorted({int(word) for word in np.asarray(task.tokens).ravel()})
+    unseen = np.concatenate([V, K, Q])
+    unseen[:, seen] = 0
+    loops = {
+        "value": [
+            [sum(W[j, p] * W[j, q] for j in range(M1)) - V[p] @ V[q] for q in range(M)] for p in range(M)
+        ],
+        "attention": [[K[p] @ K[q] - Q[p] @ Q[q] for q in range(M)] for p in range(M)],
+        "norms": sum(w**2 for w in W.ravel()) - sum(v**2 for v in V.ravel()),
+        "energy": sum((a @ W[:, p]) ** 2 for p in range(M)) - M1 * sum(v**2 for v in V.ravel()),
+        "linear_mlp": [[W[j, p] - a[j] * (a @ W[:, p]) / M1 for p in range(M)] for j in range(M1)],
+        "linear_key": [sum(row) for row in K],
+        "linear_unseen": unseen,
+    }
+    assert set(found) == set(loops)
+    for name, wanted in loops.items():
+        np.testing.assert_allclose(found[name], wanted, atol=1e-13, err_msg=name)
+
+
 def test_sgd_and_the_end_of_phase_one():
     run = am.simulate(
         TASK, MODEL, am.Descent(optax.sgd, 400, batch_size=8, learning_rate=0.05), key=jr.key(0),

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import xarray as xr
 
 import assocmem_jax as am
@@ -54,9 +55,9 @@ def test_what_constructions_say():
     )
 
 
+@pytest.mark.thorough
 def test_contexts_are_right_from_where_their_margins_are_positive():
-    """From both sides, and in those that climbing made worse; the search moves permutations to permutations, or
-    makes one like another."""
+    """From both sides; climbing makes margins no larger and keeps permutations."""
     task = am.HopTask.random(4, 4, jax.random.key(0), draws=32)
     contexts = task.data
     beta = float(search.right_from(task, contexts))
