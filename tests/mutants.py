@@ -75,8 +75,8 @@ KINDS = [
 EQUIVALENT: dict[str, str] = {
     "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
         "only the figure of these axes is asked for: panels() leave room beside them",
-    'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)", (k, n) → '
-    '"contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
+    'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
+    ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
         "it is square, which __init__ asks for",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",

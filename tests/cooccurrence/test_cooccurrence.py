@@ -144,7 +144,7 @@ def test_descent_closes_exactly(name):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["J", pytest.param("C", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", ["J", pytest.param("C", marks=pytest.mark.thorough)])
 def test_flow_closes(name):
     """To 1e-7 at all times to t = 300: the six families and the smaller system are the weights."""
     flow = am.GradientFlow(t1=300.0)
@@ -155,7 +155,7 @@ def test_flow_closes(name):
         np.testing.assert_allclose(fast.observed[part], full.observed[part], rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.soak  # `make check` (in .ci/run) has the conservation laws
+@pytest.mark.thorough
 def test_invariants_drift_as_they_should():
     """Flow: below 1e-8 by t = 100. Descent: the linear ones to rounding, the others at first order in η."""
     task = am.CooccurrenceTask(TASK.tokens, TASK.labels, D + 3)  # three words that never occur
@@ -234,7 +234,7 @@ def test_one_score_that_moves_ends_phase_one(way):
     assert am.cooccurrence.scores_moved(start, 0.25, None).hold is None
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 def test_events_of_the_flow():
     """Both ends of Phase 1 are crossings of the flow, located to its tolerance."""
     flow = am.GradientFlow(t1=300.0)
