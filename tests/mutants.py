@@ -70,6 +70,7 @@ KINDS = [
     ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
      "says or speeds up, changes nothing"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
+    ("studies/", "seeds: Seeds = ", "Number", "how many problems are drawn, not what holds of them"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
