@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from assocmem_jax.studies.config import load
+from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.kit import interval, table
 from assocmem_jax.systems.retrieval import theory
 from assocmem_jax.systems.retrieval.studies import dense, hopfield, retrieval
@@ -21,6 +21,13 @@ def loads(overlap, study):
          "energy": (("end", "sweep", "path"), [[[3.0], [1.0], [1.5]], [[3.0], [2.0], [2.25]]])},
         {"dimension": [16], "load": [0.1, 0.5, 1.0]},
     )  # fmt: skip
+
+
+def test_as_many_seeds_as_their_keys_have_room():
+    """Eight bytes a key, held in the program: 2²⁴ of them, 128 MiB, and no more."""
+    assert load("slides_hopfield", ["networks=16777216"]).networks == 2**24
+    with pytest.raises(ConfigError, match="networks = 16777217: must be less than or equal to 16777216"):
+        load("slides_hopfield", ["networks=16777217"])
 
 
 def test_bits_of_a_hopfield_network():
