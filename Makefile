@@ -21,7 +21,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test thorough tables faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough tables engines faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,8 +63,16 @@ wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
 # Tables of many cases, kills, clusters, configs with letters changed.
-tables: $(VENV)/mutants
+tables: $(VENV)/mutants engines
 	$(BIN)/pytest -n 2 -m soak
+
+# Slurm, its accounting and Open MPI, for the tests that run them (tests/engines.py): Debian, as root; without
+# them these tests are skipped. Docker or a machine of its own is the place: a package may start its services.
+ENGINES := slurm-wlm munge slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core openmpi-bin libopenmpi3
+engines: $(VENV)/all
+	@dpkg -s $(ENGINES) >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(ENGINES); } || \
+	  echo "make engines: not installed; tests of what is missing are skipped" >&2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mpi]'
 
 # Faults planted by hand, then by chance: the tests must catch them.
 faults: $(VENV)/all

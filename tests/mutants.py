@@ -70,11 +70,15 @@ KINDS = [
     ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
      "says or speeds up, changes nothing"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
+    ("studies/", "seeds: Seeds = ", "Number", "how many problems are drawn, not what holds of them"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
     "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
         "only the figure of these axes is asked for: panels() leave room beside them",
+    'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
+    ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
+        "it is square, which __init__ asks for",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip
@@ -199,6 +203,8 @@ def related(file: str) -> list[list[str]]:
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
+        if room == "task" and wing == "retrieval":  # bits of recalled patterns
+            folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":

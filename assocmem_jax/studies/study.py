@@ -17,7 +17,8 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=2)]
-Seeds = Annotated[int, Field(ge=2)]
+# A key each, of eight bytes, is a constant of a program: 2²⁴ are 128 MiB; of 2 GB (2²⁸) JAX warns.
+Seeds = Annotated[int, Field(ge=2, le=2**24)]
 
 
 Precision = Annotated[Literal["float64", "float32"], Field(description="of all numbers of the run")]

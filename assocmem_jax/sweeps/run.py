@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,10 @@ from .slurm import WorkerDied
 from .store import DamagedStore, Store, StoreError, create
 from .tiles import Outcome, Program, Variable
 
-# Attempts at a task that may end in the death of their process.
+# Attempts at a task that may end in the death of their process, and those where other tasks died with it (a
+# whole MPI job dies with one of its workers): after so many a task is computed in a process of its own.
 MOST_DEATHS = 3
+MOST_IN_COMPANY = 6
 # Configurations of one task that may raise before it is fn that is at fault.
 MOST_FAILURES = 64
 
@@ -116,11 +119,12 @@ def _reason(fault: BaseException) -> str:
 
 
 def locally(
-    plan: Plan, built: Program, one: Callable[[int], Any], tasks: Sequence[int], progress: bool | None
-) -> None:
+    plan: Plan, built: Program, one: Callable[[int], Any], tasks: Sequence[int], progress: bool | None,
+    threads: int | None = None,
+) -> None:  # fmt: skip
     """Tasks one after another; where a CPU's device leaves cores idle, in a thread for each."""
-    workers = 1
-    if built.devices[0].platform == "cpu":
+    workers = threads or 1
+    if threads is None and built.devices[0].platform == "cpu":
         workers = max(1, min(memory.cores() // len(built.devices), len(tasks)))
     guard(plan, built, workers)
     with _bar(plan, tasks, progress) as bar, futures.ThreadPoolExecutor(workers) as pool:
@@ -160,11 +164,18 @@ def into_store(
         first, step = shard or (0, 1)
         committed = store.committed()
         tasks = [task for task in list(plan.blocks)[first::step] if task not in committed]
+        store.settle()
+        run = secrets.token_hex(8)
         if tasks and executor is not None:
-            _remotely(plan, store, executor, tasks, progress)
+            _remotely(plan, store, executor, run, tasks, progress)
         elif tasks:
             built = program(plan)
-            locally(plan, built, functools.partial(_commit, plan, built, store), tasks, progress)
+            one = functools.partial(_commit, plan, built, store, run)
+            # What was begun before is tried alone: if it dies again, it is known of what.
+            begun = [task for task in tasks if store.tries(task)]
+            for some, threads in ((begun, 1), (sorted(set(tasks) - set(begun)), None)):
+                if some:
+                    locally(plan, built, one, some, progress, threads)
         if store.committed() >= set(plan.blocks):
             store.complete()
     except OSError as fault:
@@ -189,12 +200,13 @@ def same(plan: Plan, store: Store) -> None:
     )  # fmt: skip
 
 
-def _commit(plan: Plan, built: Program, store: Store, task: int) -> int:
+def _commit(plan: Plan, built: Program, store: Store, run: str, task: int) -> int:
     """Compute one task and commit it, unless it is committed; after three deaths, in quarantine."""
     if store.record(task).exists():
         return task
-    deaths = store.begin(task)
-    probe = functools.partial(_in_process, plan, store, task) if deaths >= MOST_DEATHS else None
+    deaths, suspected = store.deaths(task, run), _suspected(store, run, task)
+    probe = functools.partial(_in_process, plan, store, task) if suspected else None
+    store.begin(task, run)
     try:
         shaped, about = compute(plan, built, task, probe)
         store.write(task, shaped, about | {"deaths": deaths})
@@ -202,6 +214,10 @@ def _commit(plan: Plan, built: Program, store: Store, task: int) -> int:
         store.give_up(task)  # it could say why: no death
         raise
     return task
+
+
+def _suspected(store: Store, run: str, task: int) -> bool:
+    return store.deaths(task, run) >= MOST_DEATHS or store.tries(task) >= MOST_IN_COMPANY
 
 
 def _in_process(plan: Plan, store: Store, task: int, lanes: np.ndarray) -> dict[str, np.ndarray]:
@@ -229,25 +245,29 @@ def _probed(path: str, fn: Callable, reduce: OverSeeds | None, task: int, lanes:
     return _reopened(path, fn, reduce, None)[1].run(task, lanes)
 
 
-def _work(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable | None, task: int) -> bool:
+def _work(
+    path: str, fn: Callable, reduce: OverSeeds | None, predict: Callable | None, run: str, task: int
+) -> bool:
     """In a worker: commit a task. False: it has killed too many, the driver must quarantine it."""
     store = Store(Path(path))
     if store.record(task).exists():
         return True
-    if store.tries(task) >= MOST_DEATHS:
+    if _suspected(store, run, task):
         return False
-    _commit(*_reopened(path, fn, reduce, predict), task)
+    _commit(*_reopened(path, fn, reduce, predict), run, task)
     return True
 
 
-def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], progress: bool | None) -> None:
+def _remotely(
+    plan: Plan, store: Store, executor: Any, run: str, tasks: Sequence[int], progress: bool | None
+) -> None:
     context = getattr(executor, "_mp_context", None)
     if context is not None and context.get_start_method() == "fork":
         checks.refuse(
             "executor", "a pool that starts its processes anew", "one that forks them, which hangs JAX",
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))",
         )  # fmt: skip
-    payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict)
+    payload = (str(store.path.resolve()), plan.fn, plan.reduce, plan.predict, run)
     left, last, idle = set(tasks), "", 0
     fallen = dict.fromkeys(tasks, 0)  # jobs that died before their task began
     with _bar(plan, tasks, progress) as bar:
@@ -267,22 +287,22 @@ def _remotely(plan: Plan, store: Store, executor: Any, tasks: Sequence[int], pro
                     ) from None
                 except Exception as fault:
                     text = last = _reason(fault)
-                    deaths = store.tries(task)
-                    if isinstance(fault, WorkerDied) and not deaths:
+                    began = store.tries(task)
+                    if isinstance(fault, WorkerDied) and not began:
                         fallen[task] += 1
                         if fallen[task] < MOST_DEATHS:
                             continue
                         raise SweepError(
                             f"task {task}: {MOST_DEATHS} jobs died before they began it; the last: {text}"
                         ) from None
-                    if not deaths:
+                    if not began:
                         hint = "; define fn at the top level of a module" if "pickle" in text.lower() else ""
                         raise SweepError(f"task {task}: {type(fault).__name__}: {text}{hint}") from fault
-                    if deaths < MOST_DEATHS:  # its worker died, and the scheduler gave up: once more
+                    if not _suspected(store, run, task):  # its worker died: once more
                         continue
                     sound = False
                 if not sound:
-                    _commit(plan, program(plan), store, task)
+                    _commit(plan, program(plan), store, run, task)
                 left.discard(task)
                 bar.update(1)
             idle = idle + 1 if len(left) == before else 0

@@ -8,11 +8,14 @@
     STORE/commits/complete.json        every task is done
 
 A task's chunks are written by one process, synced, then committed by its record (written beside its
-place, synced, renamed). Nothing is written twice; a task without a record is computed again.
+place, synced, renamed). Nothing is written twice; a task without a record is computed again. A mark says
+in which run and process its attempt is made; an empty one, that its run died while it was at others too.
 """
 
+import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,10 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import beside, checksum, put, sync
+from ..files import beside, checksum, put, read, sync
 from .axes import Blocks, Grid, Joint
 from .ledger import COMMITS, fault_of, inventory, planned, recorded, said, sealed, strangers, unsealed
 from .tiles import Outcome, Variable
+
+# Of this process, in the marks of what it is at.
+_PROCESS = secrets.token_hex(8)
 
 
 class StoreError(RuntimeError):
@@ -188,11 +194,39 @@ class Store:
             k += 1
         return k
 
-    def begin(self, task: int) -> int:
-        """Mark an attempt; returns how many there were before it."""
-        before = self.tries(task)
-        self._mark(task, before + 1).touch()
-        return before
+    def begin(self, task: int, run: str = "") -> None:
+        """Mark an attempt in a run (one call of ``sweep``, all its workers)."""
+        self._mark(task, self.tries(task) + 1).write_text(f"{run} {_PROCESS}", encoding="ascii")
+
+    def deaths(self, task: int, run: str = "") -> int:
+        """Attempts at a task that are known to have died of it: their process was at no other task, and nor
+        was their run unless it is ``run``, which outlived them. A death in company may be another's."""
+        if not self.tries(task):  # which is so of nearly all
+            return 0
+        groups = [[at for at, _ in group] for group in self._attempts(run).values()]
+        return sum(len(group) for group in groups if set(group) == {task})
+
+    def settle(self) -> None:
+        """Before a run begins: empty the marks of runs that were at several tasks. Or the last of these to be
+        committed would seem to have been alone."""
+        for group in self._attempts(None).values():
+            if len({at for at, _ in group}) > 1:
+                for _, mark in group:
+                    with contextlib.suppress(FileNotFoundError):  # of a run at work, which has just committed
+                        os.truncate(mark, 0)
+
+    def _attempts(self, run: str | None) -> dict[str, list[tuple[int, Path]]]:
+        """Process of ``run``, or another run → (task, mark) of what it is or was at."""
+        found: dict[str, list[tuple[int, Path]]] = {}
+        for mark in self.commits.glob("*.try-*"):
+            try:
+                words = read(mark, 100).decode("ascii").split(" ")
+                task = int(mark.name[:8])
+            except (OSError, ValueError):  # committed meanwhile, or none of ours
+                continue
+            if len(words) == 2:
+                found.setdefault(words[words[0] == run], []).append((task, mark))
+        return found
 
     def give_up(self, task: int) -> None:
         """Forget the attempts at a task: it ended, or failed in a way that said so."""

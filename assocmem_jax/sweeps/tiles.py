@@ -159,7 +159,8 @@ def trace(fn: Callable, grid: Grid) -> Traced:
             f"fn must be traceable, got {type(fault).__name__} in {describe(fn)}; axes arrive as traced "
             "scalars: use jnp.where for branches, and for sizes (d, N, steps) one sweep each and xr.concat"
         ) from fault
-    text = re.sub(r"0x[0-9a-f]+", "", str(jaxpr)).encode()
+    # str(jaxpr) has colours where stdout is a terminal, as mpiexec makes it.
+    text = re.sub(r"0x[0-9a-f]+", "", jaxpr.pretty_print(use_color=False)).encode()
     mixed = hashlib.sha256(text)
     for constant in _constants(jaxpr):
         mixed.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -143,7 +144,7 @@ def test_descent_closes_exactly(name):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["J", pytest.param("C", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", ["J", pytest.param("C", marks=pytest.mark.thorough)])
 def test_flow_closes(name):
     """To 1e-7 at all times to t = 300: the six families and the smaller system are the weights."""
     flow = am.GradientFlow(t1=300.0)
@@ -154,7 +155,7 @@ def test_flow_closes(name):
         np.testing.assert_allclose(fast.observed[part], full.observed[part], rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.soak  # `make check` (in .ci/run) has the conservation laws
+@pytest.mark.thorough
 def test_invariants_drift_as_they_should():
     """Flow: below 1e-8 by t = 100. Descent: the linear ones to rounding, the others at first order in η."""
     task = am.CooccurrenceTask(TASK.tokens, TASK.labels, D + 3)  # three words that never occur
@@ -180,6 +181,31 @@ def test_invariants_drift_as_they_should():
     assert float(jnp.abs(start["linear_unseen"]).max()) > 0
 
 
+def test_invariants_are_the_numpy_loop():
+    """Entry by entry; rounding of sums of at most 60 numbers of order one."""
+    task = am.CooccurrenceTask(TASK.tokens, TASK.labels, D + 3)  # three words that never occur
+    model = am.CooccurrenceTransformer.gaussian(task, jr.key(4), M, M1, 0.5, 0.5)
+    W, V, K, Q, a = (np.asarray(p) for p in (model.mlp, model.value, model.key, model.query, model.signs))
+    found = am.cooccurrence.invariants(task, model)
+    seen = sorted({int(word) for word in np.asarray(task.tokens).ravel()})
+    unseen = np.concatenate([V, K, Q])
+    unseen[:, seen] = 0
+    loops = {
+        "value": [
+            [sum(W[j, p] * W[j, q] for j in range(M1)) - V[p] @ V[q] for q in range(M)] for p in range(M)
+        ],
+        "attention": [[K[p] @ K[q] - Q[p] @ Q[q] for q in range(M)] for p in range(M)],
+        "norms": sum(w**2 for w in W.ravel()) - sum(v**2 for v in V.ravel()),
+        "energy": sum((a @ W[:, p]) ** 2 for p in range(M)) - M1 * sum(v**2 for v in V.ravel()),
+        "linear_mlp": [[W[j, p] - a[j] * (a @ W[:, p]) / M1 for p in range(M)] for j in range(M1)],
+        "linear_key": [sum(row) for row in K],
+        "linear_unseen": unseen,
+    }
+    assert set(found) == set(loops)
+    for name, wanted in loops.items():
+        np.testing.assert_allclose(found[name], wanted, atol=1e-13, err_msg=name)
+
+
 def test_sgd_and_the_end_of_phase_one():
     run = am.simulate(
         TASK, MODEL, am.Descent(optax.sgd, 400, batch_size=8, learning_rate=0.05), key=jr.key(0),
@@ -194,7 +220,21 @@ def test_sgd_and_the_end_of_phase_one():
     assert TASK.sampler(1000)(jr.key(1)).max() == 14
 
 
-@pytest.mark.soak
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_one_score_that_moves_ends_phase_one(way):
+    """By more than the level, up or down, from where the model had it; the other scores stay."""
+    start = reduced()
+    ends = am.cooccurrence.scores_moved(start, 0.25)
+    # Rounding of a score and of the difference: an eps of the larger one each.
+    rounding = 2 * np.finfo(float).eps * (1 + float(jnp.abs(start.table).max()))
+    for moved in (0.0, 0.1, 0.25, 0.5):
+        model = eqx.tree_at(lambda m: m.table, start, start.table.at[3, 1].add(way * moved))
+        assert float(ends.condition(TASK, model)) == pytest.approx(moved - 0.25, abs=rounding)
+    assert ends.hold == 1
+    assert am.cooccurrence.scores_moved(start, 0.25, None).hold is None
+
+
+@pytest.mark.thorough
 def test_events_of_the_flow():
     """Both ends of Phase 1 are crossings of the flow, located to its tolerance."""
     flow = am.GradientFlow(t1=300.0)

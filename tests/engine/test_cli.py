@@ -127,31 +127,6 @@ def test_numbers_beyond_print(tmp_path, capsys):
     assert first.endswith("learned 2 steps")
 
 
-@pytest.mark.soak
-def test_exponents_beyond_the_edge():
-    """Balanced labels in closed form: log|1 − ηH*| below the edge, ½ log of the cycle's multiplier beyond."""
-    import jax.numpy as jnp
-
-    from assocmem_jax import theory
-    from assocmem_jax.studies.config import load
-    from assocmem_jax.systems.memory.studies import bifurcation
-
-    small = ["rates=16", "kept=64", "transient=1000", "largest=3.0"]
-    study = load("bifurcation", small)
-    data = bifurcation.diagram(study, bifurcation.system_task(study.systems[0]))
-    edge, found = data.edge.values, data.lyapunov.values
-    m = theory.soft_labels.balanced_cycle(jnp.asarray(8 * edge / 2), 2.0)
-    beyond = np.log(np.asarray(theory.soft_labels.balanced_multiplier(jnp.maximum(m, 1e-9)))) / 2
-    with np.errstate(divide="ignore"):
-        expected = np.where(edge < 1, np.log(np.abs(1 - 2 * edge)), beyond)
-    # ηH* = 1 is superstable: its exponent is −∞, or what rounding leaves of it.
-    sure = np.abs(edge - 1) > 0.05
-    np.testing.assert_allclose(found[sure & (edge > 0.55)], expected[sure & (edge > 0.55)], atol=1e-6)
-    after = sure & (edge > 1)
-    width = np.abs(data.x.values[after, -1]) * 2**0.5  # in float32; W = m(1, −1)/2
-    np.testing.assert_allclose(width, np.asarray(m)[after], rtol=1e-6)
-
-
 def test_figure_2_numbers(tmp_path, capsys, figures):
     """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
     out = tmp_path / "r"

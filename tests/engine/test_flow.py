@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 import pytest
-from scipy.integrate import solve_ivp
 
 import assocmem_jax as am
 import helpers
@@ -146,18 +145,6 @@ def test_equicorrelated_tokens(solve_many):
     judge(lead(scores, targets), np.asarray(expected)[:, None])
 
 
-def two_particle_reference(t1, p1, alpha, c=2.0):
-    """GD (17) by SciPy's DOP853 in log time, near its tightest tolerance."""
-
-    def field(s, m):
-        pull = np.array([p1, 1 - p1]) / (1 + np.exp(m))
-        return np.exp(s) * c * (pull - alpha * pull[::-1])
-
-    run = solve_ivp(field, (0, np.log1p(t1)), np.zeros(2), "DOP853", rtol=3e-14, atol=1e-16)
-    assert run.success
-    return run.y[:, -1]
-
-
 def test_two_particles(solve_many):
     """Oracle E at α = −1, 0 (closed) and random α up to ±0.99 (independent integrator)."""
     rng = np.random.default_rng(5)
@@ -168,7 +155,7 @@ def test_two_particles(solve_many):
     p, targets = np.stack([p1, 1 - p1], axis=1), np.tile(np.arange(2), (PER_ORACLE, 1))
     outputs, weights = np.tile(np.eye(2), (PER_ORACLE, 1, 1)), np.zeros((PER_ORACLE, 2, 2))
     scores = solve_many(p, targets, inputs, outputs, weights, t1, stiff=True)
-    expected = np.array([two_particle_reference(*case) for case in zip(t1, p1, alpha)])
+    expected = np.array([helpers.two_particle_reference(*case) for case in zip(t1, p1, alpha)])
     np.testing.assert_allclose(expected[0], theory.two_particles.opposite_margins(t1[0], 2.0), rtol=1e-11)
     expected[0] = theory.two_particles.opposite_margins(t1[0], 2.0)
     expected[1] = theory.two_particles.independent_margins(t1[1], p1[1], 2.0)
@@ -192,7 +179,7 @@ def test_stiff_problems_fall_back_and_agree():
     run = am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(1e12), observe=watch)
     assert run.status == am.Status.OK
     assert 200 < run.num_steps <= 1200  # it lands on each of the 200 times asked for
-    expected = two_particle_reference(1e12, 0.75, 0.999)
+    expected = helpers.two_particle_reference(1e12, 0.75, 0.999)
     m = np.asarray(run.observed["g"][-1]) @ np.array([[1, -1], [1, 1]])
     np.testing.assert_allclose(m, expected, rtol=1e-9)
     collinear = am.two_tokens(1.0, 0.75)

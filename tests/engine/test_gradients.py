@@ -156,7 +156,6 @@ def test_no_nan_at_the_edges():
 @pytest.mark.soak
 def test_reverse_mode_through_the_stiff_solver():
     """dγ₂/dα at α = 0.999, t = 10¹² against central differences of an independent integrator."""
-    from test_flow import two_particle_reference
 
     def gamma2(alpha):
         task = am.two_tokens(alpha, 0.75)
@@ -167,9 +166,9 @@ def test_reverse_mode_through_the_stiff_solver():
         return run.observed["g"][-1, 1]
 
     h = 1e-5
-    ends = [two_particle_reference(1e12, 0.75, 0.999 + s * h).mean() for s in (1, -1)]
+    ends = [helpers.two_particle_reference(1e12, 0.75, 0.999 + s * h).mean() for s in (1, -1)]
     # γ₂ ~ log(1 − α): the third derivative 2/(1−α)³ leaves h²/3·10⁹ = 0.03 of 322; Richardson removes it.
-    half = [two_particle_reference(1e12, 0.75, 0.999 + s * h / 2).mean() for s in (1, -1)]
+    half = [helpers.two_particle_reference(1e12, 0.75, 0.999 + s * h / 2).mean() for s in (1, -1)]
     coarse, fine = (ends[0] - ends[1]) / (2 * h), (half[0] - half[1]) / h
     expected = (4 * fine - coarse) / 3
     assert float(jax.jit(jax.grad(gamma2))(0.999)) == pytest.approx(expected, rel=1e-6)

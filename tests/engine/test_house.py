@@ -209,6 +209,16 @@ def test_nothing_looks_outside_the_repository():
         assert f'"{folder}"' not in text, path
 
 
+def test_no_test_is_another_ones_module():
+    """Files of tests move; what two of them need stands in a module beside the folders."""
+    wrong = [
+        f"{path.name}: {line}"
+        for path in ROOT.glob("tests/**/test_*.py")
+        for line in re.findall(r"^[ \t]+(?:from|import) test_\w+.*", path.read_text(encoding="utf-8"), re.M)
+    ]
+    assert not wrong
+
+
 def test_stubs_are_those_of_the_manifests():
     spec = importlib.util.spec_from_file_location("stubs", ROOT / "scripts" / "stubs.py")
     made = importlib.util.module_from_spec(spec)

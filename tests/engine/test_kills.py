@@ -98,7 +98,7 @@ def test_twelve_kills_in_a_dask_cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEPT_LOG", str(log))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     axes = dict(learning_rate=np.geomspace(0.1, 10, 100), alpha=np.linspace(0.5, 1, 2000))
-    whole = am.sweep(slow, **axes, chunk=2000, tile=256)
+    whole = am.sweep(slow, **axes, chunk=2000, tile=256, store=tmp_path / "whole")
     killed = []
     with (
         distributed.LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None) as cluster,
@@ -138,6 +138,7 @@ def test_twelve_kills_in_a_dask_cluster(tmp_path, monkeypatch):
     assert (data.status == am.Outcome.OK).all()
     for name in ("first_step", "stable_step"):
         np.testing.assert_array_equal(data[name], whole[name])
+    assert fingerprint(tmp_path / "s") == fingerprint(tmp_path / "whole")
     store = Store(tmp_path / "s")
     assert store.verify().faults == []
     assert len(store.committed()) == 100

@@ -4,7 +4,6 @@ import concurrent.futures as futures
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -220,49 +219,3 @@ def test_who_has_nothing_to_do_draws_nothing(tmp_path, capsys):
     assert cli.main(["sweep", *small, "--shard", "0/2", "--resume"]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert not (tmp_path / "s.png").exists()
-
-
-@pytest.mark.soak
-def test_a_sweep_on_slurm(tmp_path):
-    """Of this machine, without accounting; a job killed in the middle. The bytes of a sweep here."""
-    import engines
-
-    code = (
-        "import sys, jax, submitit, assocmem_jax as am\n"
-        "jax.config.update('jax_enable_x64', True)\n"
-        "from swept import trained\n"
-        "jobs = submitit.SlurmExecutor(folder=sys.argv[2])\n"
-        "jobs.update_parameters(time=5, cpus_per_task=1, array_parallelism=1)\n"
-        "am.sweep(trained, learning_rate=[0.5, 1.0, 2.0, 4.0], alpha=0.5, chunk=1, store=sys.argv[1],\n"
-        "         executor=am.SlurmExecutor(jobs, seconds=0.5, patience=3.0), progress=False)\n"
-    )
-    store = tmp_path / "slurm.zarr"
-    with engines.slurm(tmp_path / "cluster") as env:
-        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        driver = subprocess.Popen(
-            [sys.executable, "-c", code, str(store), str(tmp_path / "jobs")], env=env, cwd=tmp_path
-        )
-        killed = None
-        for _ in range(600):
-            asked = ["squeue", "-h", "-r", "-t", "R", "-o", "%i"]
-            running = subprocess.run(
-                asked, env=env, capture_output=True, text=True, check=False
-            ).stdout.split()
-            if running and killed is None:
-                time.sleep(1.0)
-                killed = running[0]
-                subprocess.run(["scancel", "-s", "KILL", killed], env=env, check=False)
-            if driver.poll() is not None:
-                break
-            time.sleep(0.5)
-        assert killed is not None
-        assert driver.wait(10) == 0
-    here = am.sweep(
-        trained,
-        learning_rate=[0.5, 1.0, 2.0, 4.0],
-        alpha=0.5,
-        chunk=1,
-        store=tmp_path / "here.zarr",
-        progress=False,
-    )
-    assert am.open_store(store).drop_attrs().identical(here.load().drop_attrs())

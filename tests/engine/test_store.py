@@ -17,6 +17,7 @@ import assocmem_jax as am
 import killed
 from assocmem_jax import cli
 from assocmem_jax.sweeps import plan, run
+from assocmem_jax.sweeps import store as store_module
 from assocmem_jax.sweeps.store import Store
 from swept import reversed_cost, steps, trained
 
@@ -97,7 +98,7 @@ def test_a_killed_attempt_leaves_a_mark_and_no_harm(whole, copy):
     store = Store(copy)
     for task in (2, 4):
         store.record(task).unlink()
-        store.begin(task)
+        store.begin(task, f"run{task}")
     (copy / "commits" / "complete.json").unlink()
     store.chunk("loss", 2).unlink()  # killed before it was written,
     store.chunk("loss", 4).write_bytes(b"half")  # or while it was
@@ -232,6 +233,68 @@ def test_a_full_disk_is_one_line_and_a_valid_store(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+def attempts(store, monkeypatch, *marks):
+    """(run, process, task) that began and were never heard of again."""
+    for name, process, task in marks:
+        monkeypatch.setattr(store_module, "_PROCESS", process)
+        store.begin(task, name)
+
+
+def test_a_death_in_company_is_held_against_no_task(copy, monkeypatch):
+    store = Store(copy)
+    begin = functools.partial(attempts, store, monkeypatch)
+    begin(*((name, f"{name}{task}", task) for name in "abc" for task in (1, 2)))
+    assert [store.tries(1), store.deaths(1), store.deaths(2, "d")] == [3, 0, 0]
+    # In the run that goes on, each process died by itself.
+    assert [store.deaths(1, "a"), store.deaths(2, "c")] == [1, 1]
+    store.settle()
+    store.give_up(1)
+    assert [store.tries(2), store.deaths(2), store.deaths(2, "a")] == [
+        3,
+        0,
+        0,
+    ]  # 1 was there, and is committed
+    begin(("d", "p", 2), ("d", "q", 2), ("e", "r", 2))
+    assert [store.deaths(2, "f"), store.deaths(2, "d")] == [3, 3]  # alone, twice in one run
+    begin(("g", "p", 3), ("g", "p", 4))
+    assert [store.deaths(3, "g"), store.deaths(4)] == [0, 0]  # threads of one process
+    (copy / "commits" / "stranger.try-1").write_bytes(b"\xff \xff")
+    (copy / "commits" / "00000003.try-2").write_bytes(b"\xff")
+    store.settle()
+    assert [store.tries(3), store.deaths(3)] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("marks", "apart", "deaths"),
+    [
+        # Two marks alone, then three; five in company, then six.
+        ([(name, "p", 1) for name in "ab"], [], 2),
+        ([(name, "p", 1) for name in "abc"], [1], 3),
+        ([(name, "p", task) for name in "abcde" for task in (1, 3)], [], 0),
+        ([(name, "p", task) for name in "abcdef" for task in (1, 3)], [1, 3], 0),
+    ],
+)
+def test_when_a_task_is_set_apart(copy, whole, monkeypatch, marks, apart, deaths):
+    store, set_apart = Store(copy), []
+    for task in (0, 1, 3):
+        store.record(task).unlink()
+    (copy / "commits" / "complete.json").unlink()
+    attempts(store, monkeypatch, *marks)
+    monkeypatch.setattr(
+        run,
+        "_in_process",
+        lambda made, store, task, lanes: set_apart.append(task) or plan.program(made).run(task, lanes),
+    )
+    computed = count_computed(monkeypatch)
+    go(store=copy)
+    assert set_apart == apart
+    begun = sorted({task for _, _, task in marks})
+    assert computed[: len(begun)] == begun  # what was begun is tried before the others, one after another
+    assert json.loads(store.record(1).read_text(encoding="utf-8"))["deaths"] == deaths
+    assert contents(copy) == contents(whole)
+    assert not list(copy.glob("commits/*.try-*"))
+
+
 def test_a_store_that_cannot_be_written_is_one_line(copy, monkeypatch, tmp_path):
     Store(copy).record(3).unlink()
     (copy / "commits" / "complete.json").unlink()
@@ -239,7 +302,7 @@ def test_a_store_that_cannot_be_written_is_one_line(copy, monkeypatch, tmp_path)
     def refuse(*arguments, **options):
         raise PermissionError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(
         am.StoreError, match="copy: Read-only file system; 5 of 6 tasks are committed"
     ) as refused:

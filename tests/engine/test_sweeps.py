@@ -257,6 +257,12 @@ def test_the_identity_is_the_same_in_every_process():
             [sys.executable, "-c", code, tests], capture_output=True, text=True, env=env, cwd=tests
         )
         digests.add(done.stdout)
+    # A terminal, in which JAX prints in colours: mpiexec makes one for its workers.
+    driver, terminal = os.openpty()
+    with os.fdopen(driver, "rb") as shown:
+        subprocess.run([sys.executable, "-c", code, tests], stdout=terminal, cwd=tests, check=True)
+        os.close(terminal)
+        digests.add(shown.readline().decode().replace("\r\n", "\n"))
     assert len(digests) == 1, digests
     assert done.stdout, done.stderr
 
@@ -442,11 +448,11 @@ class Deaf(futures.Executor):
 
     def submit(self, fn, *arguments):
         future = futures.Future()
-        path, task = arguments[0], arguments[-1]
+        path, run_, task = arguments[0], *arguments[-2:]
         self.tried.append(task)
         if task == 1 and self.deaths:
             self.deaths -= 1
-            run.Store(run.Path(path)).begin(task)  # it began, and was never heard of again
+            run.Store(run.Path(path)).begin(task, run_)  # it began, and was never heard of again
             future.set_exception(RuntimeError("KilledWorker"))
         else:
             future.set_result(fn(*arguments))

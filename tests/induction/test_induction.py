@@ -373,13 +373,13 @@ def test_an_induction_head_forms():
     assert K1[-1] > 0.7
 
 
-@pytest.mark.soak  # the study runs, smaller, among the examples
+@pytest.mark.thorough
 def test_three_steps():
     """Theorem 3 at a size for a test: all recalled, accuracy at its ceiling, chance before the last step."""
     study = ThreeSteps(
         study="birth.three_steps", tokens=24, length=8, widths=(256,), samples=32_768, chunk=4096, seeds=1
     )
-    data = study.run()
+    data = study.run(None)
     assert (data.recall.values[0, 0, -1] == 1).all()
     accuracy = data.accuracy.values[0, 0]
     # A first trigger at t = 1 (one in T − 1) is found at positions 1 and 2 alike: at best half of them right.
@@ -423,7 +423,7 @@ def numpy_transformer(model, row):
     [
         {"heads": 2, "norm": True, "hidden": 5},
         {"layers": 1, "feedforward": "linear", "norm": False},
-        pytest.param({"layers": 3, "feedforward": "none", "norm": False}, marks=pytest.mark.soak),
+        pytest.param({"layers": 3, "feedforward": "none", "norm": False}, marks=pytest.mark.thorough),
     ],
 )
 def test_plain_transformer_against_loops(options):

@@ -43,7 +43,7 @@ FAULTS = {
     "row: one step fewer than the least": ("systems/memory/theory/two_particles.py", "2 + jnp.floor(lag / (2 * (1 - p1)))", "3 + jnp.floor(lag / (2 * (1 - p1)))", "engine/test_statements.py -k test_row[beyond.1]"),
     "row: a hit one step early": ("systems/memory/dynamics.py", "first = jnp.minimum(first, jnp.where(holds, t + 1, _NEVER))", "first = jnp.minimum(first, jnp.where(holds, t, _NEVER))", "engine/test_statements.py -k test_row[beyond.2]"),
     "row: width of the cycle": ("systems/memory/theory/soft_labels.py", "(2 * (1 - 3 * jnp.asarray(q) * (1 - q)))", "(2 * (1 - 4 * jnp.asarray(q) * (1 - q) + 1e-9))", "engine/test_statements.py -k test_row[beyond.4]"),
-    "neutral directions in the tangent": ("systems/memory/studies/bifurcation.py", "moved = left @ moved @ right", "moved = moved", "engine/test_cli.py -k exponents"),
+    "neutral directions in the tangent": ("systems/memory/studies/bifurcation.py", "moved = left @ moved @ right", "moved = moved", "memory/test_bifurcation.py"),
     "few classes, transposed": ("systems/memory/model/linear.py", "product(task.outputs, self.weight).T", "product(task.outputs, self.weight.T).T", "memory/test_capacity.py -k written_memory"),
     "one token too many": ("systems/memory/task/association.py", "kept = jnp.arange(self.num_tokens) < n", "kept = jnp.arange(self.num_tokens) <= n", "memory/test_capacity.py -k first_tokens"),
     "answers of absent tokens compete": ("systems/memory/task/association.py", "return scores if self.possible is None else jnp.where(self.possible, scores, -jnp.inf)", "return scores", "memory/test_capacity.py -k first_tokens"),

@@ -34,7 +34,7 @@ FAST = ("descent", "sgd")
 @pytest.mark.parametrize(
     ("name", "soft"),
     [pytest.param(name, False, marks=() if name in FAST else pytest.mark.thorough) for name in DYNAMICS]
-    + [pytest.param("flow", True, marks=pytest.mark.soak), ("descent", True), ("sgd", True)],
+    + [pytest.param("flow", True, marks=pytest.mark.thorough), ("descent", True), ("sgd", True)],
 )
 def test_matrix_is_particles(name, soft):
     """Random non-orthogonal E, U, random W₀: scores agree to 1e-10 of the largest."""
@@ -54,7 +54,7 @@ def test_matrix_is_particles(name, soft):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("flow", marks=pytest.mark.soak),
+        pytest.param("flow", marks=pytest.mark.thorough),
         "descent",
         "sgd",
         pytest.param("momentum", marks=pytest.mark.thorough),

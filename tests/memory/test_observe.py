@@ -39,7 +39,7 @@ def test_loss_gradient_hessian_are_the_loops(soft):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "shape", [(4, 3, 2, 2), (3, 2, 6, 5), pytest.param((12, 12, 12, 12), marks=pytest.mark.soak)]
+    "shape", [(4, 3, 2, 2), (3, 2, 6, 5), pytest.param((12, 12, 12, 12), marks=pytest.mark.thorough)]
 )
 def test_sharpness_every_route(shape):
     """W side, Gram side and Lanczos (N M and k d above 128) against a dense eigensolve in NumPy."""
@@ -62,7 +62,7 @@ def test_sharpness_every_route(shape):
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-5)
 
 
-@pytest.mark.soak
+@pytest.mark.thorough
 def test_sharpness_of_layer_norm():
     p, targets, inputs, outputs, weight = helpers.random_problem(42)
     task, memory = am.AssociationTask(p, targets, inputs, outputs), am.NormalizedMemory(weight)

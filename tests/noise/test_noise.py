@@ -10,12 +10,15 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 from scipy import integrate
 from scipy.stats import chisquare, norm
 
 import assocmem_jax as am
 from assocmem_jax.studies.config import ConfigError, load
+from assocmem_jax.studies.kit import table
 from assocmem_jax.systems.noise import theory
+from assocmem_jax.systems.noise.studies import noise_law, noise_map
 from helpers import refused
 
 N, T, D = 5, 4, 7
@@ -228,6 +231,35 @@ def test_signal_at_many_sequences():
     assert float(found.mean()) * 256 * 32**2 == pytest.approx(1, abs=0.06)
 
 
+def test_what_the_report_of_the_law_says():
+    """Rows by hand: each line has the rows of its batches and length, and ratios leave out what is censored."""
+    study = load(
+        "noise_law", ["tokens=16", "lengths=[8, 32]", "sequences=[64, 128]", 'batches=["same", "centred"]']
+    )
+    names = ("batches", "length", "sequences", "d", "low", "high", "censored", "derived", "claimed")
+    rows = [
+        (b, T, n, 2.0 + k, 1, 30 + k, 0, 4, 8)
+        for k, (b, T, n) in enumerate(itertools.product((0, 1), (8, 32), (64, 128)))
+    ]
+    rows[3] = (*rows[3][:6], 1, 4, 8)
+    rows[4] = (*rows[4][:6], -1, 4, 8)
+    assert noise_law.report(study, table(rows, *names)) == [
+        "same, T = 8: d 2.0 [1, 30] (derived 4.0) at n = 64, 3.0 [1, 31] (derived 4.0) at n = 128",
+        "same, T = 32: d 4.0 [1, 32] (derived 4.0) at n = 64, ≥ 5.0 [1, 33] (derived 4.0) at n = 128",
+        # (2·3·4)^(1/3) = 2.884
+        "same: d over the one claimed: 0.25 to 0.50, geometric mean 0.36",
+        "same: d over the one derived: 0.50 to 1.00, geometric mean 0.72",
+        "centred, T = 8: d ≤ 6.0 [1, 34] (derived 4.0) at n = 64, 7.0 [1, 35] (derived 4.0) at n = 128",
+        "centred, T = 32: d 8.0 [1, 36] (derived 4.0) at n = 64, 9.0 [1, 37] (derived 4.0) at n = 128",
+        # (7·8·9)^(1/3) = 7.958
+        "centred: d over the one claimed: 0.88 to 1.12, geometric mean 0.99",
+        "centred: d over the one derived: 1.75 to 2.25, geometric mean 1.99",
+    ]
+    for batches, kinds in (("same", (False, False)), ("fresh", (True, False)), ("centred", (False, True))):
+        wanted = theory.attention_dimension(16, 8, 64, *kinds, study.target)
+        assert float(noise_law.derived(study, batches, 8, 64)) == float(wanted)
+
+
 # --- Refusals -------------------------------------------------------------------------------------
 
 E, U, TAU = np.eye(4), np.eye(4), np.ones(4)
@@ -267,3 +299,18 @@ def test_the_law_asks_for_enough_sequences():
 @pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])
 def test_refusals(call, message):
     refused(call, message)
+
+
+def test_what_the_map_of_noise_says():
+    study = load("noise_map", ["lengths=[4, 8]", "sequences=[16, 32]", "dimensions=[2, 6]"])
+    axes = {"length": [4, 8], "sequences": [16, 32], "dimension": [2, 6]}
+    right = np.arange(16.0).reshape(2, 2, 2, 2) / 16
+    dims = (*axes, "seed")
+    data = xr.Dataset({"attention": (dims, right), "accuracy": (dims, 1 - right)}, axes)
+    # The mean of two seeds: (4T + 2n + d + ¼)/8 of the places of T, n and d.
+    assert noise_map.report(study, data) == [
+        "T = 4: attention right (accuracy) n = 16: 0.03 (0.97) at d = 2, 0.16 (0.84) at d = 6; "
+        "n = 32: 0.28 (0.72) at d = 2, 0.41 (0.59) at d = 6",
+        "T = 8: attention right (accuracy) n = 16: 0.53 (0.47) at d = 2, 0.66 (0.34) at d = 6; "
+        "n = 32: 0.78 (0.22) at d = 2, 0.91 (0.09) at d = 6",
+    ]
