@@ -1,5 +1,7 @@
 """The top eigenvector of small symmetric matrices, one or many."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +80,7 @@ def _restarted(matrices, start):
     steps = min(n, _STEPS)
 
     def cleared(basis, w):
-        along = sum(basis[:, i] * w[i] for i in range(n))
+        along: Any = sum(basis[:, i] * w[i] for i in range(n))
         return w - sum(along[i] * basis[i] for i in range(steps))
 
     def step(k, state):
