@@ -64,6 +64,7 @@ class CooccurrenceTransformer(AbstractWeights):
         self.mlp, self.value, self.key, self.query, self.signs = mlp, value, key, query, signs
 
     @classmethod
+    @checks.takes(task=CooccurrenceTask, key=checks.KEY)
     def gaussian(
         cls,
         task: CooccurrenceTask,
@@ -90,6 +91,7 @@ class CooccurrenceTransformer(AbstractWeights):
         return cls(mlp, value, at, query, jr.rademacher(keys[4], (neurons,), task.dtype))
 
     @classmethod
+    @checks.takes(task=CooccurrenceTask, key=checks.KEY)
     def kaiming(
         cls,
         task: CooccurrenceTask,
