@@ -112,6 +112,7 @@ class Transformer(AbstractSequenceModel):
     fixed_positions: bool = eqx.field(static=True, default=False)
 
     @classmethod
+    @checks.takes(key=checks.KEY)
     def initial(
         cls,
         num_tokens: int,

@@ -37,6 +37,15 @@ class Section(pydantic.BaseModel):
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
 
+    @pydantic.field_validator("*")
+    @classmethod
+    def _printed(cls, value: Any) -> Any:
+        """Labels reach the terminal and the figure."""
+        texts = value if isinstance(value, tuple) else (value,)
+        if not all(text.isprintable() for text in texts if isinstance(text, str)):
+            raise ValueError("must be of characters that are printed")
+        return value
+
 
 def tables(value: Any) -> list[tuple[str | int, Section]]:
     """(key, table) of what TOML writes as tables: one (key ""), a list of them, or named ones; else none."""

@@ -1,5 +1,7 @@
 """Malformed calls: each refused in one line that names the argument, what is required and what was given."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
+import helpers
 
 EYE = jnp.eye(2)
 HALF = jnp.array([0.5, 0.5])
@@ -142,3 +145,57 @@ def test_every_public_callable_refuses_what_it_is_not_given():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def makers():
+    """(name, method) of every public class that makes its objects from a key."""
+    seen, left = set(), [("am", am)]
+    while left:
+        where, owner = left.pop()
+        for name, item in inspect.getmembers(owner):
+            module = getattr(item, "__name__" if inspect.ismodule(item) else "__module__", None) or ""
+            if name.startswith("_") or not module.startswith("assocmem_jax") or id(item) in seen:
+                continue
+            if inspect.ismodule(item) or inspect.isclass(item):
+                seen.add(id(item))
+                left.append((f"{where}.{name}", item))
+            elif (
+                inspect.isclass(owner)
+                and inspect.ismethod(item)
+                and "key" in inspect.signature(item).parameters
+            ):
+                yield pytest.param(item, id=f"{where}.{name}")
+
+
+@pytest.mark.parametrize("method", list(makers()))
+def test_what_makes_objects_asks_for_a_typed_key(method):
+    """Before it asks for anything else."""
+    helpers.refused(lambda: method(key=3), "key must be a typed key, got 3")
+
+
+E, PI = np.eye(4), np.tile(np.arange(4), (2, 1))
+DRAWN = {
+    "bigram": lambda **key: am.BigramTask(
+        np.ones(4) / 4, np.ones((4, 4)) / 4, length=5, triggers=1, data=3, **key
+    ),
+    "denoising": lambda **key: am.DenoisingTask(
+        am.denoising.LinearManifold(4, 2, 1.0), 3, 0.5, draws=3, **key
+    ),
+    "noise": lambda **key: am.TriggerTask(E, E, np.ones(4), length=3, draws=3, **key),
+    "hops": lambda **key: am.HopTask(PI, draws=3, **key),
+    "facts": lambda **key: am.FactualTask(
+        np.tile(np.arange(2), (2, 1)), 2, length=4, noise=2, draws=3, **key
+    ),
+}
+
+
+@pytest.mark.parametrize("make", DRAWN.values(), ids=DRAWN)
+def test_a_key_that_is_not_given_is_key_0(make):
+    """What is drawn is the same, and another with another key."""
+    leaves = [
+        jax.tree.leaves(made) for made in (make(), make(key=jax.random.key(0)), make(key=jax.random.key(1)))
+    ]
+    alike = [
+        all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(leaves[0], other)) for other in leaves[1:]
+    ]
+    assert alike == [True, False]

@@ -135,6 +135,20 @@ def test_malformed_configs(tmp_path, text, old, new, line):
     assert all("\n" not in found for found in caught.value.lines)
 
 
+@pytest.mark.parametrize("word", ["\\u001b[31m", "\\u202e", "\\n", "\\u0000"])
+def test_words_that_a_terminal_would_obey(tmp_path, word):
+    """A label reaches the terminal and the figure."""
+    path, text = tmp_path / "a.toml", configs()["slides_optimizers"].read_text(encoding="utf-8")
+    path.write_text(text.replace('label = "SGD', f'label = "é{word}SGD', 1), encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"cases\.0\.label: must be of characters that are printed"
+    ) as caught:
+        load(path)
+    assert str(caught.value).isprintable()
+    path.write_text(text.replace('label = "SGD', 'label = "é η SGD', 1), encoding="utf-8")
+    assert load(path).cases[0].label.startswith("é η SGD")
+
+
 def test_there_are_sixty():
     assert len(FAULTS) >= 60
 

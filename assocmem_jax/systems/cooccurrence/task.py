@@ -59,6 +59,7 @@ class CooccurrenceTask(AbstractClassificationTask):
         self.tokens, self.labels = tokens, labels
 
     @classmethod
+    @checks.takes(key=checks.KEY)
     def training(
         cls,
         key: PRNGKeyArray,
@@ -100,6 +101,7 @@ class CooccurrenceTask(AbstractClassificationTask):
         return cls(_placed(place_key, kinds, words), _labels(kinds), dimension)
 
     @classmethod
+    @checks.takes(key=checks.KEY)
     def population(
         cls, key: PRNGKeyArray, n: int, length: int = 5, dimension: int = 64
     ) -> "CooccurrenceTask":

@@ -63,6 +63,7 @@ class CooccurrenceTransformer(AbstractWeights):
         self.mlp, self.value, self.key, self.query, self.signs = mlp, value, key, query, signs
 
     @classmethod
+    @checks.takes(task=CooccurrenceTask, key=checks.KEY)
     def gaussian(
         cls,
         task: CooccurrenceTask,
@@ -89,6 +90,7 @@ class CooccurrenceTransformer(AbstractWeights):
         return cls(mlp, value, at, query, jr.rademacher(keys[4], (neurons,), task.dtype))
 
     @classmethod
+    @checks.takes(task=CooccurrenceTask, key=checks.KEY)
     def kaiming(
         cls,
         task: CooccurrenceTask,

@@ -93,6 +93,7 @@ class InductionTransformer(AbstractSequenceModel):
         self.scaled = scaled
 
     @classmethod
+    @checks.takes(task=BigramTask, key=checks.KEY)
     def published(
         cls,
         task: BigramTask,
@@ -121,6 +122,7 @@ class InductionTransformer(AbstractSequenceModel):
         return model
 
     @classmethod
+    @checks.takes(task=BigramTask, key=checks.KEY)
     def gaussian(
         cls,
         task: BigramTask,
