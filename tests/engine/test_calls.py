@@ -183,9 +183,7 @@ DRAWN = {
     ),
     "noise": lambda **key: am.TriggerTask(E, E, np.ones(4), length=3, draws=3, **key),
     "hops": lambda **key: am.HopTask(PI, draws=3, **key),
-    "facts": lambda **key: am.FactualTask(
-        np.tile(np.arange(2), (2, 1)), 2, length=4, noise=2, draws=3, **key
-    ),
+    "facts": lambda **key: am.FactualTask(np.array([[0, 2], [1, 3]]), 2, length=4, noise=2, draws=3, **key),
 }
 
 
