@@ -69,6 +69,7 @@ ROWS = {
 KINDS = [
     ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
      "says or speeds up, changes nothing"),
+    ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
     ("studies/", "seeds: Seeds = ", "Number", "how many problems are drawn, not what holds of them"),
 ]  # fmt: skip
