@@ -142,9 +142,9 @@ def test_points_of_an_axis():
     assert Range(values=(3, 1, 2)).points().tolist() == [3, 1, 2]
     assert Range(linear=(0.0, 2.0, 5)).points().tolist() == [0, 0.5, 1, 1.5, 2]
     np.testing.assert_allclose(Range(log=(0.01, 100.0, 5)).points(), 10.0 ** np.arange(-2, 3), rtol=1e-14)
-    for given, said in (({}, "none"), ({"values": (1,), "log": (1.0, 2.0, 3)}, "values and log")):
+    for ways, said in (({}, "none"), ({"values": (1,), "log": (1.0, 2.0, 3)}, "values and log")):
         with pytest.raises(ValueError, match=f"one of values, linear and log, got {said}"):
-            Range(**given)
+            Range(**ways)
 
 
 @pytest.mark.parametrize("word", ["\\u001b[31m", "\\u202e", "\\n", "\\u0000"])
