@@ -29,6 +29,8 @@ FAULTS = {
     "the map of facts: another count of parameters": ("systems/factual/studies/accuracy_map.py", "return 4 * np.array(study.heads) * study.head_width * d", "return 4 * np.array(study.heads) / study.head_width * d", "factual/test_studies.py -k counts_parameters"),
     "the law of noise: rows of other lengths": ("systems/noise/studies/noise_law.py", "np.flatnonzero(part.length == T)", "np.flatnonzero(part.length != T)", "noise/test_noise.py -k report_of_the_law"),
     "bits of states that are no signs": ("systems/retrieval/task.py", "if checks.concrete(values) and bool(", "if not checks.concrete(values) and bool(", "engine/test_information.py"),
+    "keys of injective facts unasked": ("systems/factual/task.py", "    @checks.takes(key=checks.KEY)\n    def injective(", "    def injective(", "engine/test_calls.py -k typed_key"),
+    "another key unless given": ("systems/noise/task.py", "key = jr.key(0) if key is None else key", "key = jr.key(-1) if key is None else key", "engine/test_calls.py -k is_key_0"),
     "a job that is taken back ends the watcher": ("sweeps/slurm.py", "pair.future.set_running_or_notify_cancel()", "pass", "engine/test_slurm.py -k taken_back"),
     "a NaN of bfloat16 that is lost": ("dynamics/checkpoint.py", "if held.dtype != known.dtype:", "if True:", "engine/test_checkpoint.py -k numpy_holds"),
     "a killed job that is waited for for ever": ("sweeps/slurm.py", "if time.monotonic() - since < self._patience:", "if True:", "engine/test_slurm.py -k killed_job"),
