@@ -77,6 +77,9 @@ KINDS = [
 EQUIVALENT: dict[str, str] = {
     "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
         "only the figure of these axes is asked for: panels() leave room beside them",
+    'checks.py: if known.dtype.kind == "f" and known.dtype.itemsize > 8: → '
+    'if known.dtype.kind == "f" and known.dtype.itemsize > 9:':
+        "no float is of nine bytes",
     'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
     ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
         "it is square, which __init__ asks for",
