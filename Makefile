@@ -4,6 +4,7 @@
 # make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (four minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
+# make engines   Slurm with accounting and Open MPI for the tests that run them (Debian, as root)
 # make soak   the gate of a release: all of the longer checks, one after another, and a summary of them
 #             (STAGES="mutants wheel": these only; scripts/soak.py names them)
 # make scoreboard   every row of docs/scoreboard.md measured here; LONG=--long: those that take long too

@@ -69,6 +69,7 @@ ROWS = {
 KINDS = [
     ("", r"@(final|functools\.(lru_)?cache|functools\.wraps|jax\.jit|eqx\.filter_jit)", "RemoveDecorator",
      "says or speeds up, changes nothing"),
+    ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
     ("studies/", "seeds: Seeds = ", "Number", "how many problems are drawn, not what holds of them"),
 ]  # fmt: skip
@@ -76,6 +77,9 @@ KINDS = [
 EQUIVALENT: dict[str, str] = {
     "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
         "only the figure of these axes is asked for: panels() leave room beside them",
+    'checks.py: if known.dtype.kind == "f" and known.dtype.itemsize > 8: → '
+    'if known.dtype.kind == "f" and known.dtype.itemsize > 9:':
+        "no float is of nine bytes",
     'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
     ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
         "it is square, which __init__ asks for",

@@ -89,6 +89,8 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
             "law",
             # an interval with an open end
             "high",
+            # infinite where there are fewer dimensions than tokens
+            "condition",
             # one layer has no W_K¹
             "recall_key1",
             "recall_key1_early",

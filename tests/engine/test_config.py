@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from assocmem_jax.commands import configs as commands
 from assocmem_jax.studies import config
 from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.registry import entries, schema
+from assocmem_jax.studies.study import Range
 from assocmem_jax.systems import configs
 
 KNOWN = ", ".join(entries()) + "; or your own, path/to/file.py:Name"
@@ -133,6 +135,16 @@ def test_malformed_configs(tmp_path, text, old, new, line):
     expected = f"{path}:{line}"
     assert expected in caught.value.lines
     assert all("\n" not in found for found in caught.value.lines)
+
+
+def test_points_of_an_axis():
+    """As NumPy and the powers of ten have them; one way to say them, and one only."""
+    assert Range(values=(3, 1, 2)).points().tolist() == [3, 1, 2]
+    assert Range(linear=(0.0, 2.0, 5)).points().tolist() == [0, 0.5, 1, 1.5, 2]
+    np.testing.assert_allclose(Range(log=(0.01, 100.0, 5)).points(), 10.0 ** np.arange(-2, 3), rtol=1e-14)
+    for ways, said in (({}, "none"), ({"values": (1,), "log": (1.0, 2.0, 3)}, "values and log")):
+        with pytest.raises(ValueError, match=f"one of values, linear and log, got {said}"):
+            Range(**ways)
 
 
 @pytest.mark.parametrize("word", ["\\u001b[31m", "\\u202e", "\\n", "\\u0000"])
