@@ -39,7 +39,7 @@ TESTS = {
     "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
     "models": "truncation own_system calls memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
-    "dynamics": "descent flow stochastic curriculum minibatch optimizers trajectory records checkpoint alike "
+    "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records checkpoint alike "
     "room bounds calls gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
@@ -53,7 +53,7 @@ TESTS = {
 }
 MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
 # Of the wing that the engine is tested with.
-TESTS_OF_MEMORY = "card sweeps descent flow precision"
+TESTS_OF_MEMORY = "card sweeps descent flow clocks precision"
 # Rows of `assocmem check` that are about a wing.
 ROWS = {
     "memory": "gd or beyond or slides",
@@ -71,7 +71,7 @@ KINDS = [
      "says or speeds up, changes nothing"),
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
-    ("studies/", "seeds: Seeds = ", "Number", "how many problems are drawn, not what holds of them"),
+    ("studies/", "seeds: Seeds = ", "Number", "how many runs a user who does not say gets: any number is as good"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
