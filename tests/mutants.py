@@ -39,8 +39,8 @@ TESTS = {
     "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
     "models": "truncation own_system calls memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
-    "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records checkpoint alike "
-    "room bounds calls gradients own_system precision",
+    "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records checkpoint "
+    "alike room bounds calls gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
     "studies": "config configs long_work own_system cli",
@@ -71,7 +71,7 @@ KINDS = [
      "says or speeds up, changes nothing"),
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
-    ("studies/", "seeds: Seeds = ", "Number", "how many runs a user who does not say gets: any number is as good"),
+    ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any number would do"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
