@@ -71,7 +71,7 @@ KINDS = [
      "says or speeds up, changes nothing"),
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
-    ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any number would do"),
+    ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any would do"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
