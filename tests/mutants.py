@@ -39,8 +39,8 @@ TESTS = {
     "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
     "models": "truncation own_system calls memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
-    "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records checkpoint "
-    "alike room bounds calls gradients own_system precision",
+    "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
+    "checkpoint alike room bounds calls gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
     "studies": "config configs long_work own_system cli",
