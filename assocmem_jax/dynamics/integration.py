@@ -143,22 +143,22 @@ def _together(problem: Problem, batched: Any, rules: clocks.Rules) -> Solved:
         return row.start, row.data, problem.end, problem.grid
 
     start, data, end, grid = jax.vmap(ready, -1, -1)(mapped)
+    # Its functions, which are of their arguments alone: those of the first lane are those of all.
+    row = _lanes(of(jax.tree.map(lambda a: a[..., 0], mapped)))
 
     def course(tile):
         mapped, data = tile
-        any_of_them = _lanes(of(jax.tree.map(lambda a: a[..., 0], mapped)))
         each = lambda y, mapped, data: _lanes(of(mapped)).downhill(y, data)  # noqa: E731
-        closed = lambda y: any_of_them.downhill(y, data)  # noqa: E731
-        mixed = lambda y: jax.vmap(each, -1, -1)(y, mapped, data)  # noqa: E731
-        look = lambda y, mapped, data: of(mapped).observe(_lanes(of(mapped)).back(y, data))  # noqa: E731
+        apart = lambda y: jax.vmap(each, -1, -1)(y, mapped, data)  # noqa: E731
+        look = lambda y, mapped, data: of(mapped).observe(row.back(y, data))  # noqa: E731
         return clocks.Course(
-            closed if any_of_them.closed else mixed, lambda y: jax.vmap(look, -1)(y, mapped, data)
+            (lambda y: row.downhill(y, data)) if row.closed else apart,
+            lambda y: jax.vmap(look, -1)(y, mapped, data),
         )
 
     wide = clocks.width(len(start), start.dtype, end.shape[0])
     found = clocks.together(course, rules, wide, start, end, grid, (mapped, data))
-    back = lambda y, mapped, data: _lanes(of(mapped)).back(y, data)  # noqa: E731
-    return found._replace(params=jax.vmap(back, -1)(found.params, mapped, data))
+    return found._replace(params=jax.vmap(row.back, -1)(found.params, data))
 
 
 def _lanes(problem: Problem) -> Lanes:

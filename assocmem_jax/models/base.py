@@ -50,7 +50,7 @@ class Lanes(NamedTuple):
     - ``start``: where the model is, shape (n,). ``data``: what the flow reads, any arrays.
     - ``downhill``: −d(coordinates)/dt of coordinates and data, which may all have further axes, the same, at
       their end: lanes.
-    - ``back``: the model at coordinates, of one lane.
+    - ``back``: the model at coordinates, of one lane; what is trained is a function of the arguments alone.
     - ``closed``: whether ``downhill`` is a function of its arguments alone.
     """
 

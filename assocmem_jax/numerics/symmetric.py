@@ -19,17 +19,21 @@ def top_vector(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
     """The unit eigenvector of the largest eigenvalue of a symmetric matrix. It has no derivative.
 
     Many small matrices at once (under ``vmap``, on a CPU) go through Lanczos with all lanes in every loop, as
-    LAPACK takes 40 to 70 µs for each of size 25: sixteen steps from the best vector yet, until in all lanes
+    LAPACK takes 40 to 70 µs for each of size 25: sixteen steps from the best vector yet, in each lane until
     ‖Av − λv‖ ≤ 1e-10 max|A| (1e-5 in float32), which bounds what λ = vᵀAv is off by; it is off by the square
     of that over the gap. Where six times are not enough, LAPACK has them after all.
     """
+    return _by_lapack(matrix)
+
+
+def _by_lapack(matrix):
     return jnp.linalg.eigh(matrix)[1][:, -1]
 
 
 @top_vector.def_vmap
 def _(size, mapped, matrices):
     n = matrices.shape[-1]
-    each = jax.vmap(lambda matrix: jnp.linalg.eigh(matrix)[1][:, -1])
+    each = jax.vmap(_by_lapack)
     if n > _LARGEST or machine.on_card():
         return each(matrices), True
     wide = min(size, _TILE)

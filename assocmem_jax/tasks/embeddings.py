@@ -141,8 +141,13 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     n, k, m = a.shape[0], *b.shape
     if k > 8 or n * m > 256:
         return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return written_out(a, b)
+
+
+def written_out(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
+    """ab as a sum of outer products; of many, with lanes as the last axes, in one loop over all."""
     total = a[:, 0, None] * b[None, 0]
-    for i in range(1, k):
+    for i in range(1, len(b)):
         total = total + a[:, i, None] * b[None, i]
     return total
 

@@ -12,7 +12,7 @@ from ....checks import Scalar
 from ....models import AbstractWeights
 from ....models.attention import attention
 from ..task import CooccurrenceTask
-from .transformer import CooccurrenceTransformer, attended
+from .transformer import CooccurrenceTransformer, attended, usual_spread
 
 
 class CooccurrenceLayers(AbstractWeights):
@@ -67,7 +67,7 @@ class CooccurrenceLayers(AbstractWeights):
         and two begin alike); U, W_K¹, W_Q¹ ~ N(0, σ₀²)."""
         last = CooccurrenceTransformer.gaussian(task, key, width, neurons, sigma0, sigma1)
         m, d = last.value.shape
-        small = 0.3 / np.sqrt(task.tokens.shape[1] * m) if sigma0 is None else sigma0
+        small = usual_spread(task, m) if sigma0 is None else sigma0
         small = jnp.asarray(small, task.dtype)
         keys = jr.split(jr.fold_in(key, 1), 3)
         shapes = (d, d), (m, d), (m, d)

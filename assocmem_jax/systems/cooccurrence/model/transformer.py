@@ -33,6 +33,11 @@ def output(task: CooccurrenceTask, values, table, width: int, samples=None) -> F
     return jnp.einsum("nlh,nh->n", attended(task, table, width, samples), values[tokens])
 
 
+def usual_spread(task: CooccurrenceTask, width: int) -> Scalar:
+    """σ₀ = .3/√(Lm), of W_V, W_K, W_Q unless given."""
+    return 0.3 / np.sqrt(task.tokens.shape[1] * width)
+
+
 class CooccurrenceTransformer(AbstractWeights):
     """F(X) = Σ_l aᵀW W_V X softmax(XᵀW_KᵀW_Qx_l/√m), Cooc (1).
 
@@ -78,7 +83,7 @@ class CooccurrenceTransformer(AbstractWeights):
         Unless given, σ₀ = .3/√(Lm) and σ₁ = .3/√m₁ (Condition 1 gives orders only).
         """
         width, neurons = checks.count("width", width), checks.count("neurons", neurons)
-        small = 0.3 / np.sqrt(task.tokens.shape[1] * width) if sigma0 is None else sigma0
+        small = usual_spread(task, width) if sigma0 is None else sigma0
         large = 0.3 / np.sqrt(neurons) if sigma1 is None else sigma1
         checks.positive("sigma0", small)
         checks.positive("sigma1", large)

@@ -7,18 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ....models.base import Lanes
+from ....tasks.embeddings import written_out as product
 from ..task import AssociationTask
 
 # Past this many rows or columns a product of matrices is faster than sums of columns.
 _SMALL = 8
-
-
-def product(a: Array, b: Array) -> Array:
-    """ab, shapes (n, k, *lanes) and (k, m, *lanes)."""
-    total = a[:, 0, None] * b[None, 0]
-    for i in range(1, len(b)):
-        total = total + a[:, i, None] * b[None, i]
-    return total
 
 
 def turned(a: Array) -> Array:
