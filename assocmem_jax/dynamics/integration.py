@@ -164,7 +164,11 @@ def _together(problem: Problem, batched: Any, rules: clocks.Rules) -> Solved:
 def _lanes(problem: Problem) -> Lanes:
     """The coordinates that the model has for lanes, else its trained leaves in a row."""
     model = problem.combine(problem.trained)
-    if not problem.flow.relative_rates and isinstance(model, HasLanes) and _usual(problem):
+    if (
+        not problem.flow.relative_rates
+        and isinstance(model, HasLanes)
+        and leaves.usual(model, problem.trained)
+    ):
         found = model.lanes(problem.task)
         if found is not None:
             back = lambda y, data: eqx.filter(found.back(y, data), trainable_mask(model))  # noqa: E731
@@ -255,15 +259,9 @@ def _continued(problem: Problem, first: Solved, suited: bool, budget: int) -> So
     return own_clock(stiff, stiff, None, (problem, first))
 
 
-def _usual(problem: Problem) -> bool:
-    """Whether what is trained is what the model itself would train."""
-    model = problem.combine(problem.trained)
-    usual = eqx.filter(model, trainable_mask(model))
-    return jax.tree.structure(usual) == jax.tree.structure(problem.trained)
-
-
 def _has_grades(problem: Problem) -> bool:
-    return isinstance(problem.combine(problem.trained), HasGrades) and _usual(problem)
+    model = problem.combine(problem.trained)
+    return isinstance(model, HasGrades) and leaves.usual(model, problem.trained)
 
 
 def _graded(problem: Problem) -> Coordinates:

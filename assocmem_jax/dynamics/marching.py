@@ -19,7 +19,7 @@ from .trajectory import Status
 
 
 class Lane(NamedTuple):
-    """The carry: one run."""
+    """The carry: one run; or many side by side, the last axis of everything."""
 
     params: Any
     inner: Any  # the dynamics' own state
@@ -32,11 +32,11 @@ class Lane(NamedTuple):
     since: Array
 
 
-def start(params, inner, dtype) -> Lane:
-    none, never = jnp.asarray(-1, jnp.int32), jnp.asarray(jnp.inf, dtype)
-    zero = jnp.zeros((), jnp.int32)
-    status = jnp.asarray(int(Status.OK), jnp.int8)
-    return Lane(params, inner, zero, jnp.zeros((), dtype), status, none, never, none, never)
+def start(params, inner, dtype, lanes: tuple[int, ...] = ()) -> Lane:
+    none, never = jnp.full(lanes, -1, jnp.int32), jnp.full(lanes, jnp.inf, dtype)
+    zero = jnp.zeros(lanes, jnp.int32)
+    status = jnp.full(lanes, int(Status.OK), jnp.int8)
+    return Lane(params, inner, zero, jnp.zeros(lanes, dtype), status, none, never, none, never)
 
 
 def march(
@@ -79,8 +79,9 @@ def march(
 
     def one(lane: Lane) -> Lane:
         params, inner, time = advance(lane.params, lane.inner, lane.step, lane.time)
-        leaves = jax.tree.leaves(params)
-        size = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))  # NaN wins
+        own = lambda leaf: tuple(range(leaf.ndim - lane.status.ndim))  # noqa: E731
+        largest = [jnp.max(jnp.abs(leaf), axis=own(leaf)) for leaf in jax.tree.leaves(params)]
+        size = jnp.max(jnp.stack(largest), axis=0)  # NaN wins
         ended = jnp.where(jnp.isfinite(size), int(Status.DIVERGED), int(Status.NON_FINITE))
         sound = size <= limit
         moved = watch(lane._replace(params=params, inner=inner, step=lane.step + 1, time=time))

@@ -103,7 +103,7 @@ class HasHeads(Protocol):
 
 
 @runtime_checkable
-class HasTables(Protocol):
+class Tabulates(Protocol):
     """A sequence model part of whose work is the same for all sequences: done, and differentiated, once for
     all chunks of a batch."""
 

@@ -220,7 +220,7 @@ class InductionTransformer(AbstractSequenceModel):
         return self.tabulated().logits(state, at)
 
     def tabulated(self) -> "_Tables":
-        """See ``HasTables``."""
+        """See ``Tabulates``."""
         E, P, U = self.embedding, self.positions, self.unembedding
         read = U if self.feedforward is None else U + U @ self.feedforward
         first = None

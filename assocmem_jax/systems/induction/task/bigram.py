@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from .... import checks, machine
 from ....checks import Scalar
-from ....models.base import HasTables
+from ....models.base import Tabulates
 from ....tasks import AbstractClassificationTask, cross_entropy
 from ....tasks.batches import accumulated
 from ....tasks.losses import lead
@@ -293,7 +293,7 @@ class BigramTask(AbstractClassificationTask):
             return a.reshape(1, -1, size, a.shape[1])
 
         chunks = tuple(chunked(a) for a in (batch.tokens, batch.targets, weights))
-        tables = model.tabulated() if isinstance(model, HasTables) else model
+        tables = model.tabulated() if isinstance(model, Tabulates) else model
         total = accumulated(eqx.Partial(type(self).total_loss, self), tables, chunks, 1)
         # The mean over no position is not 0: it is no number, and has no gradient.
         count = jnp.sum(weights)
