@@ -143,8 +143,8 @@ def _parts(single: Callable, many: Callable | None, arguments: Any, name: str) -
 
 
 def apart(function: Callable, mapped: Any) -> tuple[Any, Any]:
-    """(``function`` of every lane, last in ``mapped`` and in the result; of each leaf the axis of lanes: −1, or
-    None where lanes are alike, and the last axis is of length 1)."""
+    """(``function`` of every lane, last in ``mapped`` and in the result; of each leaf the axis of lanes: −1,
+    or None where lanes are alike, and the last axis is of length 1)."""
     leaves, tree = jax.tree.flatten(mapped)
     flat = lambda *leaves: function(jax.tree.unflatten(tree, leaves))  # noqa: E731
     traced, shape = jax.make_jaxpr(flat, return_shape=True)(*(leaf[..., 0] for leaf in leaves))

@@ -23,6 +23,8 @@ from .trajectory import Trajectory
 _TILE_BYTES = 2**17
 _VECTOR = 16
 
+Found = tuple[Lane, Any, Array, Array]  # observed values, times and steps at the marks
+
 
 class Static:
     """A constant array that is part of the program, not of its data."""
@@ -54,7 +56,7 @@ class Run(NamedTuple):
     def look(self, part: Any) -> dict[str, Any]:
         return self.request.look(self.task, self.model(part))
 
-    def march(self, advance, lane, observe, waiting=None) -> tuple[Lane, Any, Array, Array]:
+    def march(self, advance, lane, observe, waiting=None) -> Found:
         return march(advance, lane, self.marks.array, observe, waiting, self.request.meter)
 
 
@@ -81,12 +83,14 @@ def stepped(run: Run) -> Trajectory:
     )
 
 
-def _alone(run: Run) -> tuple[Lane, Any, Array, Array]:
+def _alone(run: Run) -> Found:
     advance, first, inner = run.dynamics.prepare(run.task, run.model, run.trained, run.request.key)
     dtype = jnp.result_type(*jax.tree.leaves(run.trained))
     lane = start(first, inner, dtype) if isinstance(run.state, bool) else run.state
-    lane, *records = run.march(advance, lane, run.look, run.request.waiting(run.task, run.model))
-    return lane if run.state is not False else lane._replace(inner=None), *records
+    lane, observed, times, steps = run.march(
+        advance, lane, run.look, run.request.waiting(run.task, run.model)
+    )
+    return (lane if run.state is not False else lane._replace(inner=None), observed, times, steps)
 
 
 def _row(run: Run) -> Lanes | None:
@@ -99,7 +103,7 @@ def _row(run: Run) -> Lanes | None:
     return row if row is not None and row.closed else None
 
 
-def _together(run: Run, batched: Any) -> tuple[Lane, Any, Array, Array]:
+def _together(run: Run, batched: Any) -> Found:
     """Many runs; leaves marked in ``batched`` have lanes first. A tile of them makes all its steps, then the
     next does."""
     mapped, shared = eqx.partition(run, batched)
@@ -115,7 +119,7 @@ def _together(run: Run, batched: Any) -> tuple[Lane, Any, Array, Array]:
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:lanes], found)
 
 
-def _tile(mapped: Any, shared: Any) -> tuple[Lane, Any, Array, Array]:
+def _tile(mapped: Any, shared: Any) -> Found:
     """Runs side by side. ``mapped``: what is their own, lanes first, as the result has them; within, they are
     the last axis of everything."""
     mapped = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), mapped)
@@ -139,6 +143,6 @@ def _tile(mapped: Any, shared: Any) -> tuple[Lane, Any, Array, Array]:
     look = lambda mapped, y, data: of(mapped).look(trained(y, data))  # noqa: E731
     observe = lambda y: jax.vmap(look, (-1, -1, along))(mapped, y, own)  # noqa: E731
     lane, *records = run.march(advance, start(y, inner, y.dtype, (lanes,)), observe)
+    observed, times, steps = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), records)
     params = jax.vmap(trained, (-1, along))(lane.params, own)
-    records = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), records)
-    return lane._replace(params=params, inner=None), *records
+    return lane._replace(params=params, inner=None), observed, times, steps
