@@ -48,7 +48,8 @@ def main():
     plain = machine.wall(lambda: numpy_diagram(first.edge.values))
     machine.within(
         "10³ rates × 10³ kept iterates, exponents, sharpness and threshold, compilation included",
-        20, float(np.median(colds)), "s", seconds=colds, threshold_over_two_by_sharpness=study.threshold(first),
+        20, float(np.median(colds)), "s", seconds=colds,
+        threshold_over_two_by_sharpness=study.threshold(first),
     )  # fmt: skip
     speed = RATES * (TRANSIENT + KEPT) / warm
     machine.note(

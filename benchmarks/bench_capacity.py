@@ -6,8 +6,8 @@ CrossEntropyLoss, and knows N as a shape, so it computes nothing for absent toke
 at three of the N tried, four seeds each, and summed over all by interpolation. Ours is a whole call,
 compilation included. Recall where both were run must agree within six standard errors.
 
-Notes. A network is 2.8e8 FLOP for W and 1.6e9 for its updates; a vmapped product of 20 rows with a 4 MB matrix is
-bound by memory. A step of PyTorch's loop costs what its calls do; with 1,024 steps our compilation (some 2 s)
+Notes. A network is 2.8e8 FLOP for W and 1.6e9 for its updates; a vmapped product of 20 rows with a 4 MB matrix
+is bound by memory. A step of PyTorch's loop costs what its calls do; with 1,024 steps our compilation (some 2 s)
 weighs more, and the ratio is smaller.
 """
 
@@ -107,8 +107,8 @@ def main():
     assert all(agree), (sizes, agree)
     theirs = SEEDS * float(np.interp(tried, sizes, costs).sum())
     machine.within(
-        "1,000 Hopfield networks of d = 1,000 (20 cues each, 40 updates), compilation included", 60, seconds, "s",
-        overlaps=networks[0][1],
+        "1,000 Hopfield networks of d = 1,000 (20 cues each, 40 updates), compilation included",
+        60, seconds, "s", overlaps=networks[0][1],
     )  # fmt: skip
     loop = f"plain PyTorch loop {figure(theirs, 's')}, from three sizes and four seeds"
     machine.report(

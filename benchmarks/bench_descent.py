@@ -87,9 +87,9 @@ def main():
         "a GD step (d = 10, N = 5) inside the scan", 30, step["idiomatic"] / step["memory"], said["memory"],
         f"PyTorch loop with `torch.optim.SGD` {said['idiomatic']}", seconds_a_step=step,
     )  # fmt: skip
-    stripped = f"PyTorch loop stripped of its optimizer {said['stripped']}"
+    bare = f"PyTorch loop stripped of its optimizer {said['stripped']}"
     for what, name in (("the same", "memory"), ("the same through `ParticleSystem`", "particles")):
-        machine.note(what, said[name], stripped, step["stripped"] / step[name])
+        machine.note(what, said[name], bare, step["stripped"] / step[name])
 
 
 if __name__ == "__main__":
