@@ -2,13 +2,13 @@
 
 The search: N₉₉ of a trained matrix (d = 8, unit embeddings, f = id, Adam .3, 4,096 steps, 20 seeds), the
 same N tried by both, in float32, all cores. PyTorch loops over N and seeds with torch.optim.Adam and
-CrossEntropyLoss, and knows N as a shape, so it computes nothing for absent tokens. Its time is measured
-at three of the N tried, four seeds each, and summed over all by interpolation. Ours is a whole call,
+CrossEntropyLoss, and knows N as a shape, so it computes nothing for absent tokens. Its time is measured at
+three of the N tried, four seeds each, and summed over all by interpolation. Ours is a whole call,
 compilation included. Recall where both were run must agree within six standard errors.
 
-Notes. A network is 2.8e8 FLOP for W and 1.6e9 for its updates; a vmapped product of 20 rows with a 4 MB matrix
-is bound by memory. A step of PyTorch's loop costs what its calls do; with 1,024 steps our compilation (some 2 s)
-weighs more, and the ratio is smaller.
+Notes. A network is 2.8e8 FLOP for W and 1.6e9 for its updates; a vmapped product of 20 rows with a 4 MB
+matrix is bound by memory. A step of PyTorch's loop costs what its calls do; with 1,024 steps our
+compilation (some 2 s) weighs more, and the ratio is smaller.
 """
 
 import time

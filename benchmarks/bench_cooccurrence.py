@@ -1,10 +1,11 @@
 """Cooc Figure 1 at full size, 30,000 steps, against a plain PyTorch loop of the same step (timed on 300).
 
-n = 60, L = 5, d = 64, m = 128, m₁ = 256, float64. The step on the weights agrees with PyTorch's: losses after
-300 steps to 1e-9, which is asserted. That of the reduced system is the same, exactly (tests).
+n = 60, L = 5, d = 64, m = 128, m₁ = 256, float64. The step on the weights agrees with PyTorch's: losses
+after 300 steps to 1e-9, which is asserted. That of the reduced system is the same, exactly (tests).
 
-Notes. A step of the reduced system is seven products of 64 × 64 matrices (a product of that size runs on one
-core); the rest (softmax over 1,500 scores, its gradient) is a tenth of it."""
+Notes. A step of the reduced system is seven products of 64 × 64 matrices (a product of that size runs on
+one core); the rest (softmax over 1,500 scores, its gradient) is a tenth of it.
+"""
 
 import os
 import subprocess

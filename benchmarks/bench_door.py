@@ -141,20 +141,17 @@ def main():
     kinds, looking = lanes(), looks()
     asked = {"MarginSystem": 2, "ParticleSystem": 1.3, "LinearMemory": 1.2}
     for name, found in kinds.items():
+        kind, classes = name.split(", ")
         ours, times = found["microseconds_a_lane_step"] * 1e-6, found["times_the_hand_written_loop"]
         machine.report(
-            f"`{name.split(',')[0]}`{name[name.index(','):]}, through `simulate`", asked[name.split(",")[0]],
-            times, f"{figure(ours, 's')} a lane-step", f"a loop by hand {figure(ours / times, 's')}", True, **found,
+            f"`{kind}`, {classes}, through `simulate`", asked[kind], times, f"{figure(ours, 's')} a lane-step",
+            f"a loop by hand {figure(ours / times, 's')}", at_most=True, **found,
         )  # fmt: skip
-    machine.within("a warm `simulate` of ten steps, its optimizer made anew", 1e-3, warm, "s", seconds=warm)
+    machine.within("a warm `simulate` of ten steps, its optimizer made anew", 1e-3, warm, "s")
     machine.report(
-        "minibatches of 32 of 4,000 tokens, default looks",
-        3,
-        looking,
-        f"{figure(looking)} times",
-        "no looks",
-        True,
-    )
+        "minibatches of 32 of 4,000 tokens, default looks", 3, looking, f"{figure(looking)} times",
+        "no looks", at_most=True,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

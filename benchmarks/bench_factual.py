@@ -1,10 +1,11 @@
 """Factual recall: 8,192 steps of SGD (S = 16, R = 4, D = 8, batch 1024, T = 32) against a PyTorch loop.
 
-20 types of noise, fresh texts, three losses every 32 steps, float32, both cores. PyTorch's is the better of one
-thread and two; it learns by the same law, which is asserted at its first plateau.
+20 types of noise, fresh texts, three losses every 32 steps, float32, both cores. PyTorch's is the better
+of one thread and two; it learns by the same law, which is asserted at its first plateau.
 
-Notes. Gathering rows (`A[z] * v[z]`) costs PyTorch more than `embedding_bag`, and that more than a product with
-counts of tokens. Our step is that product; half of its time is threefry."""
+Notes. Gathering rows (`A[z] * v[z]`) costs PyTorch more than `embedding_bag`, and that more than a product
+with counts of tokens. Our step is that product; half of its time is threefry.
+"""
 
 import time
 

@@ -18,7 +18,6 @@ import torch
 
 import assocmem_jax as am
 import machine
-from machine import figure
 
 jax.config.update("jax_enable_x64", False)  # as the loop: float32
 RATES = np.geomspace(0.1, 10, 10)
@@ -89,14 +88,16 @@ def main():
     command = [sys.executable, "-W", "ignore", "-c", COLD]
     cold = machine.wall(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
     rival = (
-        f"eager PyTorch loop {figure(loop, 's')}, from {SLICE} × {SLICE_STEPS} steps of "
-        f"{figure(float(np.median(theirs)), 's')}"
+        f"eager PyTorch loop {machine.figure(loop, 's')}, from {SLICE} × {SLICE_STEPS} steps of "
+        f"{machine.figure(float(np.median(theirs)), 's')}"
     )
     machine.report(
         "GD Figure 3, 10³ × 1,000 steps, the whole `am.sweep` call, warm", 20_000, loop / warm,
-        figure(warm, "s"), rival, seconds=warm, torch_seconds_extrapolated=loop,
+        machine.figure(warm, "s"), rival, seconds=warm, torch_seconds_extrapolated=loop,
     )  # fmt: skip
-    machine.report("the same from process start", 50, loop / cold, figure(cold, "s"), rival, seconds=cold)
+    machine.report(
+        "the same from process start", 50, loop / cold, machine.figure(cold, "s"), rival, seconds=cold
+    )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """One flow (N = M = 5, d = 10, random embeddings, rtol 1e-10) to t = 1e12, and 10,000, against SciPy.
 
-The competitor is the fastest of LSODA, DOP853 and Radau, at the loosest tolerance at which it is as accurate
-as ours, in log time, on the 25 coefficients of W = Σ C[k, z] u_k e_zᵀ, with 1 − p as a sum (by cancellation
-p(answer) → 1 is noise, and a solver crawls: LSODA then takes 15 s for an error of 1e-6).
+The competitor is the fastest of LSODA, DOP853 and Radau, at the loosest tolerance at which it is as
+accurate as ours, in log time, on the 25 coefficients of W = Σ C[k, z] u_k e_zᵀ, with 1 − p as a sum (by
+cancellation p(answer) → 1 is noise, and a solver crawls: LSODA then takes 15 s for an error of 1e-6).
 
-Notes. Flows run on clocks of their own (`dynamics/clocks.py`): lanes last, tiles of 64, a lane that is done makes
-room for the next, each stage computed once (XLA would compute an exponential again for each of its uses: .95 µs
-an evaluation, against .13). Of those .13 µs the 25 exponentials are .025, the two products .04, the sums over
-stages most of the rest; a flow of 100 steps is 1,300 of them, so 36 µs a flow, which the 300 asks, is about its
-exponentials alone. A single flow is bound by what a loop over few numbers costs: .9 µs an evaluation. Of the
-first gradient's CPU-seconds 6 are XLA's. Before flows had their own clocks, in the same minutes (27 November
-2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256 under `vmap` 7.9–8.5 ms, then .38;
-`ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048 stiffer ones in a sweep 1.14, then .29; the
-compiled gradient 24–26 ms, then 22. (These, and the parts of an evaluation, were measured once by hand.)"""
+Notes. Flows run on clocks of their own (`dynamics/clocks.py`): lanes last, tiles of 64, a lane that is
+done makes room for the next, each stage computed once (XLA would compute an exponential again for each of
+its uses: .95 µs an evaluation, against .13). Of those .13 µs the 25 exponentials are .025, the two
+products .04, the sums over stages most of the rest; a flow of 100 steps is 1,300 of them, so 36 µs a flow,
+which the 300 asks, is about its exponentials alone. A single flow is bound by what a loop over few numbers
+costs: .9 µs an evaluation. Of the first gradient's CPU-seconds 6 are XLA's. Before flows had their own
+clocks, in the same minutes (27 November 2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256
+under `vmap` 7.9–8.5 ms, then .38; `ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048
+stiffer ones in a sweep 1.14, then .29; the compiled gradient 24–26 ms, then 22. (These, and the parts of
+an evaluation, were measured once by hand.)
+"""
 
 import time
 
@@ -129,7 +131,8 @@ def main():
     machine.report(
         "10,000 under `vmap` (particle system), one core", 300, competitor / (together / MANY),
         f"{each} a flow (error {figure(error)})", rival, ours_seconds_per_flow=together / MANY,
-        ours_error=error, first_call_seconds=compile_time, steps_median=int(np.median(steps)), steps_largest=int(np.max(steps)),
+        ours_error=error, first_call_seconds=compile_time,
+        steps_median=int(np.median(steps)), steps_largest=int(np.max(steps)),
         statuses={am.Status(int(s)).name: int((status == s).sum()) for s in np.unique(status)},
         field_evaluations_per_second=float(np.sum(steps) * 13 / together),
     )  # fmt: skip

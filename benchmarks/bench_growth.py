@@ -1,11 +1,12 @@
 """How time and memory of the everyday calls grow: log-log slopes beside what the mathematics asks.
 
 Slopes are fitted to the last two decades of each size (three sizes at least), where what a call costs
-whatever its size no longer counts; memory is what the compiled program holds beside its arguments. A law that
-minibatches are drawn from is held as a table, made once. float32.
+whatever its size no longer counts; memory is what the compiled program holds beside its arguments. A law
+that minibatches are drawn from is held as a table, made once. float32.
 
-Notes. W of d = 1,024 has d² entries, so a descent may grow by the square of d; classes go in chunks, so memory of
-N = M tokens does not grow by the square; minibatches hold the table of their law."""
+Notes. W of d = 1,024 has d² entries, so a descent may grow by the square of d; classes go in chunks, so
+memory of N = M tokens does not grow by the square; minibatches hold the table of their law.
+"""
 
 import time
 
@@ -117,8 +118,8 @@ def main():
             sizes=sizes, seconds=seconds, bytes=held, slope_of_time=grown, slope_of_memory=kept,
         )  # fmt: skip
     machine.report(
-        "no call grows faster than its mathematics", NOISE, worst, f"largest excess of a slope {digits(worst)}",
-        "0; noise of a slope, and caches that are left, may add .2", at_most=True,
+        "no call grows faster than its mathematics (noise, and caches that are left, may add .2)", NOISE, worst,
+        f"largest excess of a slope {digits(worst)}", "0", at_most=True,
     )  # fmt: skip
 
 

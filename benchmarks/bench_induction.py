@@ -4,11 +4,11 @@ Claims: a gradient (forward and backward) per sequence, its memory, a batch of d
 float32, all cores for both; ours splits the batch over two CPU devices. Values and gradients agree to 1e-5
 (float32) and 1e-12 (float64) with PyTorch's on the same batch.
 
-Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours 78 (61
-loss positions on average). What is left to the limit is softmax passes over scores and products of 64 rows. Ours
-splits the batch over two CPU devices (`devices=2`, `jax_num_cpu_devices`), four sequences a chunk each. Under
-`vmap` over seeds a step takes the same as alone if the chunk is small (1,024 tokens, the default on a CPU), and
-longer with 64 sequences a chunk. On a card: [benchmarks_gpu.md](benchmarks_gpu.md).
+Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours
+78 (61 loss positions on average). What is left to the limit is softmax passes over scores and products of
+64 rows. Ours splits the batch over two CPU devices (`devices=2`, `jax_num_cpu_devices`), four sequences a
+chunk each. Under `vmap` over seeds a step takes the same as alone if the chunk is small (1,024 tokens, the
+default on a CPU), and longer with 64 sequences a chunk. On a card: [benchmarks_gpu.md](benchmarks_gpu.md).
 """
 
 import time

@@ -1,7 +1,8 @@
-"""Steps that are bound by products, beside the same by hand: an attention memory, SGD on 50,000 tokens. float32.
+"""Steps that are bound by products, beside the same by hand: an attention memory, SGD on 50,000 tokens.
+float32.
 
-A step down the energy of an `AttentionMemory` (d = 256, n = 64, 32 states at once), 100 of them in a loop; a step
-of SGD on 256 of N = 50,000 tokens, d = 768, with `observe={}`, from five more of them in a run.
+A step down the energy of an `AttentionMemory` (d = 256, n = 64, 32 states at once), 100 of them in a loop;
+a step of SGD on 256 of N = 50,000 tokens, d = 768, with `observe={}`, from five more of them in a run.
 """
 
 import jax

@@ -4,10 +4,11 @@ The limit is measured in the same run on the same devices: the rate of e^x on ve
 divided by the exponentials of a lane-step (one a token and class but one). "Flat" is what one would write
 without tiles, ``jit(vmap(fn))`` over all lanes. float32.
 
-Notes. The two-token kernel (`am.time_to_perfect`) is lanes last, so flat and tiled differ little there; what
-tiling gains shows on code as a user writes it. Through `simulate` a step does more (loss gradient by autodiff,
-status, conditions) and costs many times what its exponentials do. Batched products of tiny matrices were most of
-that: 35 µs for 64 lanes of 4 × 4, against .5 µs written out as sums, which is what `am.embeddings.product` does.
+Notes. The two-token kernel (`am.time_to_perfect`) is lanes last, so flat and tiled differ little there;
+what tiling gains shows on code as a user writes it. Through `simulate` a step does more (loss gradient by
+autodiff, status, conditions) and costs many times what its exponentials do. Batched products of tiny
+matrices were most of that: 35 µs for 64 lanes of 4 × 4, against .5 µs written out as sums, which is what
+`am.embeddings.product` does.
 """
 
 import functools
@@ -140,8 +141,8 @@ def main():
             figure(of["tiled"], unit), f"flat, `jit(vmap(fn))`, {figure(of['flat'], unit)}", **of,
         )  # fmt: skip
     machine.report(
-        "two tokens: share of the limit of two e^x a step", 0.5, kernel["share"], figure(kernel["tiled"], unit),
-        f"limit {figure(kernel['tiled'] / kernel['share'], unit)}",
+        "two tokens: share of the limit of two e^x a step", 0.5, kernel["share"],
+        figure(kernel["tiled"], unit), f"limit {figure(kernel['tiled'] / kernel['share'], unit)}",
     )  # fmt: skip
     for what, of in (("four correlated tokens", general), ("four logits", own)):
         limited = f"limit {figure(of['tiled'] / of['share'], unit)}"

@@ -33,6 +33,8 @@ measured once, and its row says so. A claim holds where the ratio is what is ask
 as what stands beside it, or ≤, how much of a limit is used, or how many times what stands beside it. Believe
 the ratios: seconds are of this machine, and of what else it did then.
 A card: [benchmarks_gpu.md](benchmarks_gpu.md)."""
+# Compilation is timed too.
+ALONE = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONUTF8": "1"}
 HEAD = "| claim | ours | beside it | ratio | asked | holds |\n|---|---|---|---|---|---|"
 
 
@@ -62,17 +64,14 @@ def parsed(text):
 def measured(path, here):
     """The record of a script that runs now; what it prints is shown as it comes."""
     load, began = os.getloadavg()[0], time.perf_counter()
-    told = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONUTF8": "1"}  # compilation is timed too
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        command = [sys.executable, str(path)]
-        run = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=os.environ | told
-        )
+        told = {"stdout": subprocess.PIPE, "stderr": errors, "encoding": "utf-8", "env": os.environ | ALONE}
         lines = []
-        for line in run.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-        code = run.wait()
+        with subprocess.Popen([sys.executable, str(path)], **told) as run:
+            for line in run.stdout:
+                print(line, end="", flush=True)
+                lines.append(line)
+        code = run.returncode
         errors.seek(0)
         said = errors.read()
     sys.stderr.write(said)
@@ -104,7 +103,7 @@ def faults(record):
     """What went wrong besides claims that do not hold, in words."""
     found, broken = [], any(row["holds"] is False for row in record["rows"])
     if record["code"] not in (0, rows.BROKEN):
-        found.append(f"FAILED (exit code {record['code']}): {record['reason']}")
+        found.append(f"FAILED (exit code {record['code']}): {record['reason'] or 'without a word'}")
     elif broken != (record["code"] == rows.BROKEN):
         found.append(f"FAILED: exit code {record['code']} is not what its claims say")
     if record["others"]:

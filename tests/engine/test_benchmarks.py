@@ -69,7 +69,7 @@ def test_what_fails_stays_on_the_page(tmp_path):
     assert "**FAILED (exit code 1): ZeroDivisionError: a reason**" in text
     assert "| 7.5 | ≥ 5 | yes |" in text  # what it had printed
     _, text = planted(tmp_path, "import os; os.kill(os.getpid(), 9)")
-    assert "**FAILED (exit code -9): **" in text
+    assert "**FAILED (exit code -9): without a word**" in text
     assert "**FAILED: it printed no record**" in text
     silent, text = planted(tmp_path, prints(BAD))  # it does not hold and the script says nothing
     assert "**FAILED: exit code 0 is not what its claims say**" in text
