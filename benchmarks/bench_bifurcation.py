@@ -11,6 +11,7 @@ import numpy as np
 
 import machine
 from assocmem_jax.studies.config import load
+from assocmem_jax.systems.memory.studies import bifurcation
 from machine import figure
 
 RATES, TRANSIENT, KEPT = 1000, 2000, 1000
@@ -29,27 +30,27 @@ def numpy_diagram(edges, q=0.3):
 def prepared():
     sizes = [f"rates={RATES}", f"transient={TRANSIENT}", f"kept={KEPT}"]
     study = load("bifurcation", sizes)
-    return study, study.systems[1].task()
+    return study, bifurcation.system_task(study.systems[1])
 
 
 def first_call():
     study, task = prepared()
     began = time.perf_counter()
-    study.diagram(task)
+    bifurcation.diagram(study, task)
     return time.perf_counter() - began
 
 
 def main():
     colds = machine.anew(first_call)
     study, task = prepared()
-    first, again = study.diagram(task), study.diagram(task)
+    first, again = bifurcation.diagram(study, task), bifurcation.diagram(study, task)
     assert np.array_equal(first.x, again.x)
-    warm = machine.wall(lambda: study.diagram(task))
+    warm = machine.wall(lambda: bifurcation.diagram(study, task))
     plain = machine.wall(lambda: numpy_diagram(first.edge.values))
     machine.within(
         "10³ rates × 10³ kept iterates, exponents, sharpness and threshold, compilation included",
         20, float(np.median(colds)), "s", seconds=colds,
-        threshold_over_two_by_sharpness=study.threshold(first),
+        threshold_over_two_by_sharpness=bifurcation.threshold(study, first),
     )  # fmt: skip
     speed = RATES * (TRANSIENT + KEPT) / warm
     machine.note(

@@ -144,8 +144,8 @@ def main():
         kind, classes = name.split(", ")
         ours, times = found["microseconds_a_lane_step"] * 1e-6, found["times_the_hand_written_loop"]
         machine.report(
-            f"`{kind}`, {classes}, through `simulate`", asked[kind], times, f"{figure(ours, 's')} a lane-step",
-            f"a loop by hand {figure(ours / times, 's')}", at_most=True, **found,
+            f"`{kind}`, {classes}, through `simulate`", asked[kind], times,
+            f"{figure(ours, 's')} a lane-step", f"a loop by hand {figure(ours / times, 's')}", at_most=True, **found,
         )  # fmt: skip
     machine.within("a warm `simulate` of ten steps, its optimizer made anew", 1e-3, warm, "s")
     machine.report(

@@ -118,8 +118,8 @@ def main():
             sizes=sizes, seconds=seconds, bytes=held, slope_of_time=grown, slope_of_memory=kept,
         )  # fmt: skip
     machine.report(
-        "no call grows faster than its mathematics (noise, and caches that are left, may add .2)", NOISE, worst,
-        f"largest excess of a slope {digits(worst)}", "0", at_most=True,
+        "no call grows faster than its mathematics (noise, and caches that are left, may add .2)",
+        NOISE, worst, f"largest excess of a slope {digits(worst)}", "0", at_most=True,
     )  # fmt: skip
 
 

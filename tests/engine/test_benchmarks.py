@@ -113,6 +113,32 @@ def test_what_is_no_record_is_named(tmp_path, printed, first):
     assert f"FAILED: it printed what is no record ({len(record['others'])} lines)" in text
 
 
+def test_the_command_goes_on_after_a_failure(tmp_path, monkeypatch):
+    """From an older record: what runs is measured anew, what does not keeps its own."""
+    for name, body in {"a": "raise SystemExit(7)", "b": prints(GOOD), "c": "never"}.items():
+        (tmp_path / f"bench_{name}.py").write_text(f'"""Of {name}."""\n{body}\n', encoding="utf-8")
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(page, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(page.scoreboard, "about", lambda _: HERE)
+    old = HERE | {"load": 0.0, "seconds": 1.0, "code": 0, "reason": "", "others": [], "rows": [NOTE]}
+    page.RECORD.write_text(json.dumps({"b": old, "c": old, "gone": old}), encoding="utf-8")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["page.py", *words])
+        return page.main(), json.loads(page.RECORD.read_text(encoding="utf-8"))
+
+    code, record = run("a", "b")
+    assert code == 1
+    assert (record["a"]["code"], record["b"]["rows"], record["c"]) == (7, [GOOD], old)
+    assert list(record) == ["a", "b", "c"]
+    assert page.PAGE.read_text(encoding="utf-8") == page.written(record, page.scripts())
+    assert run("b")[0] == 0
+    assert run("--write") == (0, record | {"b": run("--write")[1]["b"]})
+    (tmp_path / "bench_b.py").write_text(f'"""Of b."""\nimport sys\n{prints(BAD)}\nsys.exit({rows.BROKEN})\n')
+    assert run("b")[0] == 1  # all is printed, and a claim does not hold
+
+
 def test_names_that_are_not_there():
     for words, said in (
         (["flow", "flaw"], "page: no benchmark 'flaw'; there are "),
@@ -120,7 +146,7 @@ def test_names_that_are_not_there():
     ):
         run = subprocess.run(
             [sys.executable, page.HERE / "page.py", *words],
-            capture_output=True, text=True, check=False, env=os.environ | {"PYTHONUTF8": "1"},
+            capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"PYTHONUTF8": "1"},
         )  # fmt: skip
         assert run.returncode == 2
         assert run.stderr.startswith(said)
