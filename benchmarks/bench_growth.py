@@ -119,7 +119,7 @@ def main():
         )  # fmt: skip
     machine.report(
         "no call grows faster than its mathematics (noise, and caches that are left, may add .2)",
-        NOISE, worst, f"largest excess of a slope {digits(worst)}", "0", at_most=True,
+        NOISE, worst, f"largest excess of a slope {digits(worst)}", "its mathematics: 0", at_most=True,
     )  # fmt: skip
 
 

@@ -9,7 +9,9 @@ if any did, or if a claim does not hold.
 import argparse
 import ast
 import json
+import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -26,12 +28,13 @@ import scoreboard
 
 INTRODUCTION = """\
 Written by `make bench` (`benchmarks/page.py`), which runs `benchmarks/bench_*.py` one after another; every
-figure in full is in [benchmarks.json](benchmarks.json). A script times what it compares in one run, in turn
-where both are short, and measures the limits of the machine beside it (float64, JAX, all cores: e^x and sums
+figure in full is in [benchmarks.json](benchmarks.json). A script times what it compares in one run, some in
+turn, and measures the limits of the machine beside it (float64, JAX, all cores: e^x and sums
 on vectors of 32 MB, a product of 1500 × 1500). Times are medians of three runs or more; what takes minutes is
 measured once, and its row says so. A claim holds where the ratio is what is asked: ≥, how many times as fast
 as what stands beside it, or ≤, how much of a limit is used, or how many times what stands beside it. Believe
-the ratios: seconds are of this machine, and of what else it did then.
+the ratios: seconds are of this machine. Where other processes worked meanwhile its section says so, and its
+ratios are worth little too.
 A card: [benchmarks_gpu.md](benchmarks_gpu.md)."""
 # Compilation is timed too.
 ALONE = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONUTF8": "1"}
@@ -61,9 +64,20 @@ def parsed(text):
     return found, others
 
 
+def elsewhere(stat="/proc/stat"):
+    """CPU-seconds that this machine has worked, less those of what ran here and ended; nan where not told."""
+    try:
+        words = Path(stat).read_text(encoding="utf-8").split()[1:9]
+    except OSError:
+        return math.nan
+    here = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = sum(map(int, words)) - int(words[3]) - int(words[4])  # idle, and waiting for a disk
+    return busy / os.sysconf("SC_CLK_TCK") - here.ru_utime - here.ru_stime
+
+
 def measured(path, here):
     """The record of a script that runs now; what it prints is shown as it comes."""
-    load, began = os.getloadavg()[0], time.perf_counter()
+    load, began, elsewhen = os.getloadavg()[0], time.perf_counter(), elsewhere()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         told = {"stdout": subprocess.PIPE, "stderr": errors, "encoding": "utf-8", "env": os.environ | ALONE}
         lines = []
@@ -77,9 +91,11 @@ def measured(path, here):
     sys.stderr.write(said)
     found, others = parsed("".join(lines))
     reason = ([line for line in said.splitlines() if line.strip()] or [""])[-1][:300]
-    seconds = round(time.perf_counter() - began, 1)
+    seconds = time.perf_counter() - began
+    company = (elsewhere() - elsewhen) / seconds
     return here | {
-        "load": round(load, 2), "seconds": seconds, "code": code, "reason": reason if code else "",
+        "load": round(load, 2), "company": round(max(0.0, company), 2) if math.isfinite(company) else None,
+        "seconds": round(seconds, 1), "code": code, "reason": reason if code else "",
         "others": others, "rows": found,
     }  # fmt: skip
 
@@ -140,6 +156,15 @@ def limits(record):
     return "; limits in this run: " + ", ".join(said) if said else ""
 
 
+def company(record):
+    """What other processes had of the machine meanwhile; above a tenth of a core it was not idle."""
+    cores = record["company"]
+    if cores is None:
+        return ""
+    words = f", other processes had {cores:.1f} cores meanwhile"
+    return words if cores < 0.1 else f"{words}: **not idle**"
+
+
 def section(name, path, record):
     """A script on the page: what it measures, its table, its notes."""
     about, _, notes = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).partition("\n\nNotes. ")
@@ -152,7 +177,7 @@ def section(name, path, record):
             parts.append("\n".join([HEAD, *map(line, record["rows"])]))
         parts.append(
             f"{record['date']}, commit {record['commit']}; load {record['load']:.1f} before it began, "
-            f"{record['seconds']:.0f} s{limits(record)}."
+            f"{record['seconds']:.0f} s{company(record)}{limits(record)}."
         )
     return "\n\n".join(parts + [f"Notes. {notes}"] * bool(notes))
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 
@@ -60,6 +61,31 @@ def test_a_script_that_holds(tmp_path):
     assert text.endswith("\n\nNotes. A note.")
 
 
+def test_what_other_processes_had(tmp_path, monkeypatch):
+    """User, nice, system, interrupts and steal of /proc/stat, less what children of this process took."""
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  5000 1000 500 99999 777 20 50 30 11 12\ncpu0 1 2 3\n", encoding="utf-8")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    expected = 6600 / os.sysconf("SC_CLK_TCK") - (children.ru_utime + children.ru_stime)
+    assert page.elsewhere(stat) == pytest.approx(expected, rel=1e-12)
+    assert math.isnan(page.elsewhere(tmp_path / "none"))
+    clock = iter((100.0, 100.0))
+    monkeypatch.setattr(page, "elsewhere", lambda: next(clock))
+    record, text = planted(tmp_path, prints(GOOD))
+    assert record["company"] == 0
+    assert "s, other processes had 0.0 cores meanwhile; limits" in text
+    clock = iter((100.0, 1e6))
+    record, text = planted(tmp_path, prints(GOOD))
+    # Seconds are rounded to a tenth, cores to a hundredth.
+    least, most = max(record["seconds"] - 0.051, 0), record["seconds"] + 0.051
+    assert (record["company"] - 0.01) * least <= 1e6 - 100 <= (record["company"] + 0.01) * most
+    assert "cores meanwhile: **not idle**; limits" in text
+    clock = iter((math.nan, math.nan))
+    record, text = planted(tmp_path, prints(GOOD))
+    assert record["company"] is None
+    assert "other processes" not in text
+
+
 def test_what_fails_stays_on_the_page(tmp_path):
     record, text = planted(tmp_path, prints(GOOD, BAD) + f"\nsys.exit({rows.BROKEN})")
     assert page.faults(record) == []
@@ -75,7 +101,15 @@ def test_what_fails_stays_on_the_page(tmp_path):
     assert "**FAILED: exit code 0 is not what its claims say**" in text
 
     known = dict.fromkeys(("good", "bad", "died", "silent", "never"), tmp_path / "bench_planted.py")
-    good = HERE | {"load": 0.0, "seconds": 1.0, "code": 0, "reason": "", "others": [], "rows": [GOOD, NOTE]}
+    good = HERE | {
+        "load": 0.0,
+        "company": 0.0,
+        "seconds": 1.0,
+        "code": 0,
+        "reason": "",
+        "others": [],
+        "rows": [GOOD, NOTE],
+    }
     found = {
         "good": good,
         "bad": record,
@@ -121,7 +155,15 @@ def test_the_command_goes_on_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(page, "RECORD", tmp_path / "record.json")
     monkeypatch.setattr(page.scoreboard, "about", lambda _: HERE)
-    old = HERE | {"load": 0.0, "seconds": 1.0, "code": 0, "reason": "", "others": [], "rows": [NOTE]}
+    old = HERE | {
+        "load": 0.0,
+        "company": 0.0,
+        "seconds": 1.0,
+        "code": 0,
+        "reason": "",
+        "others": [],
+        "rows": [NOTE],
+    }
     page.RECORD.write_text(json.dumps({"b": old, "c": old, "gone": old}), encoding="utf-8")
 
     def run(*words):
