@@ -3,6 +3,12 @@
 Claims: a gradient (forward and backward) per sequence, its memory, a batch of data, all with the update.
 float32, all cores for both; ours splits the batch over two CPU devices. Values and gradients agree to 1e-5
 (float32) and 1e-12 (float64) with PyTorch's on the same batch.
+
+Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours
+78 (61 loss positions on average). What is left to the limit is softmax passes over scores and products of
+64 rows. Ours splits the batch over two CPU devices (`devices=2`, `jax_num_cpu_devices`), four sequences a
+chunk each. Under `vmap` over seeds a step takes the same as alone if the chunk is small (1,024 tokens, the
+default on a CPU), and longer with 64 sequences a chunk. On a card: [benchmarks_gpu.md](benchmarks_gpu.md).
 """
 
 import time
@@ -21,6 +27,7 @@ import assocmem_jax as am
 import machine
 from assocmem_jax.observe.gradient import trainable_mask
 from assocmem_jax.tasks.batches import mean_loss
+from machine import figure
 
 B, T, D, K = 64, 256, 128, 5
 TRAINED = ("key1", "key2", "output2")
@@ -152,7 +159,9 @@ def main():
     limit = 2 * 2048**3 / product
     memory = jax.jit(step).lower(trained, batch).compile().memory_analysis()
     machine.report(
-        "induction transformer: a gradient per sequence against plain PyTorch", 2.5, theirs / ours,
+        "a gradient (forward and backward) of a sequence", 2.5, theirs / ours,
+        f"{figure(ours / B, 's')} ({figure(shipped * B / ours / limit)} of the float32 limit)",
+        f"plain PyTorch {figure(theirs / B, 's')} ({figure(naive * B / theirs / limit)})",
         ms_per_sequence=1e3 * ours / B, torch_ms_per_sequence=1e3 * theirs / B, first_call_seconds=first,
         naive_mflop=naive / 1e6, shipped_mflop=shipped / 1e6, loss_positions=positions,
         float32_product_gflops=limit / 1e9, shipped_share_of_limit=shipped * B / ours / limit,
@@ -175,7 +184,8 @@ def main():
     off = max(float(jnp.abs(a - b).max()) for a, b in zip(results[4], results[256]))
     assert off < 1e-5, off
     machine.report(
-        "memory of a gradient of 512 sequences: all at once over 4 at a time", 8, sizes[256] / sizes[4],
+        "temporary memory of a gradient of 512 sequences, 4 at a time", 8, sizes[256] / sizes[4],
+        figure(sizes[4], "B"), f"all at once {figure(sizes[256], 'B')}",
         megabytes=sizes[4] / 1e6, all_at_once_megabytes=sizes[256] / 1e6, difference=off,
     )  # fmt: skip
 
@@ -184,7 +194,8 @@ def main():
     sampling, _ = machine.seconds(draw, jax.random.key(2), repeats=20)
     per_token = wall(lambda: numpy_batch(rng, task, B), 3)
     machine.report(
-        "a batch of 64 × 256 tokens against a NumPy sampler", 100, per_token / sampling,
+        "a batch of 64 × 256 tokens", 100, per_token / sampling,
+        figure(sampling, "s"), f"NumPy, token by token, {figure(per_token, 's')}",
         milliseconds=1e3 * sampling, numpy_milliseconds=1e3 * per_token,
     )  # fmt: skip
 
@@ -203,7 +214,8 @@ def main():
 
     end = wall(torch_step, 3)
     machine.report(
-        "end to end, a step of training with fresh data", 5, end / (whole / steps),
+        "a training step with fresh data, through `simulate`", 5, end / (whole / steps),
+        figure(whole / steps, "s"), f"PyTorch and NumPy {figure(end, 's')}",
         milliseconds=1e3 * whole / steps, torch_and_numpy_milliseconds=1e3 * end,
     )  # fmt: skip
 
