@@ -135,7 +135,10 @@ class Descent(AbstractSteps):
         if self.batch_size is not None and self.batch_size % self.devices:
             checks.refuse("batch_size", f"a multiple of devices = {devices}", batch_size)
         self.learning_rate = learning_rate
-        self.unit = RATE if learning_rate is not None else Clock(self.transformation()).unit
+        if learning_rate is not None:
+            self.unit = RATE
+        else:
+            self.unit = _unit(self.optimizer) if ready else Clock(self.transformation()).unit
         self.compensated = checks.truth("compensated", compensated, (None,))
         self.thaw = leaves.pairs("thaw", thaw, "step", _step)
         self.relative_rates = leaves.relative(relative_rates)
@@ -263,6 +266,12 @@ class Descent(AbstractSteps):
 
         carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
         return advance, params, (optimizer.init(params), carry, jnp.zeros((), dtype))
+
+
+@functools.lru_cache(512)
+def _unit(optimizer: Any) -> str:
+    """Of a ready transformation, the first of those alike."""
+    return Clock(transformation(optimizer)).unit
 
 
 def _step(argument: str, value: Any) -> Int[Array, ""]:
