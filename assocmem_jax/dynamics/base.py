@@ -5,7 +5,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from ..observe.observable import labels
 from ..tasks import AbstractTask
 from .events import Until
 from .leaves import refuse_scores
-from .marching import Lane
+from .marching import Lane, Meter, Silent
 from .room import refuse_batch, refuse_looks
 from .stepping import Run, Static, stepped
 from .trajectory import Trajectory
@@ -35,7 +34,7 @@ class Request(NamedTuple):
     until: Until | None = None
     key: PRNGKeyArray | None = None
     trainable: Callable | None = None
-    meter: diffrax.AbstractProgressMeter = diffrax.NoProgressMeter()
+    meter: Meter = Silent()
     resumable: bool = False
     resume: Trajectory | None = None
 

@@ -18,7 +18,8 @@ from . import clocks, leaves
 from .base import Request
 from .batching import own_clock
 from .clocks import Solved
-from .events import Crossing
+from .crossing import Crossing
+from .marching import Silent
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status
 
@@ -108,7 +109,7 @@ def _explicit(problem: Problem, budget: int) -> Solved:
 
 def _apart(problem: Problem) -> bool:
     """Whether a flow may run by ``own_clock``: diffrax tells progress, and knows forward mode."""
-    quiet = isinstance(problem.request.meter, diffrax.NoProgressMeter)
+    quiet = isinstance(problem.request.meter, Silent)
     return quiet and isinstance(problem.flow.adjoint, diffrax.RecursiveCheckpointAdjoint)
 
 
@@ -197,6 +198,7 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         event = diffrax.Event(
             lambda t, y, args, **_: condition(course.back(y)), Crossing(fine, fine), direction=True
         )
+    meter: Any = problem.request.meter
     shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: problem.observe(course.back(y)))
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
@@ -211,7 +213,7 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         throw=False,
         event=event,
         adjoint=flow.adjoint,
-        progress_meter=problem.request.meter,
+        progress_meter=diffrax.NoProgressMeter() if isinstance(meter, Silent) else meter,
     )
     values: Any
     values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]

@@ -6,9 +6,8 @@ mode holds about 2√(number of observations) + (steps between two) states inste
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,27 @@ from jaxtyping import Array
 
 from .events import Until
 from .trajectory import Status
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """What tells how far a run is: a progress meter of diffrax."""
+
+    def init(self) -> Any: ...
+
+    def step(self, state: Any, progress: Any) -> Any: ...
+
+    def close(self, state: Any) -> None: ...
+
+
+class Silent(NamedTuple):
+    """A meter that tells nothing."""
+
+    def init(self) -> None: ...
+
+    def step(self, state: None, progress: Any) -> None: ...
+
+    def close(self, state: None) -> None: ...
 
 
 class Lane(NamedTuple):
@@ -45,7 +65,7 @@ def march(
     marks: np.ndarray,
     observe: Callable[[Any], Any],
     until: tuple[Until, Callable[[Any], Array]] | None,
-    meter: diffrax.AbstractProgressMeter,
+    meter: Meter,
 ) -> tuple[Lane, Any, Array, Array]:
     """Run ``advance(params, inner, step, time) -> (params, inner, time)`` to the last mark.
 

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from ..observe.gradient import trainable_mask
 from . import programs
 from .batching import apart, side_by_side
 from .leaves import usual
-from .marching import Lane, march, start
+from .marching import Lane, Silent, march, start
 from .optimizers import RATE
 from .trajectory import Trajectory
 
@@ -96,7 +95,7 @@ def _alone(run: Run) -> Found:
 def _row(run: Run) -> Lanes | None:
     """The coordinates of a small memory in a row, where many side by side are better run in them."""
     model, request = run.model(run.trained), run.request
-    quiet = isinstance(request.meter, diffrax.NoProgressMeter) and request.until is None
+    quiet = isinstance(request.meter, Silent) and request.until is None
     if run.state is not False or not quiet or machine.on_card() or not getattr(run.dynamics, "plain", False):
         return None
     row = model.lanes(run.task) if isinstance(model, HasLanes) and usual(model, run.trained) else None
