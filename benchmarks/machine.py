@@ -13,7 +13,19 @@ import numpy as np
 import rows
 from rows import digits, figure
 
-__all__ = ["anew", "digits", "figure", "limits", "note", "report", "run", "seconds", "wall", "within"]
+__all__ = [
+    "anew",
+    "digits",
+    "figure",
+    "in_turn",
+    "limits",
+    "note",
+    "report",
+    "run",
+    "seconds",
+    "wall",
+    "within",
+]
 
 jax.config.update("jax_enable_x64", True)
 
@@ -32,6 +44,19 @@ def wall(function, repeats=3):
         function()
         times.append(time.perf_counter() - began)
     return float(np.median(times))
+
+
+def in_turn(calls, repeats=7):
+    """Median seconds of each call, one after another so that all meet the same machine."""
+    times: dict = {name: [] for name in calls}
+    for call in calls.values():
+        jax.block_until_ready(call())
+    for _ in range(repeats):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            jax.block_until_ready(call())
+            times[name].append(time.perf_counter() - began)
+    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def anew(function, *arguments, repeats=3):
