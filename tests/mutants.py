@@ -43,7 +43,7 @@ TESTS = {
     "checkpoint alike room bounds calls gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
-    "studies": "config configs long_work own_system cli",
+    "studies": "schemas config configs long_work own_system cli",
     "commands": "cli configs config long_work hostile kept store",
     "cli": "cli configs config store",
     "plot": "figures cli",
@@ -72,6 +72,8 @@ KINDS = [
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
     ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any would do"),
+    ("hops/studies/construction.py", r"fold_in\(", "Number",
+     "the name of a stream: that of a size is another for each, that of its search is not the size's own key"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
@@ -203,7 +205,8 @@ def related(file: str) -> list[list[str]]:
         wing, room = parts[1], parts[2]
         rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
         runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
-        first = [rows] if room == "statements" else [runs] if room == "studies" else []
+        keys = ["tests/engine/test_schemas.py"]
+        first = [rows] if room == "statements" else [keys, runs] if room == "studies" else []
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
