@@ -30,18 +30,18 @@ GOAL = 0.95
 LONGEST = 1800
 # Names of one word a file: tests/engine/test_NAME.py; those of wings with their folder.
 TESTS = {
-    "checks": "calls bounds precision malformed own_system",
+    "checks": "calls bounds ends precision malformed own_system",
     "files": "hostile long_work store checkpoint cli",
     "machine": "room bounds card sweeps",
     "named": "own_system hostile config",
     "progress": "long_work",
-    "numerics": "numerics precision information gradients truncation memory/theory memory/observe",
-    "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
-    "models": "truncation own_system calls memory/models induction/heads induction/induction",
+    "numerics": "numerics precision information ends gradients truncation memory/theory memory/observe",
+    "tasks": "bounds calls ends own_system precision memory/tasks memory/losses memory/words memory/pairs",
+    "models": "truncation own_system calls ends memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
-    "checkpoint alike room bounds calls gradients own_system precision",
-    "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
+    "checkpoint alike room bounds calls ends gradients own_system precision",
+    "sweeps": "sweeps store card threshold bounds hostile calls ends memory/capacity",
     "statements": "statements",
     "studies": "schemas config configs long_work own_system cli",
     "commands": "cli configs config long_work hostile kept store",
@@ -210,6 +210,8 @@ def related(file: str) -> list[list[str]]:
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
+        if room in ("task", "model"):  # the last that each door takes
+            folders.append("tests/engine/test_ends.py")
         if room == "task" and wing == "retrieval":  # bits of recalled patterns
             folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
