@@ -72,8 +72,14 @@ KINDS = [
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
     ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any would do"),
+    ("statements/", r"\bmost=", "Number", "how many problems are drawn, not what holds of them"),
+    ("plot.py", r"\b(\w*alpha|linewidths?|markersize|handlelength|borderaxespad|columnspacing)=", "Number",
+     "how thick and how pale things are: judged by eye"),
+    ("plot.py", r"\bframeon=", "Replace", "whether a legend has a frame: judged by eye"),
+    ("memory/dynamics.py", "^BLOCK = ", "Number", "steps computed at once, of which results do not know"),
+    ("cooccurrence/theory.py", r"leggauss\(", "Number", "a node more or less: both are right to rounding"),
     ("hops/studies/construction.py", r"fold_in\(", "Number",
-     "the name of a stream: that of a size is another for each, that of its search is not the size's own key"),
+     "names a stream: that of a size is no other's, that of its search is not the key it was made with"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
@@ -85,6 +91,9 @@ EQUIVALENT: dict[str, str] = {
     'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
     ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
         "it is square, which __init__ asks for",
+    "files.py: return checksum(f\"{boot}{os.readlink('/proc/self/ns/pid')}\".encode())[:8] → "
+    "return checksum(f\"{boot}{os.readlink('/proc/self/ns/pid')}\".encode())[: 7]":
+        "a name of a machine's run: of 28 bits or 32",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip
@@ -134,14 +143,15 @@ def loads(text: str) -> bool:
     return True
 
 
-def quiet(tree: ast.Module) -> list[tuple[int, int]]:
+def quiet(tree: ast.Module, study: bool) -> list[tuple[int, int]]:
     """Lines that are not mutated: annotations and docstrings, for they compute nothing here; and how a figure
-    looks (the methods ``figure`` of studies), which is judged by eye."""
+    looks, which is judged by eye: of studies ``figure``, and what is given axes to draw on."""
     spans = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             first = node.body[0]
-            if node.name in ("figure", "_figure"):
+            draws = study and {"ax", "axes", "figure"} & {argument.arg for argument in node.args.args}
+            if node.name in ("figure", "_figure") or draws:
                 spans.append((node.lineno, node.end_lineno or node.lineno))
             spans.append((node.lineno, first.lineno - 1))
         if isinstance(node, ast.AnnAssign):
@@ -176,7 +186,7 @@ def drawn(count: int, seed: int) -> Iterator[Mutant]:
             with use_db(":memory:", WorkDB.Mode.create) as db:
                 init([path], db, {})
                 specs = [item.mutations[0] for item in db.work_items]
-            spans = quiet(ast.parse(text))
+            spans = quiet(ast.parse(text), "studies" in path.parts[len(PACKAGE.parts) + 2 :])
             places: dict[int, list[Any]] = {}
             for spec in sorted(specs, key=lambda s: (s.start_pos, s.operator_name, s.occurrence)):
                 still = any(low <= spec.start_pos[0] <= high for low, high in spans)
@@ -209,20 +219,20 @@ def related(file: str) -> list[list[str]]:
         first = [rows] if room == "statements" else [keys, runs] if room == "studies" else []
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
-            folders.append("tests/engine/test_calls.py")
+            folders += ["tests/engine/test_calls.py", "tests/engine/test_surface.py"]
         if room in ("task", "model"):  # the last that each door takes
-            folders.append("tests/engine/test_ends.py")
+            folders += ["tests/engine/test_surface.py", "tests/engine/test_ends.py"]
         if room == "task" and wing == "retrieval":  # bits of recalled patterns
             folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":
-            folders += ["tests/engine/test_house.py"]
+            folders += ["tests/engine/test_house.py", "tests/engine/test_surface.py"]
         if room == "dynamics":
             folders.reverse()
         stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]
         return stages if rows in stages else [*stages, rows]
-    names = TESTS["" if parts[0] == "__init__" else parts[0]].split()
+    names = [*TESTS["" if parts[0] == "__init__" else parts[0]].split(), "surface"]
     names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
     paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
     paths = [path for path in paths if (ROOT / path).exists()]

@@ -25,7 +25,7 @@ NEAR = {"float64": 1e-6, "float32": 1e-3}
 
 def digest(out: Path) -> dict:
     """Of a result: for each variable and coordinate that is of numbers, how many are finite, their mean and
-    root mean square, and their mean with weights cos 1, cos 2, …, which sees where each stands; the report."""
+    root mean square, and their mean with weights cos 1, cos 2, …, which sees where each is; the report."""
     data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None).load()
     numbers = {}
     for name, held in sorted(data.variables.items()):
@@ -86,7 +86,10 @@ def main() -> int:
             if run(name, Path(place) / "result"):
                 return 1
             found = digest(Path(place) / "result")
-        print(f"{name}: {'; '.join(apart(found, kept[name])) or 'as it was' if name in kept else 'new'}", flush=True)
+        print(
+            f"{name}: {'; '.join(apart(found, kept[name])) or 'as it was' if name in kept else 'new'}",
+            flush=True,
+        )
         kept[name] = found
         text = json.dumps({name: kept[name] for name in FEW if name in kept}, indent=1, ensure_ascii=False)
         rows = re.sub(r"\[\s+([-+.e\d,\s]+?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", text)

@@ -176,7 +176,7 @@ def _validate(raw: dict, where: _Locator) -> Study:
 
 
 def _long_enough(fault: Any) -> bool:
-    """A list whose items have faults of their own, each a line, is not too short: pydantic counts the others."""
+    """Not too short is a list whose items have faults of their own, a line each: they are not counted."""
     return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 

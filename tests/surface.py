@@ -1,0 +1,84 @@
+"""What users meet of every public class: its properties, methods and fields, kept in tests/surface.json.
+
+Run: python tests/surface.py to write it anew, where it is meant to be another.
+"""
+
+import dataclasses
+import functools
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+import assocmem_jax as am
+
+KEPT = Path(__file__).with_suffix(".json")
+
+
+def classes() -> dict[str, type]:
+    """Public name → class, of everything that ``am`` and its rooms show."""
+    found: dict[str, type] = {}
+    left = [("am", am)]
+    while left:
+        where, owner = left.pop()
+        for name in sorted(dir(owner)):
+            item = getattr(owner, name)
+            if (
+                name.startswith("_")
+                or name == "checks"
+                or not (inspect.ismodule(item) or inspect.isclass(item))
+            ):
+                continue
+            home = item.__name__ if inspect.ismodule(item) else item.__module__
+            if not home.startswith("assocmem_jax") or item in found.values() or item is owner:
+                continue
+            if inspect.ismodule(item):
+                if where.count(".") < 2:
+                    left.append((f"{where}.{name}", item))
+            else:
+                found[f"{where}.{name}"] = item
+    return found
+
+
+def _kind(cls: type, name: str) -> str:
+    held = inspect.getattr_static(cls, name)
+    kinds = {"class": classmethod, "static": staticmethod, "value": (property, functools.cached_property)}
+    said = next((word for word, kind in kinds.items() if isinstance(held, kind)), "method")
+    return said + (" to be made" if getattr(held, "__isabstractmethod__", False) else "")
+
+
+def surface(cls: type) -> dict[str, str]:
+    """Name → what it is: "class", "value", "method" …, or a field with what it is unless given."""
+    own = {
+        name
+        for base in cls.__mro__
+        if base.__module__.startswith("assocmem_jax")
+        for name, held in vars(base).items()
+        if not name.startswith("_") and (callable(held) or hasattr(held, "__get__"))
+    }
+    found = {}
+    if dataclasses.is_dataclass(cls):
+        for field in dataclasses.fields(cls):
+            static = " static" if field.metadata.get("static") else ""
+            default = "" if field.default is dataclasses.MISSING else f" = {_short(field.default)}"
+            found[field.name] = f"field{static}{default}"
+    return dict(sorted((found | {name: _kind(cls, name) for name in own - set(found)}).items()))
+
+
+def _short(value) -> str:
+    return re.sub(r" at 0x\w+", "", repr(value))
+
+
+def whole() -> dict[str, dict[str, str]]:
+    return {name: surface(cls) for name, cls in sorted(classes().items())}
+
+
+def main() -> int:
+    text = json.dumps(whole(), indent=0, ensure_ascii=False)
+    KEPT.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
