@@ -15,8 +15,7 @@ from assocmem_jax import cli, plot
 from assocmem_jax.studies.registry import entries
 from assocmem_jax.systems import configs
 from figures import faults
-
-FEW = {config: words for entry in entries().values() for config, words in entry.small.items()}
+from small import FEW, KEPT, apart, digest
 
 
 def run(*arguments):
@@ -96,6 +95,8 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
             "recall_key1_early",
         )
     )
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    assert apart(digest(out), kept[name]) == []  # the seed gives what it gave (small.py)
     image = imread(out / "figure.png")
     assert image.shape[1] > 500
     assert image[..., :3].std() > 0.05  # something is drawn
@@ -129,7 +130,27 @@ def test_numbers_beyond_print(tmp_path, capsys):
     assert first.endswith("learned 2 steps")
 
 
-def test_figure_2_numbers(tmp_path, capsys, figures):
+def test_every_config_has_its_numbers_kept():
+    assert list(json.loads(KEPT.read_text(encoding="utf-8"))) == list(FEW)
+
+
+def test_numbers_that_are_others_are_seen():
+    """Of a digest: a number, where it stands, one fewer, a word, the last digit but one."""
+    kept = {"precision": "float64", "numbers": {"x": [4, 2.5, 2.7, 0.5]}, "said": ["x = 2.50 at 1e-03, n = 3"]}
+    said = lambda line: kept | {"said": [line]}  # noqa: E731
+    found = lambda *x: kept | {"numbers": {"x": list(x)}}  # noqa: E731
+    for same in (kept, said("x = 2.51 at 1e-03, n = 3"), found(4, 2.5 + 2e-6, 2.7, 0.5)):
+        assert apart(same, kept) == []
+    for other in (
+        said("x = 2.52 at 1e-03, n = 3"), said("y = 2.50 at 1e-03, n = 3"), said("x = 2.50 at 1e-02, n = 3"),
+        said("x = 2.50 at 1e-03, n = 4"), said("x = 2.5 at 1e-03, n = 3"), kept | {"said": []},
+        found(4, 2.5 + 4e-6, 2.7, 0.5), found(4, 2.5, 2.7, 0.6), found(3, 2.5, 2.7, 0.5),
+        kept | {"numbers": {}},
+    ):  # fmt: skip
+        assert len(apart(other, kept)) == 1, other
+
+
+tmp_path, capsys, figures):
     """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
     out = tmp_path / "r"
     assert run("run", "gd_fig2", "--out", out, "--set", "resolution=4") == 0

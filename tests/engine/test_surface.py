@@ -2,16 +2,21 @@
 for before anything else."""
 
 import inspect
+import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import optax
 import pytest
+import xarray as xr
 from tqdm import tqdm
 
 import assocmem_jax as am
 import helpers
 import surface
-from assocmem_jax import plot, progress
+from assocmem_jax import cli, plot, progress
 from assocmem_jax.systems import wings
 
 
@@ -79,3 +84,49 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, quiet, terminal):
     else:
         assert seen.pop("file").stream is sys.stderr
         assert seen == {"mininterval": 60, "maxinterval": 60, "delay": 60, "ncols": 90}
+
+
+def test_bars_count_all_that_there_is(monkeypatch, tmp_path):
+    """Tasks of a sweep, here and by an executor, steps of a run in segments, values of a search."""
+    made = []
+
+    def recorded(**options):
+        made.append(tqdm(**options | {"file": io.StringIO(), "disable": False, "delay": 0}))
+        return made[-1]
+
+    monkeypatch.setattr(progress, "tqdm", recorded)
+    am.sweep(lambda a: 2 * a, a=np.arange(6.0), chunk=2, progress=True)
+    with ThreadPoolExecutor(1) as pool:
+        store = tmp_path / "s.zarr"
+        am.sweep(doubled, a=np.arange(4.0), seeds=None, chunk=1, store=store, executor=pool, progress=True)
+    task = am.two_tokens(0.5, 0.75)
+
+    def segment(previous, steps):
+        descent = am.Descent(optax.sgd(1.0), steps)
+        return am.simulate(task, am.LinearMemory.zeros(task), descent, resume=previous, resumable=True)
+
+    am.in_segments(segment, 6, 2, progress=True)
+    search = am.threshold(
+        lambda key, d: d / 8, smallest=1, largest=7, seeds=2, trials=1000, progress=True
+    )
+    seen = [(bar.total, bar.n, bar.unit, bar.desc) for bar in made]
+    assert seen == [
+        (3, 3, "task", "6 lanes"), (4, 4, "task", "4 lanes"), (6, 6, " steps", ""),
+        (None, len(search.values), " values", "threshold"),
+    ]  # fmt: skip
+
+
+def doubled(a):
+    return 2 * a
+
+
+def test_a_command_is_asked_for(capsys):
+    assert cli.main([]) == 2
+    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
+
+
+def test_colours_are_named_by_the_variable_or_as_told():
+    table = xr.DataArray(np.arange(4.0).reshape(2, 2), {"a": [1, 2], "b": [1, 2]}, ("a", "b"), "some_thing")
+    for label, said in ((None, "some thing"), ("told", "told")):
+        figure = plot.heatmap(table, x="a", y="b", label=label)
+        assert said in {ax.get_ylabel() for ax in figure.axes}
