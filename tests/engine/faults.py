@@ -236,4 +236,9 @@ FAULTS = {
     "a scheme of any task": ("systems/memory/task/schemes.py", "@checks.takes(task=AssociationTask, key=checks.KEY)\n", "", "engine/test_surface.py -k counts"),
     "a bar at once": ("progress.py", "delay=1,", "delay=0,", "engine/test_surface.py -k terminal"),
     "a log of bars": ("progress.py", "if quiet or sys.stderr.isatty():", "if True:", "engine/test_surface.py -k terminal"),
+    "a study with batches of another size": ("systems/hops/studies/training.py", "optax.adam, study.steps, study.batch_size,", "optax.adam, study.steps, study.batch_size + 1,", "engine/test_cli.py -k each_study_leaves_a_whole_result[hops_training_sizes]"),
+    "a study with draws of another seed": ("systems/noise/studies/noise_law.py", "key=jax.random.key(study.seed)", "key=jax.random.key(study.seed + 1)", "engine/test_cli.py -k each_study_leaves_a_whole_result[noise_law]"),
+    "a tolerance ten times as large": ("systems/hops/statements/construction.py", "worst = lambda values, goal", "far *= 10\n    worst = lambda values, goal", "engine/test_statements.py -k test_row[hops.first]"),
+    "a statement that is silent at large scores": ("systems/hops/statements/construction.py", "equal(least_weights(task, model)[1], weight, far)", "equal(least_weights(task, model)[1], weight, far, given=beta < 10)", "engine/test_statements.py -k test_row[hops.first]"),
+    "a statement of fewer sizes": ("systems/hops/statements/construction.py", '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}, {"n": 3, "k": 8}]', '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}]', "engine/test_statements.py -k test_row[hops.first]"),
 }  # fmt: skip

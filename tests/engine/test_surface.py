@@ -106,9 +106,7 @@ def test_bars_count_all_that_there_is(monkeypatch, tmp_path):
         return am.simulate(task, am.LinearMemory.zeros(task), descent, resume=previous, resumable=True)
 
     am.in_segments(segment, 6, 2, progress=True)
-    search = am.threshold(
-        lambda key, d: d / 8, smallest=1, largest=7, seeds=2, trials=1000, progress=True
-    )
+    search = am.threshold(lambda key, d: d / 8, smallest=1, largest=7, seeds=2, trials=1000, progress=True)
     seen = [(bar.total, bar.n, bar.unit, bar.desc) for bar in made]
     assert seen == [
         (3, 3, "task", "6 lanes"), (4, 4, "task", "4 lanes"), (6, 6, " steps", ""),
