@@ -136,7 +136,11 @@ def test_every_config_has_its_numbers_kept():
 
 def test_numbers_that_are_others_are_seen():
     """Of a digest: a number, where it stands, one fewer, a word, the last digit but one."""
-    kept = {"precision": "float64", "numbers": {"x": [4, 2.5, 2.7, 0.5]}, "said": ["x = 2.50 at 1e-03, n = 3"]}
+    kept = {
+        "precision": "float64",
+        "numbers": {"x": [4, 2.5, 2.7, 0.5]},
+        "said": ["x = 2.50 at 1e-03, n = 3"],
+    }
     said = lambda line: kept | {"said": [line]}  # noqa: E731
     found = lambda *x: kept | {"numbers": {"x": list(x)}}  # noqa: E731
     for same in (kept, said("x = 2.51 at 1e-03, n = 3"), found(4, 2.5 + 2e-6, 2.7, 0.5)):
@@ -150,7 +154,7 @@ def test_numbers_that_are_others_are_seen():
         assert len(apart(other, kept)) == 1, other
 
 
-tmp_path, capsys, figures):
+def test_figure_2_numbers(tmp_path, capsys, figures):
     """GD Figure 2 against a NumPy loop of (17), and L(W₁) = 1.163 ≥ 1.156 of Proposition 5."""
     out = tmp_path / "r"
     assert run("run", "gd_fig2", "--out", out, "--set", "resolution=4") == 0
