@@ -36,8 +36,8 @@ TESTS = {
     "named": "own_system hostile config",
     "progress": "long_work",
     "numerics": "numerics precision information ends gradients truncation memory/theory memory/observe",
-    "tasks": "bounds calls ends own_system precision memory/tasks memory/losses memory/words memory/pairs",
-    "models": "truncation own_system calls ends memory/models induction/heads induction/induction",
+    "tasks": "bounds calls sizes ends own_system precision memory/tasks memory/losses memory/words memory/pairs",
+    "models": "truncation own_system calls sizes ends memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
     "checkpoint alike room bounds calls ends gradients own_system precision",
@@ -219,9 +219,9 @@ def related(file: str) -> list[list[str]]:
         first = [rows] if room == "statements" else [keys, runs] if room == "studies" else []
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
-            folders += ["tests/engine/test_calls.py", "tests/engine/test_surface.py"]
+            folders.append("tests/engine/test_calls.py")
         if room in ("task", "model"):  # the last that each door takes
-            folders += ["tests/engine/test_surface.py", "tests/engine/test_ends.py"]
+            folders += [f"tests/engine/test_{name}.py" for name in ("surface", "sizes", "ends")]
         if room == "task" and wing == "retrieval":  # bits of recalled patterns
             folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):

@@ -241,4 +241,8 @@ FAULTS = {
     "a tolerance ten times as large": ("systems/hops/statements/construction.py", "worst = lambda values, goal", "far *= 10\n    worst = lambda values, goal", "engine/test_statements.py -k test_row[hops.first]"),
     "a statement that is silent at large scores": ("systems/hops/statements/construction.py", "equal(least_weights(task, model)[1], weight, far)", "equal(least_weights(task, model)[1], weight, far, given=beta < 10)", "engine/test_statements.py -k test_row[hops.first]"),
     "a statement of fewer sizes": ("systems/hops/statements/construction.py", '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}, {"n": 3, "k": 8}]', '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}]', "engine/test_statements.py -k test_row[hops.first]"),
+    "n is the number of sequences": ("systems/denoising/task.py", "return self.data.queries.shape[1]", "return self.data.queries.shape[0]", "engine/test_sizes.py -k denoising"),
+    "R is the number of subjects": ("systems/factual/task.py", "return self.facts.shape[1]", "return self.facts.shape[0]", "engine/test_sizes.py -k facts"),
+    "heads of one layer": ("models/transformer.py", "sum(len(block.query) for block in self.blocks)", "len(self.blocks[0].query)", "engine/test_sizes.py -k transformer"),
+    "the second route's bracket is another": ("systems/factual/statements/loops.py", "/ (2 * np.sqrt(half[1]))\n    theta", "/ (2 / np.sqrt(half[1]))\n    theta", "engine/test_statements.py -k test_row[facts.times]"),
 }  # fmt: skip
