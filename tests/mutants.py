@@ -36,7 +36,8 @@ TESTS = {
     "named": "own_system hostile config",
     "progress": "long_work",
     "numerics": "numerics precision information ends gradients truncation memory/theory memory/observe",
-    "tasks": "bounds calls sizes ends own_system precision memory/tasks memory/losses memory/words memory/pairs",
+    "tasks": "bounds calls sizes ends own_system precision minibatch memory/tasks memory/losses memory/words "
+    "memory/pairs",
     "models": "truncation own_system calls sizes ends memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "

@@ -243,6 +243,7 @@ FAULTS = {
     "a statement of fewer sizes": ("systems/hops/statements/construction.py", '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}, {"n": 3, "k": 8}]', '_SIZES = [{"n": 4, "k": 2}, {"n": 4, "k": 4}]', "engine/test_statements.py -k test_row[hops.first]"),
     "n is the number of sequences": ("systems/denoising/task.py", "return self.data.queries.shape[1]", "return self.data.queries.shape[0]", "engine/test_sizes.py -k denoising"),
     "R is the number of subjects": ("systems/factual/task.py", "return self.facts.shape[1]", "return self.facts.shape[0]", "engine/test_sizes.py -k facts"),
+    "batches of two arrays": ("tasks/batches.py", "else jax.tree.leaves(batch)[0]", "else jax.tree.leaves(batch)[1]", "engine/test_sizes.py -k as_many"),
     "heads of one layer": ("models/transformer.py", "sum(len(block.query) for block in self.blocks)", "len(self.blocks[0].query)", "engine/test_sizes.py -k transformer"),
     "the second route's bracket is another": ("systems/factual/statements/loops.py", "/ (2 * np.sqrt(half[1]))\n    theta", "/ (2 / np.sqrt(half[1]))\n    theta", "engine/test_statements.py -k test_row[facts.times]"),
 }  # fmt: skip

@@ -96,7 +96,7 @@ def test_each_study_leaves_a_whole_result(name, tmp_path, capsys, figures):
         )
     )
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    assert apart(digest(out), kept[name]) == []  # the seed gives what it gave (small.py)
+    assert apart(digest(out), kept[name], name) == []  # the seed gives what it gave (small.py)
     image = imread(out / "figure.png")
     assert image.shape[1] > 500
     assert image[..., :3].std() > 0.05  # something is drawn

@@ -1,11 +1,13 @@
 """Sizes that tasks and models tell of themselves, where no two of their sizes are equal."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
 import assocmem_jax as am
+from assocmem_jax.tasks.batches import mean_loss
 
 KEY = jr.key(0)
 COOC = dict(task=am.CooccurrenceTask([[0, 1, 3], [0, 2, 4]], [1.0, -1.0], 7))
@@ -86,3 +88,31 @@ def test_shares_of_facts_and_of_kinds():
         True,
         False,
     ]
+
+
+PATTERNS = am.RetrievalTask(np.array([[1.0, -1, 1, 1], [1, 1, -1, 2], [-1, 1, 3, 1]]))
+WEIGHTS = [np.random.default_rng(0).normal(size=shape) for shape in ((3, 5), (5, 7), (5, 7), (5, 7))]
+MEANS = {  # batches of one array, of two, of three
+    "patterns": (PATTERNS, am.AttentionMemory(PATTERNS.patterns, np.ones(3), 0.5)),
+    "words": (COOC["task"], am.CooccurrenceTransformer(*WEIGHTS, np.ones(3))),
+    "association": (am.two_tokens(0.5, 0.5), am.LinearMemory(np.array([[1.0, 2], [3, -4]]))),
+    "denoising": (
+        am.DenoisingTask(am.denoising.LinearManifold(5, 2), 4, draws=3),
+        am.denoising.EnergySteps(0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_batch_is_as_many_as_its_examples(name):
+    """In parts of two the mean of five examples is their mean: two, two and one, of which each weighs the same."""
+    task, model = MEANS[name]
+    batch = task.sampler(5)(jr.key(1))
+    whole = float(task.sampled_loss(model, batch))
+    each = [
+        float(task.sampled_loss(model, jax.tree.map(lambda a, k=k: a[k : k + 1], batch))) for k in range(5)
+    ]
+    assert np.ptp(each) > 1e-3 * abs(whole)
+    assert whole == pytest.approx(np.mean(each), rel=1e-12)
+    for size in (None, 2, 5, 9):
+        assert float(mean_loss(task, model, batch, size)) == pytest.approx(whole, rel=1e-12)
