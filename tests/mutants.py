@@ -39,7 +39,7 @@ TESTS = {
     "tasks": "bounds calls sizes ends own_system precision minibatch memory/tasks memory/losses memory/words "
     "memory/pairs",
     "models": "truncation own_system calls sizes ends memory/models induction/heads induction/induction",
-    "observe": "truncation information gradients own_system calls memory/observe memory/passes",
+    "observe": "truncation information gradients own_system calls memory/observe memory/models memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
     "checkpoint alike room bounds calls ends gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls ends memory/capacity",
