@@ -155,7 +155,7 @@ class Falling(am.AbstractWeights):
 
 
 def test_a_flow_for_lanes_is_the_one_that_is_used():
-    """Alone and of many, whatever it says: e^{−1} to the tolerance. Not where leaves have rates of their own."""
+    """Alone and of many, whatever it says: e^{−1} to the tolerance; not where leaves have own rates."""
     task, flow = am.two_tokens(0.5, 0.75), am.GradientFlow(1.0, rtol=1e-9)
     run = lambda scale: am.simulate(task, Falling(scale * jnp.eye(2)), flow).model.weight  # noqa: E731
     np.testing.assert_allclose(jax.jit(run)(1.0), np.eye(2) / np.e, rtol=1e-8)
