@@ -30,18 +30,18 @@ GOAL = 0.95
 LONGEST = 1800
 # Names of one word a file: tests/engine/test_NAME.py; those of wings with their folder.
 TESTS = {
-    "checks": "calls bounds ends precision malformed own_system",
+    "checks": "traced calls bounds ends precision malformed own_system",
     "files": "hostile long_work store checkpoint cli",
     "machine": "room bounds card sweeps",
     "named": "own_system hostile config",
     "progress": "long_work",
     "numerics": "numerics precision information ends gradients truncation memory/theory memory/observe",
-    "tasks": "bounds calls sizes ends own_system precision minibatch memory/tasks memory/losses memory/words "
+    "tasks": "bounds calls sizes traced ends own_system precision minibatch memory/tasks memory/losses memory/words "
     "memory/pairs",
-    "models": "truncation own_system calls sizes ends memory/models induction/heads induction/induction",
+    "models": "truncation own_system calls sizes traced ends memory/models induction/heads induction/induction",
     "observe": "truncation information gradients own_system calls memory/observe memory/models memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
-    "checkpoint alike room bounds calls ends gradients own_system precision",
+    "checkpoint alike room bounds calls traced ends gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls ends memory/capacity",
     "statements": "statements",
     "studies": "schemas config configs long_work own_system cli",
@@ -222,7 +222,7 @@ def related(file: str) -> list[list[str]]:
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
         if room in ("task", "model"):  # the last that each door takes
-            folders += [f"tests/engine/test_{name}.py" for name in ("surface", "sizes", "ends")]
+            folders += [f"tests/engine/test_{name}.py" for name in ("surface", "sizes", "traced", "ends")]
         if room == "task" and wing == "retrieval":  # bits of recalled patterns
             folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):

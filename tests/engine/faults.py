@@ -246,4 +246,8 @@ FAULTS = {
     "batches of two arrays": ("tasks/batches.py", "else jax.tree.leaves(batch)[0]", "else jax.tree.leaves(batch)[1]", "engine/test_sizes.py -k as_many"),
     "heads of one layer": ("models/transformer.py", "sum(len(block.query) for block in self.blocks)", "len(self.blocks[0].query)", "engine/test_sizes.py -k transformer"),
     "the second route's bracket is another": ("systems/factual/statements/loops.py", "/ (2 * np.sqrt(half[1]))\n    theta", "/ (2 / np.sqrt(half[1]))\n    theta", "engine/test_statements.py -k test_row[facts.times]"),
+    "bits of patterns that are not known": ("systems/retrieval/task.py", "if checks.concrete(values) and bool(", "if bool(", "engine/test_traced.py -k bits"),
+    "facts that are not known": ("systems/factual/task.py", "        if checks.concrete(facts):", "        if True:", "engine/test_traced.py -k FactualTask"),
+    "symmetry of what is not known": ("systems/factual/model/system.py", "        if checks.concrete(A, v):", "        if True:", "engine/test_traced.py -k from_weights"),
+    "knots that are not known": ("dynamics/curriculum.py", "        if checks.concrete(given):", "        if True:", "engine/test_traced.py -k Curriculum"),
 }  # fmt: skip
