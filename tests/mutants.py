@@ -54,7 +54,7 @@ TESTS = {
 }
 # Of every door: of which kind it is, how large, what it takes where values are known, and where they are not.
 DOORS = "surface sizes traced ends"
-WITH_DOORS = ("checks", "numerics", "tasks", "models", "dynamics", "sweeps")
+WITH_DOORS = ("checks", "numerics", "tasks", "models", "observe", "dynamics", "sweeps")
 MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
 # Of the wing that the engine is tested with.
 TESTS_OF_MEMORY = "card sweeps descent flow clocks precision"
@@ -232,7 +232,7 @@ def related(file: str) -> list[list[str]]:
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":
-            folders += ["tests/engine/test_house.py", "tests/engine/test_surface.py"]
+            folders += [f"tests/engine/test_{name}.py" for name in ("house", "surface", "sizes")]
         if room == "dynamics":
             folders.reverse()
         stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]

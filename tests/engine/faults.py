@@ -250,4 +250,8 @@ FAULTS = {
     "facts that are not known": ("systems/factual/task.py", "        if checks.concrete(facts):", "        if True:", "engine/test_traced.py -k FactualTask"),
     "symmetry of what is not known": ("systems/factual/model/system.py", "        if checks.concrete(A, v):", "        if True:", "engine/test_traced.py -k from_weights"),
     "knots that are not known": ("dynamics/curriculum.py", "        if checks.concrete(given):", "        if True:", "engine/test_traced.py -k Curriculum"),
+    "a mean over one is half of it": ("systems/induction/observe/head.py", "return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1)", "return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 2)", "engine/test_sizes.py -k over_none"),
+    "a mean of answers over none is no number": ("systems/induction/observe/answers.py", "jnp.maximum(jnp.sum(weights), 1)", "jnp.maximum(jnp.sum(weights), 0)", "engine/test_sizes.py -k over_none"),
+    "a kind that is absent has no number": ("systems/cooccurrence/observe.py", "jnp.ones_like(each)), 1)", "jnp.ones_like(each)), 0)", "engine/test_sizes.py -k over_none"),
+    "a batch of one is half of it": ("tasks/batches.py", "return total / jnp.maximum(weight, 1)", "return total / jnp.maximum(weight, 2)", "engine/test_sizes.py -k as_many"),
 }  # fmt: skip

@@ -116,3 +116,35 @@ def test_a_batch_is_as_many_as_its_examples(name):
     assert whole == pytest.approx(np.mean(each), rel=1e-12)
     for size in (None, 2, 5, 9):
         assert float(mean_loss(task, model, batch, size)) == pytest.approx(whole, rel=1e-12)
+    first = jax.tree.map(lambda a: a[:1], batch)
+    assert float(mean_loss(task, model, first, None)) == pytest.approx(each[0], rel=1e-12)
+
+
+def test_means_over_none_and_over_one():
+    """Nothing to take a mean over is 0; one is itself: losses of kinds of samples, losses and accuracy of what a
+    head can know."""
+    model = am.CooccurrenceTransformer(*WEIGHTS, np.ones(3))
+    task = am.CooccurrenceTask([[1, 0, 2], [0, 3, 2]], [1.0, -1.0], 7)
+    each = np.log1p(np.exp(-np.asarray(am.margins(task, model))))
+    np.testing.assert_allclose(am.cooccurrence.kind_losses(task, model), [*each, 0, 0], rtol=1e-14)
+    plain = am.Transformer.initial(5, 4, KEY, width=4, layers=1)
+    seen = set()
+    for seed in range(5):
+        task = am.BigramTask(**BIGRAM | dict(length=4, data=1, key=jr.key(seed)), noise=0.5)
+        data, scores = task.data, np.asarray(plain.scores(task), float)
+        losses = (
+            np.log(np.exp(scores).sum(axis=-1))
+            - np.take_along_axis(scores, np.asarray(data.targets)[..., None], -1)[..., 0]
+        )
+        right = scores.argmax(axis=-1) == np.asarray(data.targets)
+        told = {
+            am.induction.in_context_loss: (losses, data.in_context), am.induction.in_context_accuracy: (right, data.in_context),
+            am.induction.answer_loss: (losses, data.answers), am.induction.answer_accuracy: (right, data.answers),
+            am.induction.global_loss: (losses, np.asarray(data.occurrence) == 0),
+        }  # fmt: skip
+        for observable, (values, counted) in told.items():
+            counted = np.asarray(counted, bool)
+            seen.add(min(int(counted.sum()), 2))
+            wanted = values[counted].mean() if counted.any() else 0
+            assert float(observable(task, plain)) == pytest.approx(float(wanted), rel=1e-12, abs=1e-15)
+    assert seen == {0, 1, 2}
