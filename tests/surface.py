@@ -1,15 +1,19 @@
-"""What users meet of every public class: its properties, methods and fields, kept in tests/surface.json.
+"""Of every class of the package its properties, methods and fields, kept in tests/surface.json.
 
 Run: python tests/surface.py to write it anew, where it is meant to be another.
 """
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
+
+import pydantic
 
 import assocmem_jax as am
 
@@ -38,6 +42,16 @@ def classes() -> dict[str, type]:
                     left.append((f"{where}.{name}", item))
             else:
                 found[f"{where}.{name}"] = item
+    return found
+
+
+def every() -> dict[str, type]:
+    """Name → class, of all modules; what pydantic has of tables of configs is in the schema."""
+    found = {}
+    for module in pkgutil.walk_packages(am.__path__, f"{am.__name__}."):
+        for name, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if cls.__module__ == module.name and not issubclass(cls, pydantic.BaseModel):
+                found[f"{module.name.removeprefix('assocmem_jax.')}.{name}"] = cls
     return found
 
 
@@ -71,7 +85,7 @@ def _short(value) -> str:
 
 
 def whole() -> dict[str, dict[str, str]]:
-    return {name: surface(cls) for name, cls in sorted(classes().items())}
+    return {name: surface(cls) for name, cls in sorted(every().items())}
 
 
 def main() -> int:
