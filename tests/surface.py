@@ -71,7 +71,13 @@ def surface(cls: type) -> dict[str, str]:
         for name, held in vars(base).items()
         if not name.startswith("_") and (callable(held) or hasattr(held, "__get__"))
     }
-    found = {}
+    found = {
+        name: f"= {held.__name__ if isinstance(held, type) else _short(held)}"
+        for base in reversed(cls.__mro__)
+        if base.__module__.startswith("assocmem_jax")
+        for name, held in vars(base).items()
+        if not name.startswith("_") and isinstance(held, bool | int | float | str | type)
+    }
     if dataclasses.is_dataclass(cls):
         for field in dataclasses.fields(cls):
             static = " static" if field.metadata.get("static") else ""

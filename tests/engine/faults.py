@@ -254,4 +254,5 @@ FAULTS = {
     "a mean of answers over none is no number": ("systems/induction/observe/answers.py", "jnp.maximum(jnp.sum(weights), 1)", "jnp.maximum(jnp.sum(weights), 0)", "engine/test_sizes.py -k over_none"),
     "a kind that is absent has no number": ("systems/cooccurrence/observe.py", "jnp.ones_like(each)), 1)", "jnp.ones_like(each)), 0)", "engine/test_sizes.py -k over_none"),
     "a batch of one is half of it": ("tasks/batches.py", "return total / jnp.maximum(weight, 1)", "return total / jnp.maximum(weight, 2)", "engine/test_sizes.py -k as_many"),
+    "scores that say they are weights": ("systems/induction/model/copy.py", "weight_space: ClassVar[bool] = False", "weight_space: ClassVar[bool] = True", "engine/test_sizes.py -k optimizer_of_weights"),
 }  # fmt: skip

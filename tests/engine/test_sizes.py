@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 import assocmem_jax as am
 from assocmem_jax.tasks.batches import mean_loss
+from helpers import refused
 
 KEY = jr.key(0)
 COOC = dict(task=am.CooccurrenceTask([[0, 1, 3], [0, 2, 4]], [1.0, -1.0], 7))
@@ -148,3 +150,24 @@ def test_means_over_none_and_over_one():
             wanted = values[counted].mean() if counted.any() else 0
             assert float(observable(task, plain)) == pytest.approx(float(wanted), rel=1e-12, abs=1e-15)
     assert seen == {0, 1, 2}
+
+
+SCORES = {
+    "particles": lambda: (am.two_tokens(0.5, 0.75), am.ParticleSystem),
+    "margins": lambda: (am.two_tokens(0.5, 0.75), am.MarginSystem),
+    "copies": lambda: (am.induction.NoisyCopyTask(5, 0.5), am.induction.NoisyCopySystem),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_models_of_scores_have_no_optimizer_of_weights(name):
+    """Adam and relative rates are of weights, and so is sharpness but for what finds its own: refused of what says
+    that it holds none."""
+    task, kind = SCORES[name]()
+    model = kind.zeros(task)
+    assert not model.weight_space
+    refused(lambda: am.simulate(task, model, am.Descent(optax.adam(0.1), 1)), "optimizer must be ")
+    slow = am.GradientFlow(0.1, relative_rates=((lambda m: m.trainable()[0], 0.5),))
+    refused(lambda: am.simulate(task, model, slow), "relative_rates must be ")
+    if name == "copies":
+        refused(lambda: am.sharpness(task, model), "model must be ")
