@@ -43,14 +43,15 @@ TESTS = {
     "named": "own_system hostile config",
     "progress": "long_work",
     "numerics": "numerics precision information gradients truncation memory/theory memory/observe",
-    "tasks": "bounds calls own_system precision memory/tasks memory/losses memory/words memory/pairs",
+    "tasks": "bounds calls own_system precision minibatch memory/tasks memory/losses memory/words "
+    "memory/pairs",
     "models": "truncation own_system calls memory/models induction/heads induction/induction",
-    "observe": "truncation information gradients own_system calls memory/observe memory/passes",
+    "observe": "truncation information gradients own_system calls memory/observe memory/models memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
     "checkpoint alike room bounds calls gradients own_system precision",
     "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
     "statements": "statements",
-    "studies": "config configs long_work own_system cli",
+    "studies": "schemas config configs long_work own_system cli",
     "commands": "cli configs config long_work hostile kept store",
     "cli": "cli configs config store",
     "plot": "figures cli",
@@ -58,6 +59,9 @@ TESTS = {
     "systems": "house configs",
     "": "house own_system",
 }
+# Of every door: of which kind it is, how large, what it takes where values are known, and where they are not.
+DOORS = "surface sizes traced ends"
+WITH_DOORS = ("checks", "numerics", "tasks", "models", "observe", "dynamics", "sweeps")
 MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
 # Of the wing that the engine is tested with.
 TESTS_OF_MEMORY = "card sweeps descent flow clocks precision"
@@ -79,6 +83,14 @@ KINDS = [
     ("studies/", "parallel: ClassVar", "Replace", "on how many devices, of which results do not know"),
     ("statements/", "samples[:=]", "Number", "how many problems are drawn, not what holds of them"),
     ("studies/", "seeds: Seeds = ", "Number", "how many runs one gets who does not say: any would do"),
+    ("statements/", r"\bmost=", "Number", "how many problems are drawn, not what holds of them"),
+    ("plot.py", r"\b(\w*alpha|linewidths?|markersize|handlelength|borderaxespad|columnspacing)=", "Number",
+     "how thick and how pale things are: judged by eye"),
+    ("plot.py", r"\bframeon=", "Replace", "whether a legend has a frame: judged by eye"),
+    ("memory/dynamics.py", "^BLOCK = ", "Number", "steps computed at once, of which results do not know"),
+    ("cooccurrence/theory.py", r"leggauss\(", "Number", "a node more or less: both are right to rounding"),
+    ("hops/studies/construction.py", r"fold_in\(", "Number",
+     "names a stream: that of a size is no other's, that of its search is not the key it was made with"),
 ]  # fmt: skip
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
@@ -90,6 +102,10 @@ EQUIVALENT: dict[str, str] = {
     'systems/hops/model.py: "contexts", f"of the shape that the model is for ({self.first.shape[0]} tokens)"'
     ', (k, n) → "contexts", f"of the shape that the model is for ({self.first.shape[ 1]} tokens)", (k, n)':
         "it is square, which __init__ asks for",
+    "files.py: return checksum(f\"{boot}{os.readlink('/proc/self/ns/pid')}\".encode())[:8] → "
+    "return checksum(f\"{boot}{os.readlink('/proc/self/ns/pid')}\".encode())[: 7]":
+        "a name of a machine's run: of 28 bits or 32",
+    "systems/memory/theory/soft_labels.py: m > 0, → m >= 0,": "both logarithms are one at m = 0",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip
@@ -139,14 +155,15 @@ def loads(text: str) -> bool:
     return True
 
 
-def quiet(tree: ast.Module) -> list[tuple[int, int]]:
+def quiet(tree: ast.Module, study: bool) -> list[tuple[int, int]]:
     """Lines that are not mutated: annotations and docstrings, for they compute nothing here; and how a figure
-    looks (the methods ``figure`` of studies), which is judged by eye."""
+    looks, which is judged by eye: of studies ``figure``, and what is given axes to draw on."""
     spans = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             first = node.body[0]
-            if node.name in ("figure", "_figure"):
+            draws = study and {"ax", "axes", "figure"} & {argument.arg for argument in node.args.args}
+            if node.name in ("figure", "_figure") or draws:
                 spans.append((node.lineno, node.end_lineno or node.lineno))
             spans.append((node.lineno, first.lineno - 1))
         if isinstance(node, ast.AnnAssign):
@@ -181,7 +198,7 @@ def drawn(count: int, seed: int) -> Iterator[Mutant]:
             with use_db(":memory:", WorkDB.Mode.create) as db:
                 init([path], db, {})
                 specs = [item.mutations[0] for item in db.work_items]
-            spans = quiet(ast.parse(text))
+            spans = quiet(ast.parse(text), "studies" in path.parts[len(PACKAGE.parts) + 2 :])
             places: dict[int, list[Any]] = {}
             for spec in sorted(specs, key=lambda s: (s.start_pos, s.operator_name, s.occurrence)):
                 still = any(low <= spec.start_pos[0] <= high for low, high in spans)
@@ -210,21 +227,25 @@ def related(file: str) -> list[list[str]]:
         wing, room = parts[1], parts[2]
         rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
         runs = ["tests/engine/test_cli.py", "-m", "", "-k", f"each_study and ({small(wing)})"]
-        first = [rows] if room == "statements" else [runs] if room == "studies" else []
+        keys = ["tests/engine/test_schemas.py"]
+        first = [rows] if room == "statements" else [keys, runs] if room == "studies" else []
         folders = [f"tests/{wing}"]
         if room == "task":  # refusals of tasks of all wings
             folders.append("tests/engine/test_calls.py")
+        if room in ("task", "model"):  # the last that each door takes
+            folders += [f"tests/engine/test_{name}.py" for name in DOORS.split()]
         if room == "task" and wing == "retrieval":  # bits of recalled patterns
             folders.append("tests/engine/test_information.py")
         if wing == "memory" and room in ("task", "model", "observe", "dynamics", "theory"):
             folders += [f"tests/engine/test_{name}.py" for name in TESTS_OF_MEMORY.split()]
         if room == "observe":
-            folders += ["tests/engine/test_house.py"]
+            folders += [f"tests/engine/test_{name}.py" for name in ("house", "surface", "sizes")]
         if room == "dynamics":
             folders.reverse()
         stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]
         return stages if rows in stages else [*stages, rows]
-    names = TESTS["" if parts[0] == "__init__" else parts[0]].split()
+    own = TESTS["" if parts[0] == "__init__" else parts[0]]
+    names = f"{own} {DOORS if parts[0] in WITH_DOORS else 'surface'}".split()
     names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
     paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
     paths = [path for path in paths if (ROOT / path).exists()]

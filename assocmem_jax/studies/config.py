@@ -167,8 +167,17 @@ def _validate(raw: dict, where: _Locator) -> Study:
         # Through JSON: strict mode then takes lists for tuples, as TOML has no other.
         return known.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
     except pydantic.ValidationError as faults:
-        lines = [printable(_line(fault, known, where)) for fault in faults.errors(include_url=False)]
+        lines = [
+            printable(_line(fault, known, where))
+            for fault in faults.errors(include_url=False)
+            if not _long_enough(fault)
+        ]
         raise ConfigError(sorted(dict.fromkeys(lines), key=_by_line)) from None
+
+
+def _long_enough(fault: Any) -> bool:
+    """Not too short is a list whose items have faults of their own, a line each: they are not counted."""
+    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 
 def printable(line: str, also: str = "") -> str:

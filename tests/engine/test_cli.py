@@ -15,8 +15,7 @@ from assocmem_jax import cli, plot
 from assocmem_jax.studies.registry import entries
 from assocmem_jax.systems import configs
 from figures import faults
-
-FEW = {config: words for entry in entries().values() for config, words in entry.small.items()}
+from small import FEW, KEPT, apart, digest
 
 
 def run(*arguments):
@@ -127,6 +126,40 @@ def test_numbers_beyond_print(tmp_path, capsys):
     first = capsys.readouterr().out.split("p₁ = 0.95: ")[1].splitlines()[0]
     assert first.startswith("best constant rate 10 steps")  # the least that beyond.1 allows
     assert first.endswith("learned 2 steps")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", FEW)
+def test_each_study_gives_what_it_gave(name, tmp_path, capsys):
+    """Of its seed, on this processor and with these versions: where they are others, so may rounding be, and
+    what chaos makes of it. For a release, and for mutants (small.py)."""
+    assert run("run", name, "--out", str(tmp_path / "r"), *options(name)) == 0
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    assert apart(digest(tmp_path / "r"), kept[name], name) == []
+
+
+def test_every_config_has_its_numbers_kept():
+    assert list(json.loads(KEPT.read_text(encoding="utf-8"))) == list(FEW)
+
+
+def test_numbers_that_are_others_are_seen():
+    """Of a digest: a number, where it stands, one fewer, a word, the last digit but one."""
+    kept = {
+        "precision": "float64",
+        "numbers": {"x": [4, 2.5, 2.7, 0.5]},
+        "said": ["x = 2.50 at 1e-03, n = 3"],
+    }
+    said = lambda line: kept | {"said": [line]}  # noqa: E731
+    found = lambda *x: kept | {"numbers": {"x": list(x)}}  # noqa: E731
+    for same in (kept, said("x = 2.51 at 1e-03, n = 3"), found(4, 2.5 + 2e-6, 2.7, 0.5)):
+        assert apart(same, kept) == []
+    for other in (
+        said("x = 2.52 at 1e-03, n = 3"), said("y = 2.50 at 1e-03, n = 3"), said("x = 2.50 at 1e-02, n = 3"),
+        said("x = 2.50 at 1e-03, n = 4"), said("x = 2.5 at 1e-03, n = 3"), kept | {"said": []},
+        found(4, 2.5 + 4e-6, 2.7, 0.5), found(4, 2.5, 2.7, 0.6), found(3, 2.5, 2.7, 0.5),
+        kept | {"numbers": {}},
+    ):  # fmt: skip
+        assert len(apart(other, kept)) == 1, other
 
 
 def test_figure_2_numbers(tmp_path, capsys, figures):

@@ -11,6 +11,7 @@ import pytest
 
 import assocmem_jax as am
 import helpers
+from assocmem_jax.models.base import Lanes
 from assocmem_jax.observe.gradient import population_gradient, trainable_mask
 
 WATCH = {"particles": am.memory.particles, "loss": am.loss}
@@ -110,6 +111,58 @@ def test_slopes_of_what_is_trained():
     part, rest = eqx.partition(model, trainable_mask(model, lambda m: m.alpha))
     _, found = population_gradient(task, lambda part: eqx.combine(part, rest), part)
     np.testing.assert_array_equal(found.alpha, 0)
+
+
+class Told(am.AbstractWeights):
+    """Says of its slope what is not so."""
+
+    weight: jax.Array
+
+    def trainable(self):
+        return (self.weight,)
+
+    def scores(self, task, tokens=None):
+        return task.inputs @ self.weight.T @ task.outputs.T
+
+    def slope(self, task):
+        return Told(7 * self.weight)
+
+
+def test_a_slope_in_closed_form_is_the_one_that_is_used():
+    """Whatever it says, where all of the model is trained; so does a step of descent."""
+    task, model = am.two_tokens(0.5, 0.75), Told(jnp.eye(2))
+    part, rest = eqx.partition(model, trainable_mask(model))
+    loss, found = population_gradient(task, lambda part: eqx.combine(part, rest), part)
+    np.testing.assert_array_equal(found.weight, 7 * np.eye(2))
+    assert float(loss) == pytest.approx(float(task.loss(model)), rel=1e-15)
+    run = am.simulate(task, model, am.Descent(optax.sgd(0.5), 1))
+    np.testing.assert_array_equal(run.model.weight, (1 - 3.5) * np.eye(2))
+
+
+class Falling(am.AbstractWeights):
+    """Says of its flow, for lanes, that it is dW/dt = −W."""
+
+    weight: jax.Array
+
+    def trainable(self):
+        return (self.weight,)
+
+    def scores(self, task, tokens=None):
+        return task.inputs @ self.weight.T @ task.outputs.T
+
+    def lanes(self, task):
+        return Lanes(self.weight.reshape(-1), (), lambda y, _: y, lambda y, _: Falling(y.reshape(2, 2)))
+
+
+def test_a_flow_for_lanes_is_the_one_that_is_used():
+    """Alone and of many, whatever it says: e^{−1} to the tolerance; not where leaves have own rates."""
+    task, flow = am.two_tokens(0.5, 0.75), am.GradientFlow(1.0, rtol=1e-9)
+    run = lambda scale: am.simulate(task, Falling(scale * jnp.eye(2)), flow).model.weight  # noqa: E731
+    np.testing.assert_allclose(jax.jit(run)(1.0), np.eye(2) / np.e, rtol=1e-8)
+    both = jax.jit(jax.vmap(run))(jnp.array([1.0, 3.0]))
+    np.testing.assert_allclose(both, [np.eye(2) / np.e, 3 * np.eye(2) / np.e], rtol=1e-8)
+    slow = am.GradientFlow(1.0, rtol=1e-9, relative_rates=((lambda m: m.weight, 0.0),))
+    np.testing.assert_array_equal(am.simulate(task, Falling(jnp.eye(2)), slow).model.weight, np.eye(2))
 
 
 def test_particle_step_is_equation_12():

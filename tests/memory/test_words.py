@@ -90,6 +90,8 @@ def test_tables_of_ones_own(tmp_path, monkeypatch):
     assert words.names == ("dog", "cat")  # emu does not occur, ##ing is no word
     assert np.array_equal(words.counts, [7, 2.5])
     assert np.array_equal(words.vectors, rows[[2, 0]])
+    few = am.memory.real_words(names=["a", "b", "c"], vectors=np.eye(3), counts={"a": 1, "c": 2})
+    assert few.names == ("c", "a")  # what is not counted does not occur
     listed = am.memory.real_words(names=["a", "b"], vectors={"b": [1.0], "a": [2.0]}, counts={"a": 1, "b": 2})
     assert listed.names == ("b", "a")
     assert listed.vectors.tolist() == [[1.0], [2.0]]

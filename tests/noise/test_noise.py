@@ -70,12 +70,15 @@ def test_sequences():
     assert (answers == np.array([2, 0, 1, 1, 0])[tokens[np.arange(20_000), places]]).all()
 
 
-@pytest.mark.parametrize(("fresh", "centred"), [(False, False), (True, False), (False, True)])
-def test_three_steps_are_the_loops(fresh, centred):
-    """With an f* that is no bijection; the same batch and three; ū over all answers and over the batch's."""
+@pytest.mark.parametrize(
+    ("fresh", "centred", "length"), [(False, False, 2), (True, False, T), (False, True, T)]
+)
+def test_three_steps_are_the_loops(fresh, centred, length):
+    """With an f* that is no bijection; the same batch and three; ū over all answers and over the batch's; one
+    token besides that with the trigger and three."""
     rng = np.random.default_rng(3)
     E, U, tau = (rng.normal(size=shape) for shape in ((N, D), (3, 6), (D,)))
-    task = am.TriggerTask(E, U, tau, [2, 0, 1, 1, 0], length=T, draws=1)
+    task = am.TriggerTask(E, U, tau, [2, 0, 1, 1, 0], length=length, draws=1)
     made = am.noise.three_steps(task, jr.key(2), 40, fresh=fresh, centred=centred)
     assert (made.sequences, made.fresh, made.centred) == (40, fresh, centred)
     keys = jr.split(jr.key(2), 3) if fresh else [jr.key(2)] * 3

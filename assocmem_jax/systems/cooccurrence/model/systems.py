@@ -57,6 +57,7 @@ class CooccurrenceSystem(AbstractReducedSystem):
     neurons: int = eqx.field(static=True)
 
     @classmethod
+    @checks.takes(model=CooccurrenceTransformer)
     def from_transformer(cls, model: CooccurrenceTransformer) -> "CooccurrenceSystem":
         """The scalar products of a transformer."""
         u = model.signs @ model.mlp
@@ -116,6 +117,7 @@ class SixVariableSystem(AbstractReducedSystem):
     width: int = eqx.field(static=True)
 
     @classmethod
+    @checks.takes(model=CooccurrenceTransformer)
     def from_transformer(cls, model: CooccurrenceTransformer) -> "SixVariableSystem":
         """The scalar products of a transformer."""
         signed = model.signs[:, None] * model.mlp

@@ -194,12 +194,11 @@ def _(S, R, D, start, level, mu):
     for half in loops.halves(S, R, D, (mu, mu)):
         m, rate = loops.margin_of_loss(half, level), loops.rate(half)
         t = loops.time(half, m, start)
-        theta = np.arcsinh(m * 2 * np.sqrt(half[1]) / (mu * start**2)) / 2
-        high = theta + 1 / (2 * np.expm1(level))
+        low, high = (rate * end for end in loops.bracket(half, level, start))
         near = m * (1 + 1e-4), m * (1 - 1e-4)
         slow = (loops.time(half, near[0], start) - loops.time(half, near[1], start)) / (2e-4 * m)
         claims += [
-            equal(slow * loops.speed(half, m, start), 1.0, 1e-5), at_least(rate * t, theta, 1e-11 * theta),
+            equal(slow * loops.speed(half, m, start), 1.0, 1e-5), at_least(rate * t, low, 1e-11 * low),
             at_most(rate * t, high, 1e-11 * high),
         ]  # fmt: skip
     return tuple(claims)
@@ -239,13 +238,7 @@ def order(S, R, D, mu):
 @order.second_route
 def _(S, R, D, mu):
     halves = loops.halves(S, R, D, (mu, 1))
-    late = 1 / (2 * np.expm1(0.1))
-    theta = [
-        np.log(4 * np.sqrt(half[1] * 1.0) * loops.margin_of_loss(half, 0.1) / half[3]) / 2 + 100 * np.log(10)
-        for half in halves
-    ]
-    ends = [(a / loops.rate(half), (a + late) / loops.rate(half)) for a, half in zip(theta, halves)]
-    (a, b), (c, d) = ends
+    (a, b), (c, d) = (loops.bracket(half, 0.1, _TINY) for half in halves)
     apart = bool(b < c or d < a)
     first = bool((S / mu) ** 2 * (R - 1) > R**2 * (D - 1))
     return (

@@ -65,6 +65,13 @@ def margin_of_loss(half: tuple, level: float) -> float:
     return np.log((half[0] - 1) / np.expm1(level))
 
 
+def bracket(half: tuple, level: float, start: float) -> tuple[float, float]:
+    """Ends of the time of the fall to a loss: θ/λ and (θ + 1/(2(e^ℓ − 1)))/λ, θ = ½ asinh(m/ε)."""
+    epsilon = half[3] * start**2 / (2 * np.sqrt(half[1]))
+    theta = np.arcsinh(margin_of_loss(half, level) / epsilon) / 2
+    return theta / rate(half), (theta + 1 / (2 * np.expm1(level))) / rate(half)
+
+
 def loss_at(half: tuple, t: float, start: float) -> float:
     """The loss of a half at a time: m by bisection of ``time`` in log m."""
     low, high = np.log(start**2) - 40, np.log(60.0)

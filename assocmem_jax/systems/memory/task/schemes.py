@@ -8,16 +8,19 @@ from ....checks import Scalar
 from .association import AssociationTask
 
 
+@checks.takes(task=AssociationTask)
 def equal(task: AssociationTask) -> Float[Array, " n"]:
     """q = 1 for every token of positive probability; (2) of Slides p. 33 with all tokens seen."""
     return (task.probabilities > 0).astype(task.dtype)
 
 
+@checks.takes(task=AssociationTask)
 def frequency(task: AssociationTask) -> Float[Array, " n"]:
     """q = p: one population gradient step; (1) of Slides p. 33 with n = ∞."""
     return task.probabilities
 
 
+@checks.takes(task=AssociationTask, key=checks.KEY)
 def counts(
     task: AssociationTask, key: PRNGKeyArray, n: int | Int[Array, ""], largest: int | None = None
 ) -> Float[Array, " n"]:

@@ -1,0 +1,134 @@
+"""Keys of configs: their defaults and bounds as tests/keys.json has them, and what must fit together, from both
+sides."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from assocmem_jax.commands.configs import json_schema
+from assocmem_jax.studies.config import ConfigError, load
+from assocmem_jax.studies.user import Law
+from surface import write
+
+KEPT = Path(__file__).parents[1] / "keys.json"
+SAID = ("default", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems",
+        "minLength", "maxLength", "enum", "const", "pattern", "additionalProperties")  # fmt: skip
+
+
+def keys():
+    """{schema: {key: its default and bounds}}, of all schemas that configs have."""
+    return {
+        name: {
+            key: {word: found[word] for word in SAID if word in found}
+            for key, found in schema.get("properties", {}).items()
+        }
+        for name, schema in sorted(json.loads(json_schema())["$defs"].items())
+    }
+
+
+def test_keys_defaults_and_bounds_are_those_that_are_written_down():
+    """Written anew by ``python tests/engine/test_schemas.py``, where a default is meant to be another."""
+    assert keys() == json.loads(KEPT.read_text(encoding="utf-8"))
+
+
+TWO, THREE = "[[1.0], [2.0]]", "[[1.0], [2.0], [3.0]]"
+WIDE = "[[1.0, 0.0], [0.0, 1.0]]"
+GRID = ["cases=[]", "grid.rates=[1.0, 2.0]"]
+ANY = "a simplified model has 1 or 2 layers, one head and no norm"
+PLAIN = "birth_fig4_probes"
+FEATURES = "features need widths, and nothing else has them"
+# config, what is set and taken, what is set and refused, the words of it
+PAIRS = [
+    ("gd_fig2", ["window=[0.0, 0.1, 0.0, 0.1]"], ["window=[0.1, 0.1, 0.0, 0.1]"], "window must be [x0, x1, y0, y1] with x0 < x1"),
+    ("gd_fig2", ["window=[0.0, 0.1, -0.1, 0.1]"], ["window=[0.0, 0.1, 0.1, 0.1]"], "window must be [x0, x1, y0, y1] with x0 < x1"),
+    ("gd_fig2", ["horizon=35"], ["horizon=34"], "horizon must be at least steps = 35, got 34"),
+    ("gd_fig5", ["steps=10", "horizon=12"], ["steps=10", "horizon=11"], "horizon must be at least steps + 2 = 12, got 11"),
+    ("gd_fig6", ["shown=9", "steps=9", "horizon=9"], ["shown=10", "steps=9", "horizon=9"], "shown ≤ steps ≤ horizon must hold, got 10, 9, 9"),
+    ("gd_fig6", ["shown=9", "steps=9", "horizon=9"], ["shown=9", "steps=9", "horizon=8"], "shown ≤ steps ≤ horizon must hold, got 9, 9, 8"),
+    ("gd_fig6", [f"panels=[{{inputs={TWO}, outputs={TWO}}}, {{inputs={WIDE}, outputs={TWO}}}]"],
+     [f"panels=[{{inputs={TWO}, outputs={TWO}}}, {{inputs={THREE}, outputs={THREE}}}]"], "panels must all have the same number of tokens"),
+    ("bifurcation", [], [f"systems.0.inputs={TWO}"], "must have as many inputs (2) and labels (1) as probabilities (1)"),
+    ("bifurcation", [], [f"systems.0.labels={WIDE}"], "must have as many inputs (1) and labels (2) as probabilities (1)"),
+    ("bifurcation", [], ["systems.0.probabilities=[0.5, 0.5]"], "must have as many inputs (1) and labels (1) as probabilities (2)"),
+    ("slides_optimizers", ["samples=1024"], ["samples=1023"], "batch 1024 is above samples = 1023"),
+    ("slides_optimizers", ["at=50"], ["at=51"], "at = 51 must be one of dimensions"),
+    ("slides_optimizers", ["zero_start=true", "cases.1.norm=false", "cases.5.norm=false"], ["zero_start=true", "cases.1.norm=false"], "layer norm has no value at W = 0"),
+    ("slides_optimizers", [*GRID, "grid.batches=[2, 3]"], ["cases=[]"], "must have one of cases and grid"),
+    ("slides_optimizers", [*GRID, "grid.batches=[2, 3]"], ["grid.rates=[1.0, 2.0]", "grid.batches=[2, 3]"], "must have one of cases and grid"),
+    ("slides_sizes_linear", [], ["families.0.largest=[48]"], "must have as many largest (1) as dimensions (5)"),
+    ("slides_sizes_linear", ["families.0.widths=[1, 2, 3, 4, 5]"], ["families.0.widths=[1]"], "linear needs widths, one for each of dimensions (5)"),
+    ("slides_sizes_linear", ['families.0.memory="written"'], ['families.0.memory="mlp"'], "mlp needs widths, one for each of dimensions (5)"),
+    ("slides_sizes_rank", [], ["families.0.widths=[]"], "low rank needs widths, one for each of dimensions (6)"),
+    ("slides_sizes_rank", [], ["families.1.widths=[]"], "kernel needs widths, one for each of dimensions (5)"),
+    ("real_words", ["pairs.steps=9", "pairs.horizon=9"], ["pairs.steps=9", "pairs.horizon=8"], "pairs.horizon must be at least steps = 9, got 8"),
+    ("gd_diffusion", ["learning_rates=[0.5, 0.9999999995]", "horizon=1.0"], ["learning_rates=[0.5, 0.999999998]", "horizon=1.0"], "horizon = 1 must be a multiple of 1"),
+    ("gd_diffusion", ["learning_rates=[0.5, 1.0]", "horizon=1.0"], ["learning_rates=[0.5, 1e10]", "horizon=1.0"], "horizon = 1 must be a multiple of 1e+10"),
+    ("gd_diffusion", ["learning_rates=[0.1, 0.15]", "horizon=0.3"], ["learning_rates=[0.1, 0.2]", "horizon=0.3"], "horizon = 0.3 must be a multiple of 0.2"),
+    ("gd_diffusion", ["steps=2"], ["steps=3"], "steps must be even, got 3"),
+    ("slides_learned", ["cases.0.later=0.1", "cases.0.switch=2"], ["cases.0.later=0.1"], "later and switch go together"),
+    ("slides_learned", ["cases.0.later=0.1", "cases.0.switch=2"], ["cases.0.switch=2"], "later and switch go together"),
+    ("facts_hallucination", ["cases.0.answers=16"], ["cases.0.answers=7"], "answers must divide subjects = 16, got 7"),
+    ("facts_hallucination", ["length=5"], ["length=4"], "length must be at least 5, got 4"),  # said three times
+    ("facts_constructed", ["curves.0.ranks=[1, 2]"], ["curves.0.ranks=[1]"], "ranks must be as many as dimensions (2) or left out, got 1"),
+    ("facts_constructed", ["curves.0.largest=[2, 3]"], ["curves.0.largest=[2]"], "largest must be as many as dimensions (2) or left out, got 1"),
+    ("facts_constructed", [], ["curves.4.widths=[64]"], "widths must be as many as dimensions (2) or left out, got 1"),
+    ("facts_constructed", [], ["curves.4.widths=[]"], FEATURES),
+    ("facts_constructed", [], ["curves.0.widths=[1, 2]"], FEATURES),
+    ("facts_constructed", ["curves.0.largest=[2, 3]"], ["curves.2.largest=[2, 3]"], "a search is of attention alone"),
+    ("facts_parameters", [], ["shapes.0.head_widths=[1]"], "head_widths must be as many as dimensions (2)"),
+    ("facts_parameters", [], ["shapes.0.widths=[1, 2, 3]"], "widths must be as many as dimensions (2)"),
+    ("facts_parameters", [], ["shapes.0.largest=[]"], "largest must be as many as dimensions (2)"),
+    ("context_truncation", ["heads=2"], ["heads=3"], "heads must divide width = 64"),
+    ("context_truncation", [f'checkpoint="{__file__}"'], ['checkpoint="/none"'], "checkpoint: /none: no such file"),
+    ("birth_fig8", ["fixed_rate=0.8"], ["fixed_rate=0.7"], "fixed_rate must be one of rates"),
+    ("birth_three_steps", ["samples=6", "chunk=3"], ["samples=6", "chunk=4"], "chunk must divide samples"),
+    (PLAIN, ["cases.0.layers=2"], ["cases.0.layers=3"], ANY),
+    (PLAIN, ["cases.0.heads=1"], ["cases.0.heads=2"], ANY),
+    (PLAIN, ["cases.0.norm=false"], ["cases.0.norm=true"], ANY),
+    (PLAIN, ['cases.0.feedforward="linear"'], ['cases.0.feedforward="relu"'], "feedforward = 'relu' is for model = 'transformer'"),
+    ("birth_fig2", ["cases.0.layers=3", "cases.0.heads=2", "cases.0.norm=true"], ['cases.0.frozen=["key2"]'], "frozen is for model = 'simplified'"),
+    ("birth_fig2", ['show=["tested"]'], ['show=["teste"]'], "show: 'teste' is not one of in_context_accuracy, "),
+    ("birth_fig2", ["steps=6", "checkpoint_every=3"], ["steps=6", "checkpoint_every=4"], "checkpoint_every must divide steps"),
+    ("birth_fig2", ['cases.1.label="one"'], ['cases.1.label="K = 3, fixed"'], "cases must have labels of their own"),
+    (PLAIN, ['maps="memories"'], ['maps="memories"', "cases.0.layers=1"], "maps = 'memories' needs simplified models of two layers"),
+    ("birth_fig2", ['maps="attention"'], ['maps="memories"'], "maps = 'memories' needs simplified models of two layers"),
+    ("cooc_fig1_small", ["dimension=163"], ["dimension=162"], "distinct words need dimension ≥ 163, got 162"),  # Σ (L − signals) + 3
+    ("cooc_fig1", ["dimension=4"], ["dimension=4", "distinct=true"], "distinct words need dimension ≥ 163, got 4"),
+    ("denoising_contexts", ["rank=16"], ["rank=17"], "rank must be at most dimension = 16, got 17"),
+    ("denoising_map", ["ranks=[16, 2]"], ["ranks=[17, 2]"], "ranks must be at most dimension = 16, got 17"),
+    ("denoising_energy", ["rank=16"], ["rank=17"], "rank must be at most dimension = 16, got 17"),
+    ("denoising_trained", ["rank=16"], ["rank=17"], "rank must be at most dimension = 16, got 17"),
+    ("hops_construction", ["sizes=[[3, 1], [3, 8]]"], ["sizes=[[3, 1], [3, 6]]"], "hops must be a power of two, got 6"),
+    ("hops_training", ["hops=2"], ["hops=3"], "hops must be a power of two, got 3"),
+    ("slides_dense", ["curves.0.degree=2"], ["curves.0.degree=1"], "degree = 1 stores nothing"),
+    ("slides_dense", [], ["curves.0.degree=0"], "largest must have one number for each of dimensions"),
+    ("slides_dense", ["curves.0.largest=[9, 9, 9, 9, 9, 9]"], ["curves.0.largest=[9]"], "largest must have one number for each of dimensions"),
+    ("noise_law", ["sequences=[256, 300]"], ["sequences=[255, 300]"], "sequences must be at least tokens = 256 for the laws, got 255"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "taken", "refused", "words"), PAIRS, ids=[f"{p[0]}-{k}" for k, p in enumerate(PAIRS)])  # fmt: skip
+def test_keys_that_must_fit_each_other(config, taken, refused, words):
+    load(config, taken)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        load(config, refused)
+    assert len(caught.value.lines) == 1
+
+
+def test_laws_of_a_sweep_of_ones_own():
+    for given in ({"uniform": (1.0, 1.1)}, {"log_uniform": (1.0, 1.1)}):
+        Law(**given)
+    for given, words in (
+        ({}, "must have one of uniform and log_uniform"),
+        ({"uniform": (1.0, 2.0), "log_uniform": (1.0, 2.0)}, "must have one of uniform and log_uniform"),
+        ({"uniform": (1.0, 1.0)}, "low < high, got [1.0, 1.0]"),
+        ({"log_uniform": (2.0, 1.0)}, "low < high, got [2.0, 1.0]"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            Law(**given)
+
+
+if __name__ == "__main__":
+    write(KEPT, keys())
