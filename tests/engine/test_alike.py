@@ -57,6 +57,13 @@ def test_what_changed_is_another(monkeypatch):
     fresh = scaled_in({"factor": 5.0})
     assert alike(fresh) is fresh
     assert fresh is not kept
+    # So a table that a schedule of optax closes over.
+    table = {10: 0.25}
+    kept = alike(optax.piecewise_constant_schedule(0.1, table))
+    table[10] = 0.75
+    fresh = optax.piecewise_constant_schedule(0.1, {10: 0.25})
+    assert alike(fresh) is fresh
+    assert fresh is not kept
 
 
 def test_what_cannot_be_told_stands_for_itself():
