@@ -7,6 +7,7 @@
 # make engines   Slurm with accounting and Open MPI for the tests that run them (Debian, as root)
 # make soak   the gate of a release: all of the longer checks, one after another, and a summary of them
 #             (STAGES="mutants wheel": these only; scripts/soak.py names them)
+# make bench  every benchmark, on a machine that does nothing else; writes docs/benchmarks.md (ONLY="flow door")
 # make scoreboard   every row of docs/scoreboard.md measured here; LONG=--long: those that take long too
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
 PYTHON ?= python3
@@ -117,11 +118,10 @@ theory: $(VENV)/base
 figures: $(VENV)/base
 	for config in gd_fig1 gd_fig2 gd_fig3 gd_fig4 gd_fig5 gd_fig6 gd_fig7; do $(BIN)/assocmem run $$config || exit 1; done
 
-# Benchmarks time compilation too.
-bench: export JAX_ENABLE_COMPILATION_CACHE = false
+# Every benchmark, or ONLY="flow door", into docs/benchmarks.json, and docs/benchmarks.md from it.
 bench: $(VENV)/all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/page.py $(ONLY)
 
 # Where JAX sees a card: its own limits, tiles, the sweep of 10⁸, Birth (ten minutes at most).
 bench-gpu:

@@ -15,7 +15,7 @@ _ROOMS = {
     "models": "AbstractModel AbstractReducedSystem AbstractSequenceModel AbstractWeights Transformer "
     "truncated",
     "observe": "bits_per_parameter edge_of_stability error gradient gradient_norm hessian_operator loss "
-    "margins num_parameters observable sharpness singular_values soft_rank",
+    "margins num_parameters observable sharpness sharpness_residual singular_values soft_rank",
     "numerics.lanczos": "lanczos_top",
     "dynamics": "AbstractDynamics AbstractSteps CheckpointError Curriculum Descent GradientFlow "
     "MinibatchNoise SimulationError Status StochasticFlow Trajectory Until concat "

@@ -40,6 +40,7 @@ from .observe import margins as margins
 from .observe import num_parameters as num_parameters
 from .observe import observable as observable
 from .observe import sharpness as sharpness
+from .observe import sharpness_residual as sharpness_residual
 from .observe import singular_values as singular_values
 from .observe import soft_rank as soft_rank
 from .statements import Claim as Claim

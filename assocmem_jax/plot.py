@@ -12,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
@@ -65,14 +67,22 @@ def rows(heights: Sequence[float], width: float = PAGE) -> tuple[Figure, Any]:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """PNG and PDF side by side, laid out once; the same figure gives the same bytes."""
-    formats: dict[str, Any] = {".png": {}, ".pdf": {"metadata": {"CreationDate": None}}}
-    engine = figure.get_layout_engine()
-    for ending, options in formats.items():
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format=ending[1:], **options)
-        put(stem.with_name(stem.name + ending), drawn.getvalue())
+    """PNG and PDF side by side, laid out once and drawn once each; the same figure gives the same bytes.
+
+    ``Figure.savefig`` draws once more for each, to lay out what is laid out: a third of the time.
+    """
+    engine, canvas, dpi = figure.get_layout_engine(), figure.canvas, figure.dpi
+    figure.dpi = mpl.rcParams["savefig.dpi"]
+    if engine is not None:
+        engine.execute(figure)
         figure.set_layout_engine("none")
+    png, pdf = io.BytesIO(), io.BytesIO()
+    FigureCanvasAgg(figure).print_png(png)
+    FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None})
+    for ending, drawn in ((".png", png), (".pdf", pdf)):
+        put(stem.with_name(stem.name + ending), drawn.getvalue())
+    figure.dpi = dpi
+    figure.set_canvas(canvas)
     figure.set_layout_engine(engine)
 
 

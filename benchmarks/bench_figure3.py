@@ -1,7 +1,7 @@
 """GD Figure 3 (10 × 10 × 10 configurations, 1,000 steps each) against a plain eager PyTorch loop.
 
 The loop is timed on a slice, SLICE configurations × SLICE_STEPS steps, and extrapolated linearly: each of
-its steps costs the same. Warm is the whole of ``am.sweep``, Dataset included; cold is a new process.
+its steps costs the same. Warm is the whole of ``am.sweep``, Dataset included; cold is a new process. float32.
 """
 
 import itertools
@@ -85,19 +85,18 @@ def main():
         assert (here if here <= SLICE_STEPS else -1) == first, point
     loop = float(np.median(theirs)) * len(points) * STEPS
     warm = float(np.median(ours))
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", COLD], check=True, stdout=subprocess.DEVNULL)
-    cold = time.perf_counter() - began
-    shared = dict(
-        torch_seconds_extrapolated=loop, torch_step_milliseconds=1e3 * float(np.median(theirs)),
-        slice=f"{SLICE} configurations × {SLICE_STEPS} steps",
+    command = [sys.executable, "-W", "ignore", "-c", COLD]
+    cold = machine.wall(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    rival = (
+        f"eager PyTorch loop {machine.figure(loop, 's')}, from {SLICE} × {SLICE_STEPS} steps of "
+        f"{machine.figure(float(np.median(theirs)), 's')}"
+    )
+    machine.report(
+        "GD Figure 3, 10³ × 1,000 steps, the whole `am.sweep` call, warm", 20_000, loop / warm,
+        machine.figure(warm, "s"), rival, seconds=warm, torch_seconds_extrapolated=loop,
     )  # fmt: skip
     machine.report(
-        "GD Figure 3, 10 × 10 × 10 × 1,000, warm, against the eager loop", 20_000, loop / warm,
-        milliseconds=1e3 * warm, **shared,
-    )  # fmt: skip
-    machine.report(
-        "the same, cold: process start, import, compilation", 50, loop / cold, seconds=cold, **shared
+        "the same from process start", 50, loop / cold, machine.figure(cold, "s"), rival, seconds=cold
     )
 
 

@@ -3,6 +3,14 @@
 Claims: a gradient (forward and backward) per sequence, its memory, a batch of data, all with the update.
 float32, all cores for both; ours splits the batch over two CPU devices. Values and gradients agree to 1e-5
 (float32) and 1e-12 (float64) with PyTorch's on the same batch.
+
+Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours
+78 (61 loss positions on average; padded to the sizes that are compiled, 90). What is left to the limit is
+softmax passes over scores and products of 64 rows. What is the same in all sequences (products of frozen and
+trained matrices with embeddings) is made, and differentiated, once for all chunks; a chunk is two sequences;
+where more than 5/16 of the positions count, all are looked at, in causal blocks. Scores of layer 1 from
+tables of tokens and positions (half the products, a gather more) were no faster. The competitor is plain
+PyTorch as one writes it, autograd over all positions. On a card: [benchmarks_gpu.md](benchmarks_gpu.md).
 """
 
 import time
@@ -21,6 +29,7 @@ import assocmem_jax as am
 import machine
 from assocmem_jax.observe.gradient import trainable_mask
 from assocmem_jax.tasks.batches import mean_loss
+from machine import figure
 
 B, T, D, K = 64, 256, 128, 5
 TRAINED = ("key1", "key2", "output2")
@@ -141,10 +150,11 @@ def main():
     close = agreement(step, trained, batch, competitor, as_torch)
     assert close < 1e-5, close
 
-    ours, first = machine.seconds(step, trained, batch, repeats=9)
-    theirs = wall(lambda: competitor.gradient(*as_torch), 9)
-    ours_again, _ = machine.seconds(step, trained, batch, repeats=9)
-    ours = min(ours, ours_again)
+    _, first = machine.seconds(step, trained, batch, repeats=1)
+    turns = machine.in_turn(
+        {"ours": lambda: step(trained, batch), "torch": lambda: competitor.gradient(*as_torch)}, 15
+    )
+    ours, theirs = turns["ours"], turns["torch"]
     positions = float(np.mean(np.sum(np.asarray(batch.in_context), axis=1)))
     naive, shipped = flops(positions)
     square = jnp.ones((2048, 2048), jnp.float32)
@@ -152,12 +162,18 @@ def main():
     limit = 2 * 2048**3 / product
     memory = jax.jit(step).lower(trained, batch).compile().memory_analysis()
     machine.report(
-        "induction transformer: a gradient per sequence against plain PyTorch", 2.5, theirs / ours,
+        "a gradient (forward and backward) of a sequence", 3.5, theirs / ours,
+        figure(ours / B, "s"), f"plain PyTorch {figure(theirs / B, 's')}",
         ms_per_sequence=1e3 * ours / B, torch_ms_per_sequence=1e3 * theirs / B, first_call_seconds=first,
         naive_mflop=naive / 1e6, shipped_mflop=shipped / 1e6, loss_positions=positions,
         float32_product_gflops=limit / 1e9, shipped_share_of_limit=shipped * B / ours / limit,
         naive_share_of_limit=naive * B / theirs / limit, float32_off=close, float64_off=exact,
         temporary_megabytes=memory.temp_size_in_bytes / 1e6,
+    )  # fmt: skip
+    machine.report(
+        "its products, as a share of what a float32 product of 2048 × 2048 does in this run", 0.6,
+        shipped * B / ours / limit, f"{figure(shipped * B / ours, 'FLOP/s')}",
+        f"{figure(limit, 'FLOP/s')}; plain PyTorch's products {figure(naive * B / theirs / limit)} of it",
     )  # fmt: skip
 
     _, frozen = eqx.partition(model, trainable_mask(model))
@@ -175,7 +191,8 @@ def main():
     off = max(float(jnp.abs(a - b).max()) for a, b in zip(results[4], results[256]))
     assert off < 1e-5, off
     machine.report(
-        "memory of a gradient of 512 sequences: all at once over 4 at a time", 8, sizes[256] / sizes[4],
+        "temporary memory of a gradient of 512 sequences, 4 at a time", 8, sizes[256] / sizes[4],
+        figure(sizes[4], "B"), f"all at once {figure(sizes[256], 'B')}",
         megabytes=sizes[4] / 1e6, all_at_once_megabytes=sizes[256] / 1e6, difference=off,
     )  # fmt: skip
 
@@ -184,7 +201,8 @@ def main():
     sampling, _ = machine.seconds(draw, jax.random.key(2), repeats=20)
     per_token = wall(lambda: numpy_batch(rng, task, B), 3)
     machine.report(
-        "a batch of 64 × 256 tokens against a NumPy sampler", 100, per_token / sampling,
+        "a batch of 64 × 256 tokens", 100, per_token / sampling,
+        figure(sampling, "s"), f"NumPy, token by token, {figure(per_token, 's')}",
         milliseconds=1e3 * sampling, numpy_milliseconds=1e3 * per_token,
     )  # fmt: skip
 
@@ -201,9 +219,10 @@ def main():
         tokens, targets, mask = numpy_batch(rng, task, B)
         competitor.step(torch.tensor(tokens), torch.tensor(targets), torch.tensor(mask))
 
-    end = wall(torch_step, 3)
+    end = wall(torch_step, 5)
     machine.report(
-        "end to end, a step of training with fresh data", 5, end / (whole / steps),
+        "a training step with fresh data, through `simulate`", 6, end / (whole / steps),
+        figure(whole / steps, "s"), f"PyTorch and NumPy {figure(end, 's')}",
         milliseconds=1e3 * whole / steps, torch_and_numpy_milliseconds=1e3 * end,
     )  # fmt: skip
 

@@ -122,12 +122,12 @@ def run_python(code: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def script(name: str) -> Any:
-    """A module of scripts/, which stand beside one another."""
+def script(name: str, room: str = "scripts") -> Any:
+    """A module of scripts/, or of another room of the repository, which stand beside one another."""
     import importlib
     import sys
 
-    folder = str(Path(__file__).parents[1] / "scripts")
+    folder = str(Path(__file__).parents[1] / room)
     sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)

@@ -5,12 +5,16 @@ Prints one line a mutant; exit code 1 if fewer than 95 % are caught.
 
 cosmic-ray knows which mutants there are and makes them. Its own runner changes the tree it runs in and has
 one test command for all files, so the sample (every room in turn, then a place in it, then what is done
-there) and the run (on a copy, with the tests of that room) are here.
+there) and the run (on a copy) are here. The fast tests run once under coverage, which notes who ran which
+line: a mutant meets those who run its line first, the quickest before the others, then the longer ones of its
+room.
 """
 
 import argparse
 import ast
+import itertools
 import json
+import math
 import os
 import random
 import re
@@ -18,16 +22,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "assocmem_jax"
 GOAL = 0.95
 # Seconds for the tests of a mutant; one that loops for ever is caught.
 LONGEST = 1800
+# Seconds of tests that meet a line which runs when its file is read, before those of its room do.
+SHORT = 60
 # Names of one word a file: tests/engine/test_NAME.py; those of wings with their folder.
 TESTS = {
     "checks": "calls bounds precision malformed own_system",
@@ -215,7 +222,7 @@ def drawn(count: int, seed: int) -> Iterator[Mutant]:
 def related(file: str) -> list[list[str]]:
     """Arguments of pytest, in stages, fast ones first: the tests of a room, those of its own name before the
     others; of a wing, its small runs (for studies) and its rows of `assocmem check` too."""
-    parts = Path(file).with_suffix("").parts
+    parts = [*Path(file).with_suffix("").parts]
     if parts[0] == "systems" and len(parts) > 2:
         wing, room = parts[1], parts[2]
         rows = ["tests/engine/test_statements.py", "-m", "", "-k", f"test_row and ({ROWS[wing]})"]
@@ -243,6 +250,58 @@ def related(file: str) -> list[list[str]]:
     paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
     paths = [path for path in paths if (ROOT / path).exists()]
     return [[*paths, "-m", marks] for marks in MARKS]
+
+
+class Coverage:
+    """Which fast tests ran a line, and how long each took; measured once, kept in ``place``."""
+
+    def __init__(self, place: Path, pytest: str):
+        from coverage import CoverageData
+
+        data, times = place / "coverage", place / "times.xml"
+        if not times.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            command = [
+                pytest,
+                "-q",
+                "-n",
+                "2",
+                "-m",
+                MARKS[0],
+                "-p",
+                "no:cacheprovider",
+                f"--junitxml={times}",
+            ]
+            command += ["--cov=assocmem_jax", "--cov-context=test", "--cov-report="]
+            env = os.environ | {"COVERAGE_FILE": str(data)}
+            subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=True)
+        self.data = CoverageData(str(data))
+        self.data.read()
+        cases = ElementTree.parse(times).getroot().iter("testcase")
+        self.seconds = {(c.get("classname"), c.get("name")): float(c.get("time", 0)) for c in cases}
+
+    def stages(self, mutant: Mutant) -> list[list[str]]:
+        """Arguments of pytest: who ran the line, quickest first, then the longer tests of its room. Of a line
+        that runs when its file is read: who ran any of it, for ``SHORT``, then all tests of its room."""
+        end = f"/assocmem_jax/{mutant.file}"
+        lines: dict[int, list[str]] = {}
+        for file in self.data.measured_files():
+            lines |= self.data.contexts_by_lineno(file) if file.endswith(end) else {}
+        later = related(mutant.file)
+        ran = self._quickest(lines.get(mutant.line, []))
+        if ran:
+            return [[*ran, "-m", ""], *(stage for stage in later if MARKS[0] not in stage)]
+        ran = self._quickest(itertools.chain(*lines.values()), SHORT)
+        return [[*ran, "-m", ""], *later] if ran else later
+
+    def _quickest(self, contexts: Iterable[str], most: float = math.inf) -> list[str]:
+        took: dict[str, float] = {}
+        for name in {context.partition("|")[0] for context in contexts} - {""}:
+            path, _, test = name.partition("::")
+            took[name] = self.seconds.get((path.removesuffix(".py").replace("/", "."), test), 0.0)
+        order = sorted(took.items(), key=lambda item: item[::-1])
+        total = itertools.accumulate(seconds for _, seconds in order)
+        return [name for (name, _), sofar in zip(order, total) if sofar < most]
 
 
 def small(wing: str) -> str:
@@ -273,15 +332,15 @@ def failing(mutant: Mutant | None, stages: list[list[str]], pytest: str) -> str 
     return None
 
 
-def caught(mutant: Mutant, pytest: str) -> str | None:
+def caught(mutant: Mutant, coverage: Coverage, pytest: str) -> str | None:
     """What caught it, in words; None: nothing. A test that fails without it as well is no catch."""
-    test = failing(mutant, related(mutant.file), pytest)
+    test = failing(mutant, coverage.stages(mutant), pytest)
     if test and failing(None, [[test, "-m", ""]], pytest) is not None:
         raise RuntimeError(f"{test} fails without any mutant: mend it first")
     return test if test is None or test else f"does not load, or takes more than {LONGEST} s"
 
 
-def score(count: int, seed: int, skip: int, workers: int, pytest: str) -> dict[str, Any]:
+def score(count: int, seed: int, skip: int, workers: int, coverage: Coverage, pytest: str) -> dict[str, Any]:
     """Runs; prints a line a mutant. ``survivors``: their names."""
     mutants = list(drawn(count, seed))[skip:]
     real = [m for m in mutants if m.same is None]
@@ -290,7 +349,7 @@ def score(count: int, seed: int, skip: int, workers: int, pytest: str) -> dict[s
             print(f"same      {mutant.name}  ({mutant.same})", flush=True)
     survivors = []
     with ThreadPoolExecutor(workers) as pool:
-        for mutant, by in zip(real, pool.map(lambda m: caught(m, pytest), real)):
+        for mutant, by in zip(real, pool.map(lambda m: caught(m, coverage, pytest), real)):
             said = f"  ({by})" if by else f"  (line {mutant.line}, {mutant.operator})"
             print(f"{'caught' if by else 'SURVIVED'}  {mutant.name}{said}", flush=True)
             survivors += [] if by else [mutant.name]
@@ -306,13 +365,18 @@ def main() -> int:
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--pytest", default=str(Path(sys.executable).parent / "pytest"))
     words.add_argument("--list", action="store_true", help="print the mutants, run nothing")
+    words.add_argument(
+        "--coverage", type=Path, help="a folder that keeps who ran which line, for the next run"
+    )
     words.add_argument("--json", type=Path, help="where the numbers go too")
     told = words.parse_args()
     if told.list:
         for mutant in drawn(told.count, told.seed):
             print(f"{mutant.name}  (line {mutant.line}, {mutant.operator})")
         return 0
-    found = score(told.count, told.seed, told.skip, told.workers, told.pytest)
+    with tempfile.TemporaryDirectory() as place:
+        coverage = Coverage(told.coverage or Path(place), told.pytest)
+        found = score(told.count, told.seed, told.skip, told.workers, coverage, told.pytest)
     if told.json:
         told.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     share = found["caught"] / max(1, found["real"])

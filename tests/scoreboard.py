@@ -20,14 +20,14 @@ PAGE, RECORD = ROOT / "docs" / "scoreboard.md", ROOT / "docs" / "scoreboard.json
 PACKAGES = ("assocmem_jax", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "scipy")
 
 
-def about():
+def about(packages=PACKAGES):
     """This machine and what runs on it; no name of a host or a user."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = (line.partition(":") for line in info.read_text(encoding="utf-8").splitlines())
         cpu = next((value.strip() for key, _, value in lines if key.strip() == "model name"), cpu)
-    found = {name: metadata.version(name) for name in PACKAGES}
+    found = {name: metadata.version(name) for name in packages}
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{cpu}, {os.cpu_count()} cores, {platform.system()}",

@@ -23,6 +23,9 @@ _BYTES = 2**16
 # What these packages define does not change while a program runs: their globals are not looked at.
 _SETTLED = ("assocmem_jax", "diffrax", "equinox", "jax", "jaxlib", "numpy", "optax")
 
+# Of such values the text is what they are.
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+
 _known: "OrderedDict[Hashable, Any]" = OrderedDict()
 Given = TypeVar("Given")
 
@@ -50,10 +53,12 @@ def alike(given: Given) -> Given:
     where that cannot be told (objects of unknown classes, traced values)."""
     if _stands(given):
         return given
+    loose: list[Any] = []
     try:
-        marks = _print(given, ())
+        marks = _print(given, (), loose)
         found = _known.get(marks, given)
-        if found is not given and _print(found, ()) != marks:  # a list that it closes over has changed since
+        # A list that it closes over may have changed since.
+        if loose and found is not given and _print(found, (), loose) != marks:
             found = given
     except _Unsure:
         return given
@@ -70,45 +75,57 @@ def _stands(given: Any) -> bool:
     return home is not None and getattr(home, getattr(given, "__qualname__", ""), None) is given
 
 
-def _print(value: Any, above: tuple[int, ...]) -> Hashable:
-    """What is equal for two values exactly if they act the same. ``above``: functions it is part of."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return type(value), repr(value)
+def _print(value: Any, above: tuple[int, ...], loose: list[Any]) -> Hashable:
+    """What is equal for two values exactly if they act the same. ``above``: functions it is part of;
+    ``loose`` gets what may act otherwise later."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, repr(value)
+    if kind is types.FunctionType:
+        return _of_function(value, above, loose)
+    if isinstance(value, tuple):
+        return kind, *(_print(part, above, loose) for part in value)
+    if isinstance(value, functools.partial):
+        return functools.partial, _print((value.func, value.args, value.keywords), above, loose)
+    if isinstance(value, types.MethodType):
+        return types.MethodType, _print((value.__func__, value.__self__), above, loose)
+    if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | np.dtype | np.ufunc):
+        return _Same(value)
+    loose.append(value)
+    if isinstance(value, bool | int | float | complex | str | bytes):
+        return kind, repr(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         if not checks.concrete(value) or value.nbytes > _BYTES or value.dtype.hasobject:
             raise _Unsure
         weak = getattr(value, "weak_type", False)
-        return type(value), str(value.dtype), value.shape, weak, np.asarray(value).tobytes()
-    if isinstance(value, list | tuple):
-        return type(value), *(_print(part, above) for part in value)
+        return kind, str(value.dtype), value.shape, weak, np.asarray(value).tobytes()
+    if isinstance(value, list):
+        return kind, *(_print(part, above, loose) for part in value)
     if isinstance(value, dict):
-        return dict, *((_print(key, above), _print(part, above)) for key, part in value.items())
-    if isinstance(value, functools.partial):
-        return functools.partial, _print((value.func, value.args, value.keywords), above)
-    if isinstance(value, types.MethodType):
-        return types.MethodType, _print((value.__func__, value.__self__), above)
-    if isinstance(value, types.FunctionType):
-        return _of_function(value, above)
-    if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | np.dtype | np.ufunc):
-        return _Same(value)
-    if _settled(type(value).__module__):
+        return dict, *((_print(key, above, loose), _print(part, above, loose)) for key, part in value.items())
+    if _settled(kind.__module__):
         if not hasattr(value, "__dict__") or hasattr(value, "__wrapped__"):  # jitted
             return _Same(value)
-        return _Same(type(value)), _print(vars(value), above)
+        return _Same(kind), _print(vars(value), above, loose)
     raise _Unsure
 
 
-def _of_function(function: types.FunctionType, above: tuple[int, ...]) -> Hashable:
+def _of_function(function: types.FunctionType, above: tuple[int, ...], loose: list[Any]) -> Hashable:
     if id(function) in above:
         return "itself", above.index(id(function))
     above = (*above, id(function))
     try:
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        cells = tuple([cell.cell_contents for cell in function.__closure__ or ()])
     except ValueError:  # of a name that has no value yet
         raise _Unsure from None
-    read = () if _settled(function.__module__) else tuple(_globals(function))
-    parts = (function.__defaults__, function.__kwdefaults__, cells, vars(function), read)
-    return function.__code__, _Same(function.__globals__), _print(parts, above)
+    read = ()
+    if not _settled(function.__module__):
+        loose.append(function)
+        read = tuple(_globals(function))
+    known = tuple(vars(function).items())
+    more = function.__kwdefaults__ and tuple(function.__kwdefaults__.items())
+    parts = (function.__defaults__, more, cells, known, read)
+    return function.__code__, _Same(function.__globals__), _print(parts, above, loose)
 
 
 def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -122,5 +139,6 @@ def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         yield name, function.__globals__[name]
 
 
+@functools.lru_cache(_KEPT)
 def _settled(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _SETTLED and module in sys.modules

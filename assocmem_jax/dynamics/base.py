@@ -5,7 +5,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,12 +17,11 @@ from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..observe.observable import labels
 from ..tasks import AbstractTask
-from . import programs
 from .events import Until
 from .leaves import refuse_scores
-from .marching import Lane, march, start
-from .optimizers import RATE
+from .marching import Lane, Meter, Silent
 from .room import refuse_batch, refuse_looks
+from .stepping import Run, Static, stepped
 from .trajectory import Trajectory
 
 
@@ -36,7 +34,7 @@ class Request(NamedTuple):
     until: Until | None = None
     key: PRNGKeyArray | None = None
     trainable: Callable | None = None
-    meter: diffrax.AbstractProgressMeter = diffrax.NoProgressMeter()
+    meter: Meter = Silent()
     resumable: bool = False
     resume: Trajectory | None = None
 
@@ -126,7 +124,7 @@ class AbstractSteps(AbstractDynamics):
         else:
             looks = np.asarray(request.at).size
         refuse_looks(task, model, request, looks, every)
-        marks = _Static(step_marks(self.steps, every, request.at))
+        marks = Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
         if request.resume is not None:
             if request.resume.state is None:
@@ -136,48 +134,7 @@ class AbstractSteps(AbstractDynamics):
             model, state = request.resume.model, request.resume.state
         trained, frozen = trained_part(model, request.trainable)
         asked = request._replace(every=None, at=None, trainable=None, resume=None)
-        return _stepped(self, task, trained, frozen, asked, marks, state)
-
-
-@eqx.filter_jit
-def _stepped(dynamics, task, trained, frozen, request, marks, state) -> Trajectory:
-    programs.traced()
-    combine = lambda part: eqx.combine(part, frozen)  # noqa: E731
-    look = lambda part: request.look(task, combine(part))  # noqa: E731
-    dtype = jnp.result_type(*jax.tree.leaves(trained))
-    advance, first, inner = dynamics.prepare(task, combine, trained, request.key)
-    lane = start(first, inner, dtype) if isinstance(state, bool) else state
-    waiting = request.waiting(task, combine)
-    lane, observed, times, steps = march(advance, lane, marks.array, look, waiting, request.meter)
-    return Trajectory(
-        times=times,
-        steps=steps,
-        observed=observed,
-        model=combine(lane.params),
-        status=lane.status,
-        first_hit=lane.first_hit,
-        stable_hit=lane.since,
-        first_step=lane.first_step,
-        stable_step=lane.since_step,
-        num_steps=lane.step,
-        state=None if state is False else lane,
-        labels=request.labelled(task),
-        names=getattr(task, "names", ()),
-        clock=getattr(dynamics, "unit", RATE),
-    )
-
-
-class _Static:
-    """A constant array that is part of the program, not of its data."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-    def __eq__(self, other):
-        return isinstance(other, _Static) and np.array_equal(self.array, other.array)
-
-    def __hash__(self):
-        return hash(self.array.tobytes())
+        return stepped(Run(self, task, trained, frozen, asked, marks, state))
 
 
 def step_marks(steps: int, every: int | None, at) -> np.ndarray:

@@ -135,7 +135,10 @@ class Descent(AbstractSteps):
         if self.batch_size is not None and self.batch_size % self.devices:
             checks.refuse("batch_size", f"a multiple of devices = {devices}", batch_size)
         self.learning_rate = learning_rate
-        self.unit = RATE if learning_rate is not None else Clock(self.transformation()).unit
+        if learning_rate is not None:
+            self.unit = RATE
+        else:
+            self.unit = _unit(self.optimizer) if ready else Clock(self.transformation()).unit
         self.compensated = checks.truth("compensated", compensated, (None,))
         self.thaw = leaves.pairs("thaw", thaw, "step", _step)
         self.relative_rates = leaves.relative(relative_rates)
@@ -153,22 +156,50 @@ class Descent(AbstractSteps):
             optimizer = optimizer(rates if self.schedule is None else self.schedule, **options)
         return transformation(optimizer)
 
-    def prepare(
-        self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
-    ):
-        """(advance, initial parameters, initial inner state) for ``marching.march``."""
-        optimizer = self.transformation()
-        dtype = jnp.result_type(*jax.tree.leaves(params))
-        compensated = self.compensated
-        if compensated is None:
-            compensated = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES
-        if not compensated and dtype == jnp.float32 and self.steps > FLOAT32_UPDATES:
+    @property
+    def plain(self) -> bool:
+        """Whether an update is a rate times a sum of gradients of the population loss, the same at every step
+        and in every direction: gradient descent, with momentum or without."""
+        numbers = {*self.hyper, *(name for name, _ in self.settings)}
+        one_rate = self.learning_rate is not None and not self.learning_rate.ndim
+        apart = self.batch_size is not None or self.thaw or self.relative_rates or self.curriculum is not None
+        return self.optimizer is optax.sgd and one_rate and not apart and numbers <= {"momentum", "nesterov"}
+
+    def beside(self, downhill: Callable[[Array], Array], y: Array):
+        """(advance, initial inner state) of many ``plain`` runs, lanes last in y and in the numbers of this
+        dynamics; ``downhill`` is the gradient."""
+        rate: Any = self.learning_rate
+        optimizer = optax.sgd(rate, **self.hyper, **dict(self.settings))
+        compensated = self._compensates(y.dtype)
+
+        def advance(y, inner, step, time):
+            state, carry, late = inner
+            updates, state = optimizer.update(downhill(y), state)
+            y, carry = _kahan_add(y, updates, carry) if compensated else (y + updates, carry)
+            time, late = _kahan_add(time, jnp.abs(rate), late)
+            return y, (state, carry, late), time
+
+        carry = jnp.zeros_like(y) if compensated else None
+        return advance, (optimizer.init(y), carry, jnp.zeros(y.shape[1:], y.dtype))
+
+    def _compensates(self, dtype: Any) -> bool:
+        long = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES
+        if long and self.compensated is False:
             checks.refuse(
                 "compensated",
                 f"on for more than {FLOAT32_UPDATES} float32 updates",
                 False,
                 "plain float32 stalls near margin 15; use float64 or leave it None",
             )
+        return long if self.compensated is None else self.compensated
+
+    def prepare(
+        self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
+    ):
+        """(advance, initial parameters, initial inner state) for ``marching.march``."""
+        optimizer = self.transformation()
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        compensated = self._compensates(dtype)
         taught = (
             (lambda step: task) if self.curriculum is None else functools.partial(self.curriculum.at, task)
         )
@@ -235,6 +266,12 @@ class Descent(AbstractSteps):
 
         carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
         return advance, params, (optimizer.init(params), carry, jnp.zeros((), dtype))
+
+
+@functools.lru_cache(512)
+def _unit(optimizer: Any) -> str:
+    """Of a ready transformation, the first of those alike."""
+    return Clock(transformation(optimizer)).unit
 
 
 def _step(argument: str, value: Any) -> Int[Array, ""]:

@@ -16,6 +16,7 @@ from ..tasks import AbstractTask
 from . import leaves, programs
 from .base import AbstractDynamics, Request, trained_part
 from .integration import Problem, Solved, integrate
+from .marching import Silent
 from .room import refuse_looks
 from .trajectory import Status, Trajectory
 
@@ -207,7 +208,7 @@ def _hits(problem: Problem, solved: Solved, end, mode: str):
 
     def look(grids):
         flat = jnp.sort(flow.time(grids.reshape(-1)))
-        quiet = problem.request._replace(meter=diffrax.NoProgressMeter())
+        quiet = problem.request._replace(meter=Silent())
         watched = integrate(problem._replace(times=flat, request=quiet, watched=True), mode).saved
         s, holds = flow.clock(flat), watched > 0
         rise = holds[1:] & ~holds[:-1]

@@ -18,7 +18,8 @@ from . import clocks, leaves
 from .base import Request
 from .batching import own_clock
 from .clocks import Solved
-from .events import Crossing
+from .crossing import Crossing
+from .marching import Silent
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status
 
@@ -108,7 +109,7 @@ def _explicit(problem: Problem, budget: int) -> Solved:
 
 def _apart(problem: Problem) -> bool:
     """Whether a flow may run by ``own_clock``: diffrax tells progress, and knows forward mode."""
-    quiet = isinstance(problem.request.meter, diffrax.NoProgressMeter)
+    quiet = isinstance(problem.request.meter, Silent)
     return quiet and isinstance(problem.flow.adjoint, diffrax.RecursiveCheckpointAdjoint)
 
 
@@ -164,7 +165,11 @@ def _together(problem: Problem, batched: Any, rules: clocks.Rules) -> Solved:
 def _lanes(problem: Problem) -> Lanes:
     """The coordinates that the model has for lanes, else its trained leaves in a row."""
     model = problem.combine(problem.trained)
-    if not problem.flow.relative_rates and isinstance(model, HasLanes) and _usual(problem):
+    if (
+        not problem.flow.relative_rates
+        and isinstance(model, HasLanes)
+        and leaves.usual(model, problem.trained)
+    ):
         found = model.lanes(problem.task)
         if found is not None:
             back = lambda y, data: eqx.filter(found.back(y, data), trainable_mask(model))  # noqa: E731
@@ -193,6 +198,7 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         event = diffrax.Event(
             lambda t, y, args, **_: condition(course.back(y)), Crossing(fine, fine), direction=True
         )
+    meter: Any = problem.request.meter
     shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: problem.observe(course.back(y)))
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
@@ -207,7 +213,7 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         throw=False,
         event=event,
         adjoint=flow.adjoint,
-        progress_meter=problem.request.meter,
+        progress_meter=diffrax.NoProgressMeter() if isinstance(meter, Silent) else meter,
     )
     values: Any
     values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]
@@ -255,15 +261,9 @@ def _continued(problem: Problem, first: Solved, suited: bool, budget: int) -> So
     return own_clock(stiff, stiff, None, (problem, first))
 
 
-def _usual(problem: Problem) -> bool:
-    """Whether what is trained is what the model itself would train."""
-    model = problem.combine(problem.trained)
-    usual = eqx.filter(model, trainable_mask(model))
-    return jax.tree.structure(usual) == jax.tree.structure(problem.trained)
-
-
 def _has_grades(problem: Problem) -> bool:
-    return isinstance(problem.combine(problem.trained), HasGrades) and _usual(problem)
+    model = problem.combine(problem.trained)
+    return isinstance(model, HasGrades) and leaves.usual(model, problem.trained)
 
 
 def _graded(problem: Problem) -> Coordinates:

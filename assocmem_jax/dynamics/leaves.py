@@ -9,6 +9,7 @@ from jaxtyping import Array, Num
 
 from .. import checks
 from ..models import AbstractModel
+from ..observe.gradient import trainable_mask
 from .alike import alike
 
 Pairs = tuple[tuple[Callable, Num[Array, ""]], ...]
@@ -49,6 +50,11 @@ def spread(name: str, given: Pairs, trained: Any, rest: Any) -> Any:
 
         tree = eqx.tree_at(where, tree, replace_fn=put, is_leaf=lambda leaf: leaf is None)
     return tree
+
+
+def usual(model: Any, trained: Any) -> bool:
+    """Whether what is trained is what the model itself would train."""
+    return jax.tree.structure(eqx.filter(model, trainable_mask(model))) == jax.tree.structure(trained)
 
 
 def refuse_scores(given: Pairs, model: AbstractModel) -> None:

@@ -6,9 +6,8 @@ mode holds about 2√(number of observations) + (steps between two) states inste
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +17,29 @@ from .events import Until
 from .trajectory import Status
 
 
+@runtime_checkable
+class Meter(Protocol):
+    """What tells how far a run is: a progress meter of diffrax."""
+
+    def init(self) -> Any: ...
+
+    def step(self, state: Any, progress: Any) -> Any: ...
+
+    def close(self, state: Any) -> None: ...
+
+
+class Silent(NamedTuple):
+    """A meter that tells nothing."""
+
+    def init(self) -> None: ...
+
+    def step(self, state: None, progress: Any) -> None: ...
+
+    def close(self, state: None) -> None: ...
+
+
 class Lane(NamedTuple):
-    """The carry: one run."""
+    """The carry: one run; or many side by side, the last axis of everything."""
 
     params: Any
     inner: Any  # the dynamics' own state
@@ -32,11 +52,11 @@ class Lane(NamedTuple):
     since: Array
 
 
-def start(params, inner, dtype) -> Lane:
-    none, never = jnp.asarray(-1, jnp.int32), jnp.asarray(jnp.inf, dtype)
-    zero = jnp.zeros((), jnp.int32)
-    status = jnp.asarray(int(Status.OK), jnp.int8)
-    return Lane(params, inner, zero, jnp.zeros((), dtype), status, none, never, none, never)
+def start(params, inner, dtype, lanes: tuple[int, ...] = ()) -> Lane:
+    none, never = jnp.full(lanes, -1, jnp.int32), jnp.full(lanes, jnp.inf, dtype)
+    zero = jnp.zeros(lanes, jnp.int32)
+    status = jnp.full(lanes, int(Status.OK), jnp.int8)
+    return Lane(params, inner, zero, jnp.zeros(lanes, dtype), status, none, never, none, never)
 
 
 def march(
@@ -45,7 +65,7 @@ def march(
     marks: np.ndarray,
     observe: Callable[[Any], Any],
     until: tuple[Until, Callable[[Any], Array]] | None,
-    meter: diffrax.AbstractProgressMeter,
+    meter: Meter,
 ) -> tuple[Lane, Any, Array, Array]:
     """Run ``advance(params, inner, step, time) -> (params, inner, time)`` to the last mark.
 
@@ -79,8 +99,9 @@ def march(
 
     def one(lane: Lane) -> Lane:
         params, inner, time = advance(lane.params, lane.inner, lane.step, lane.time)
-        leaves = jax.tree.leaves(params)
-        size = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))  # NaN wins
+        own = lambda leaf: tuple(range(leaf.ndim - lane.status.ndim))  # noqa: E731
+        largest = [jnp.max(jnp.abs(leaf), axis=own(leaf)) for leaf in jax.tree.leaves(params)]
+        size = jnp.max(jnp.stack(largest), axis=0)  # NaN wins
         ended = jnp.where(jnp.isfinite(size), int(Status.DIVERGED), int(Status.NON_FINITE))
         sound = size <= limit
         moved = watch(lane._replace(params=params, inner=inner, step=lane.step + 1, time=time))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from .alike import alike
 from .base import AbstractDynamics, Request
 from .checkpoint import fingerprint
 from .events import Until
+from .marching import Meter, Silent
 from .trajectory import REMEDY, Model, Provenance, SimulationError, Status, Trajectory
 
 
@@ -39,7 +39,7 @@ def simulate(
     key: PRNGKeyArray | None = None,
     trainable: Callable | None = None,
     throw: bool = True,
-    progress: bool | diffrax.AbstractProgressMeter = False,
+    progress: bool | Meter = False,
     resumable: bool = False,
     resume: Trajectory | None = None,
 ) -> Trajectory[Model]:
@@ -155,9 +155,15 @@ def _observables(
     return {"loss": quality.loss} | ({"error": quality.error} if right_or_wrong else {})
 
 
-def _meter(progress: bool | diffrax.AbstractProgressMeter) -> diffrax.AbstractProgressMeter:
-    if isinstance(progress, bool):
-        return diffrax.TqdmProgressMeter(refresh_steps=1) if progress else diffrax.NoProgressMeter()
+def _meter(progress: bool | Meter) -> Meter:
+    if progress is False:
+        return Silent()
+    import diffrax
+
+    if progress is True:
+        return diffrax.TqdmProgressMeter(refresh_steps=1)
+    if isinstance(progress, diffrax.NoProgressMeter):
+        return Silent()
     if not isinstance(progress, diffrax.AbstractProgressMeter):
         checks.refuse("progress", "True, False or a diffrax progress meter", checks.short(progress))
     return progress

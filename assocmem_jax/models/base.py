@@ -102,6 +102,16 @@ class HasHeads(Protocol):
         ...
 
 
+@runtime_checkable
+class Tabulates(Protocol):
+    """A sequence model part of whose work is the same for all sequences: done, and differentiated, once for
+    all chunks of a batch."""
+
+    def tabulated(self) -> Any:
+        """What has the model's ``residual`` and ``logits``, from tables."""
+        ...
+
+
 class AbstractModel(eqx.Module):
     """A model: what is trained, and how its coordinates move when the weights W follow a gradient.
 

@@ -3,6 +3,7 @@
 from .curvature import edge_of_stability as edge_of_stability
 from .curvature import hessian_operator as hessian_operator
 from .curvature import sharpness as sharpness
+from .curvature import sharpness_residual as sharpness_residual
 from .gradient import gradient as gradient
 from .gradient import gradient_norm as gradient_norm
 from .information import bits_per_parameter as bits_per_parameter

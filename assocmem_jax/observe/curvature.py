@@ -31,6 +31,13 @@ class KnowsCurvature(Protocol):
     def top_curvature(self, task: Any) -> Array: ...
 
 
+@runtime_checkable
+class KnowsResidual(Protocol):
+    """A model that says how far the direction at which it finds λ_max is from an eigenvector."""
+
+    def curvature_residual(self, task: Any) -> Array: ...
+
+
 @checks.takes(task=AbstractTask, model=AbstractModel)
 def hessian_operator(task: AbstractTask, model: AbstractModel) -> Callable:
     """V ↦ ∇²L[V], on the trained leaves, at the cost of a few gradients.
@@ -55,16 +62,39 @@ def sharpness(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
     """
     if isinstance(model, KnowsCurvature):
         return model.top_curvature(task)
-    if not model.weight_space:
-        checks.refuse(
-            "model", "one whose coordinates are weights, or with top_curvature", type(model).__name__
-        )
+    _needs_weights(model, "top_curvature")
     fixed_task, fixed = jax.lax.stop_gradient(task), cast(Any, jax.lax.stop_gradient(model))
     trained = eqx.filter(model, trainable_mask(model))
     flat, unravel = ravel_pytree(trained)
     product = hessian_operator(fixed_task, fixed)
     v = lanczos_top(lambda v: ravel_pytree(product(unravel(v)))[0], flat.size, flat.dtype).vector
     return jnp.dot(v, ravel_pytree(hessian_operator(task, model)(unravel(v)))[0])
+
+
+@checks.takes(task=AbstractTask, model=AbstractModel)
+def sharpness_residual(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
+    """‖∇²L[v] − λv‖ / |λ| of the unit direction v in W at which ``sharpness`` finds λ; 0 where λ is.
+
+    It bounds the relative distance of λ from the nearest eigenvalue; λ itself is off by its square over the
+    relative gap. A model may know it (``curvature_residual``); for any other it is that of Lanczos. It has no
+    derivative. Example: ``observe=[am.sharpness, am.sharpness_residual]``.
+    """
+    task, model = jax.lax.stop_gradient((task, model))
+    if isinstance(model, KnowsResidual):
+        return model.curvature_residual(task)
+    _needs_weights(model, "curvature_residual")
+    if isinstance(model, KnowsCurvature):
+        checks.refuse("model", "one with curvature_residual beside top_curvature", type(model).__name__)
+    flat, unravel = ravel_pytree(eqx.filter(model, trainable_mask(model)))
+    product = hessian_operator(task, model)
+    top = lanczos_top(lambda v: ravel_pytree(product(unravel(v)))[0], flat.size, flat.dtype)
+    size = jnp.abs(top.value)
+    return top.residual / jnp.where(size > 0, size, 1)
+
+
+def _needs_weights(model: AbstractModel, method: str) -> None:
+    if not model.weight_space:
+        checks.refuse("model", f"one whose coordinates are weights, or with {method}", type(model).__name__)
 
 
 def edge_of_stability(learning_rate: Scalar) -> Callable:

@@ -2,6 +2,9 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a residual of scores without their norm": ("systems/memory/model/curvature.py", "_relative(_ratio(jnp.maximum(jnp.sum(rest * across(rest)), 0), norm), value)", "_relative(jnp.maximum(jnp.sum(rest * across(rest)), 0), value)", "memory/test_observe.py -k residual"),
+    "a residual that is not relative": ("systems/memory/model/curvature.py", "_ratio(jnp.sqrt(squared), jnp.abs(value))", "jnp.sqrt(squared)", "memory/test_observe.py -k residual"),
+    "a residual of W without what it left": ("systems/memory/model/curvature.py", "(bent - value * v) ** 2", "(bent - v) ** 2", "memory/test_observe.py -k residual"),
     "row: a margin that needs no first part": ("systems/memory/theory/orthogonal.py", "own = (-jnp.expm1(m0) - m0) / jnp.asarray(c)", "own = -m0 / jnp.asarray(c)", "engine/test_statements.py -k test_row[beyond.8]"),
     "row: relative rates squared": ("dynamics/integration.py", "g * jnp.asarray(rate, g.dtype), slope, rates)", "g * jnp.asarray(rate, g.dtype) ** 2, slope, rates)", "engine/test_statements.py -k test_row[beyond.9]"),
     "sign of the descent on particles": ("systems/memory/model/particles.py", "moved = product(product(self.alpha, gradient.values)", "moved = -product(product(self.alpha, gradient.values)", "memory/test_models.py -k equation_12"),

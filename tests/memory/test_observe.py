@@ -62,6 +62,50 @@ def test_sharpness_every_route(shape):
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float(jnp.linalg.norm(slope)), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [am.LinearMemory, am.ParticleSystem, am.MarginSystem])
+def test_the_residual_of_a_direction_that_is_none(kind, monkeypatch):
+    """Of the top eigenvector rounding; of another direction ‖Hv − λv‖/λ of the dense Hessian in NumPy."""
+    from assocmem_jax.systems.memory.model import curvature
+
+    m, d, k = 2 if kind is am.MarginSystem else 3, *((3, 3) if kind is am.LinearMemory else (5, 4))
+    p, _, inputs, outputs, weight = helpers.random_problem(44, n=4, m=m, d=d, k=k)
+    task = am.AssociationTask(p, np.arange(4) % m, inputs, outputs)
+    model = (
+        am.LinearMemory(weight)
+        if kind is am.LinearMemory
+        else kind.from_memory(task, am.LinearMemory(weight))
+    )
+    # ‖Av − λv‖ of a dense eigensolver is a few ε‖A‖.
+    assert float(am.sharpness_residual(task, model)) <= 100 * float(jnp.finfo(jnp.float64).eps)
+    exact, used = curvature.top_vector, []
+
+    def astray(matrix):
+        v = exact(matrix) + 0.1 * jnp.cos(jnp.arange(len(matrix)))
+        used.append((matrix, v / jnp.linalg.norm(v)))
+        return used[-1][1]
+
+    monkeypatch.setattr(curvature, "top_vector", astray)
+    found = float(am.sharpness_residual(task, model))
+    ((_, u),) = used
+    scores = np.asarray(outputs @ weight @ inputs.T).T
+    pi = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    if kind is am.LinearMemory:
+        v = np.asarray(u)
+    elif kind is am.ParticleSystem:  # Σ √(p π_z) u_xz (u_z − ū_x) ⊗ e_x
+        rows = np.sqrt(np.asarray(p)[:, None] * pi) * np.asarray(u).reshape(4, m)
+        centred = np.asarray(outputs)[None] - (pi @ np.asarray(outputs))[:, None]
+        v = np.einsum("xz,xza,xb->ab", rows, centred, np.asarray(inputs)).ravel()
+    else:
+        signs = 1 - 2 * (np.arange(4) % 2)
+        c = np.sqrt(np.asarray(p) * pi[:, 0] * pi[:, 1]) * np.asarray(u) * signs
+        v = np.outer(np.asarray(outputs)[0] - np.asarray(outputs)[1], c @ np.asarray(inputs)).ravel()
+    v = v / np.linalg.norm(v)
+    H = helpers.hessian(weight, p, inputs, outputs)
+    value = v @ H @ v
+    assert found == pytest.approx(np.linalg.norm(H @ v - value * v) / value, rel=1e-9)
+    assert found > 0.01
+
+
 @pytest.mark.thorough
 def test_sharpness_of_layer_norm():
     p, targets, inputs, outputs, weight = helpers.random_problem(42)

@@ -34,8 +34,9 @@ class InductionTransformer(AbstractSequenceModel):
     are frozen; ``key1``, ``key2``, ``output2`` and, if there is one, ``feedforward`` are trained.
     ``key1=None``: one layer. ``published`` and ``gaussian`` draw one; ``constructed`` has (7)–(8).
 
-    Computed from tables: a frozen layer-1 query, key or value is a row for each token plus a row for each
-    position; W_O²W_V² acts after the average; only rows of the causal triangle (in blocks) are touched.
+    Computed from tables (``tabulated``): a frozen layer-1 query, key or value is a row for each token plus a
+    row for each position; W_O²W_V² acts after the average; only rows of the causal triangle (in blocks) are
+    touched.
     """
 
     task_type: ClassVar[type] = BigramTask
@@ -210,35 +211,23 @@ class InductionTransformer(AbstractSequenceModel):
 
     def residual(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t d"]:
         """x¹: what the second layer reads."""
-        x = self.inputs(tokens)
-        if self.key1 is None:
-            return x
-        key = self._scale * self.key1
-        # Positions are looked up too: the derivative of a broadcast is a slow sum over sequences.
-        places = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        queries = (self.embedding @ key)[tokens] + (self.positions @ key)[places]
-        values = (self.embedding @ self.phi1.T)[tokens] + (self.positions @ self.phi1.T)[: x.shape[1]]
-        return x + causal(queries, x, values)
+        return self.tabulated().residual(tokens)
 
     def logits(
         self, state: Float[Array, "n t d"], at: Int[Array, "n p"] | None = None
     ) -> Float[Array, "n p m"]:
         """Scores of the next token at the positions ``at`` (all unless given), from ``residual``."""
-        read = (
-            self.unembedding
-            if self.feedforward is None
-            else self.unembedding + self.unembedding @ self.feedforward
-        )
-        own, key = state, self._scale * self.key2
-        if at is None:
-            mixed = causal(state @ key, state, state)
-        else:
-            own = jax.vmap(lambda x, p: x[p])(state, at)
-            scores = jnp.einsum("npd,ntd->npt", own @ key, state)
-            seen = jnp.arange(state.shape[1]) <= at[..., None]
-            weights = unnormalised(scores, seen)
-            mixed = jnp.einsum("npt,ntd->npd", weights, state) / jnp.sum(weights, axis=-1, keepdims=True)
-        return own @ read.T + mixed @ (read @ self.phi2).T
+        return self.tabulated().logits(state, at)
+
+    def tabulated(self) -> "_Tables":
+        """See ``Tabulates``."""
+        E, P, U = self.embedding, self.positions, self.unembedding
+        read = U if self.feedforward is None else U + U @ self.feedforward
+        first = None
+        if self.key1 is not None:
+            key = self._scale * self.key1
+            first = (E @ key, P @ key, E @ self.phi1.T, P @ self.phi1.T)
+        return _Tables(E, P, first, self._scale * self.key2.T, read, read @ self.phi2)
 
     @property
     def num_heads(self) -> int:
@@ -271,6 +260,42 @@ class InductionTransformer(AbstractSequenceModel):
     def trainable(self):
         kept = (self.output2, self.key2, self.key1, self.feedforward)
         return tuple(w for w in kept if w is not None)
+
+
+class _Tables(eqx.Module):
+    """The model as a row for each token and one for each position: what is the same in all sequences."""
+
+    embedding: Float[Array, "n d"]
+    positions: Float[Array, "t d"]
+    # Of layer 1: queries and values, of tokens and of positions.
+    first: tuple[Float[Array, "n d"], Float[Array, "t d"], Float[Array, "n d"], Float[Array, "t d"]] | None
+    key2: Float[Array, "d d"]  # transposed: its slope is then a product without transposition
+    read: Float[Array, "m d"]
+    read_mixed: Float[Array, "m d"]
+
+    def residual(self, tokens: Int[Array, "n t"]) -> Float[Array, "n t d"]:
+        length = tokens.shape[1]
+        x = self.embedding[tokens] + self.positions[:length]
+        if self.first is None:
+            return x
+        query, query_at, value, value_at = self.first
+        # Positions are looked up too: the derivative of a broadcast is a slow sum over sequences.
+        places = jnp.broadcast_to(jnp.arange(length), tokens.shape)
+        return x + causal(query[tokens] + query_at[places], x, value[tokens] + value_at[:length])
+
+    def logits(
+        self, state: Float[Array, "n t d"], at: Int[Array, "n p"] | None = None
+    ) -> Float[Array, "n p m"]:
+        own = state if at is None else jax.vmap(lambda x, p: x[p])(state, at)
+        queries = jnp.einsum("npd,ed->npe", own, self.key2)
+        if at is None:
+            mixed = causal(queries, state, state)
+        else:
+            scores = jnp.einsum("npd,ntd->npt", queries, state)
+            seen = jnp.arange(state.shape[1]) <= at[..., None]
+            weights = unnormalised(scores, seen)
+            mixed = jnp.einsum("npt,ntd->npd", weights, state) / jnp.sum(weights, axis=-1, keepdims=True)
+        return own @ self.read.T + mixed @ self.read_mixed.T
 
 
 class Patched(AbstractSequenceModel):

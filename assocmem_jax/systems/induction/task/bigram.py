@@ -4,6 +4,7 @@ sequence, by outputs of that sequence's own."""
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from .... import checks, machine
 from ....checks import Scalar
+from ....models.base import Tabulates
 from ....tasks import AbstractClassificationTask, cross_entropy
 from ....tasks.batches import accumulated
 from ....tasks.losses import lead
@@ -25,10 +27,10 @@ from .sampling import Sequences, cut, sequences, share_cut
 
 # Tokens that go through a model at once: on a CPU its cache decides (benchmarks/bench_induction.py), on a
 # card more are no faster (benchmarks/gpu.py).
-_CHUNK_TOKENS, _CHUNK_TOKENS_CARD = 2**10, 2**15
-# Positions that a packed loss looks at, as shares of T; the least that is enough is taken. A card looks at
-# all: it gains nothing by less, and takes a minute to compile the branches.
-_SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
+_CHUNK_TOKENS, _CHUNK_TOKENS_CARD = 2**9, 2**15
+# Positions that a packed loss looks at, as shares of T: the least that is enough is taken, else all are.
+# A card always looks at all: it gains nothing by less, and takes a minute to compile the branches.
+_SHARES = (3 / 16, 5 / 16)
 # Below this length all positions are looked at: a switch would cost more to compile than it saves.
 _SHORT = 32
 
@@ -291,7 +293,8 @@ class BigramTask(AbstractClassificationTask):
             return a.reshape(1, -1, size, a.shape[1])
 
         chunks = tuple(chunked(a) for a in (batch.tokens, batch.targets, weights))
-        total = accumulated(eqx.Partial(type(self).total_loss, self), model, chunks, 1)
+        tables = model.tabulated() if isinstance(model, Tabulates) else model
+        total = accumulated(eqx.Partial(type(self).total_loss, self), tables, chunks, 1)
         # The mean over no position is not 0: it is no number, and has no gradient.
         count = jnp.sum(weights)
         return total / jnp.maximum(count, 1) + jnp.where(count > 0, 0.0, jnp.nan).astype(total.dtype)
@@ -300,26 +303,26 @@ class BigramTask(AbstractClassificationTask):
         """Sum of cross-entropies over the loss positions of a chunk (tokens, targets, weights)."""
         tokens, targets, weights = chunk
         state = model.residual(tokens)
-        if self.loss_on == "all":
-            return jnp.sum(weights * cross_entropy(model.logits(state), targets))
 
-        def packed(size):
-            def total(state):
-                # The p-th loss position of a sequence: as many places have fewer than p of them up to there.
-                before = jnp.cumsum(weights, axis=1)
-                at = jnp.sum(before[:, None, :] <= jnp.arange(size)[:, None], axis=2, dtype=jnp.int32)
-                kept = at < self.length
-                at = jnp.minimum(at, self.length - 1)
-                answers = jnp.take_along_axis(targets, at, axis=1)
-                return jnp.sum(jnp.where(kept, cross_entropy(model.logits(state, at), answers), 0))
+        def everywhere(state):
+            losses = cross_entropy(model.logits(state), targets)
+            return jnp.sum(jnp.where(weights > 0, losses, 0))
 
-            return total
+        def packed(size, state):
+            # The p-th loss position of a sequence: as many places have fewer than p of them up to there.
+            before = jnp.cumsum(weights, axis=1)
+            at = jnp.sum(before[:, None, :] <= jnp.arange(size)[:, None], axis=2, dtype=jnp.int32)
+            kept = at < self.length
+            at = jnp.minimum(at, self.length - 1)
+            answers = jnp.take_along_axis(targets, at, axis=1)
+            return jnp.sum(jnp.where(kept, cross_entropy(model.logits(state, at), answers), 0))
 
-        shares = (1,) if machine.on_card() or self.length < _SHORT else _SHARES
-        sizes = [round(share * self.length) for share in shares]
+        if self.loss_on == "all" or self.length < _SHORT or machine.on_card():
+            return everywhere(state)
+        sizes = [round(share * self.length) for share in _SHARES]
         fullest = _shared_max(jnp.max(jnp.sum(weights, axis=1)).astype(jnp.int32))
         branch = jnp.searchsorted(jnp.array(sizes, jnp.int32), fullest)
-        return jax.lax.switch(branch, [packed(size) for size in sizes], state)
+        return jax.lax.switch(branch, [*(partial(packed, size) for size in sizes), everywhere], state)
 
 
 @jax.custom_batching.custom_vmap

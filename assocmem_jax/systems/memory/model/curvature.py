@@ -75,6 +75,46 @@ def top_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Floa
     return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
 
 
+def residual_of_weights(task: AssociationTask, model) -> Float[Array, ""]:
+    """‖∇²L[V] − λV‖ / |λ| of the V of ``top_of_weights``."""
+    scores = model.scores(task)
+    v = _top_direction(task, scores)
+    bent = product(task, scores)(v)
+    value = jnp.sum(v * bent)
+    return _relative(jnp.sum((bent - value * v) ** 2), value)
+
+
+def residual_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Float[Array, ""]:
+    """The same of ``top_of_scores``: V and ∇²L[V] are sums of h_xz u_z ⊗ e_x, of which α and β tell norms."""
+    find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
+    scores = model.scores(task)
+    c = _unit(find(task, scores, alpha, beta))
+    across = lambda h: matrix_product(matrix_product(alpha, h), beta)  # noqa: E731
+    bent = task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])
+    return _residual(c, across, bent)
+
+
+def residual_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Float[Array, ""]:
+    """The same of ``top_of_margins``."""
+    weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
+    root = jnp.sqrt(weight)
+    c = _unit(root * top_vector(root[:, None] * kernel * root))
+    return _residual(c, lambda h: kernel @ h, lambda s: weight * s)
+
+
+def _residual(c: Array, across: Callable, bent: Callable) -> Float[Array, ""]:
+    """Of V with coefficients c: ``across``: coefficients → scores; ``bent``: scores → those of ∇²L[V]."""
+    s = across(c)
+    h, norm = bent(s), jnp.sum(c * s)
+    value = _ratio(jnp.sum(h * s), norm)
+    rest = h - value * c
+    return _relative(_ratio(jnp.maximum(jnp.sum(rest * across(rest)), 0), norm), value)
+
+
+def _relative(squared: Array, value: Array) -> Float[Array, ""]:
+    return _ratio(jnp.sqrt(squared), jnp.abs(value))
+
+
 def _held(tree):
     return jax.lax.stop_gradient(tree)
 

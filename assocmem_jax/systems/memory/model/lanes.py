@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ....models.base import Lanes
-from ....tasks.embeddings import written_out as product
+from ....tasks.embeddings import written_out
 from ..task import AssociationTask
 
 # Past this many rows or columns a product of matrices is faster than sums of columns.
@@ -16,6 +17,16 @@ _SMALL = 8
 
 def turned(a: Array) -> Array:
     return jnp.swapaxes(a, 0, 1)
+
+
+def product(a: Array, b: Array) -> Array:
+    """ab of every lane. What is the same in all lanes (a last axis of 1) multiplies them as one matrix."""
+    if a.ndim == b.ndim == 3 and a.shape[-1] == 1:
+        return jnp.tensordot(a[..., 0], b, 1, precision=jax.lax.Precision.HIGHEST)
+    if a.ndim == b.ndim == 3 and b.shape[-1] == 1:
+        right = jnp.broadcast_to(b[..., 0].T, (len(a), *b.shape[1::-1]))
+        return jnp.matmul(right, a, precision=jax.lax.Precision.HIGHEST)
+    return written_out(a, b)
 
 
 def slope(scores: Array, own: Array, weights: Array) -> Array:

@@ -174,6 +174,10 @@ class LinearMemory(AbstractWeights):
         """λ_max(∇²L(W))."""
         return curvature.top_of_weights(task, self)
 
+    def curvature_residual(self, task):
+        """See ``KnowsResidual``."""
+        return curvature.residual_of_weights(task, self)
+
 
 class NormalizedMemory(AbstractWeights):
     """Layer norm after the matrix: logits u_yᵀ W e_x/‖W e_x‖, Birth (37)–(38).

@@ -93,6 +93,10 @@ class ParticleSystem(AbstractModel):
         """λ_max(∇²L(W)) of the W that has these scores."""
         return curvature.top_of_scores(task, self, self.alpha, self.beta)
 
+    def curvature_residual(self, task):
+        """See ``KnowsResidual``."""
+        return curvature.residual_of_scores(task, self, self.alpha, self.beta)
+
 
 def _refuse_large(task: AssociationTask) -> None:
     """Refuse inner products of all pairs where they would take more than they are worth."""
@@ -197,6 +201,11 @@ class MarginSystem(AbstractModel):
         """λ_max(∇²L(W)) of the W that has these margins."""
         task.needs_cross_entropy("a MarginSystem", "use ParticleSystem")
         return curvature.top_of_margins(task, self.margins, self.kernel)
+
+    def curvature_residual(self, task):
+        """See ``KnowsResidual``."""
+        task.needs_cross_entropy("a MarginSystem", "use ParticleSystem")
+        return curvature.residual_of_margins(task, self.margins, self.kernel)
 
 
 def _signs(task: AssociationTask) -> Array:
