@@ -106,6 +106,9 @@ EQUIVALENT: dict[str, str] = {
     "return checksum(f\"{boot}{os.readlink('/proc/self/ns/pid')}\".encode())[: 7]":
         "a name of a machine's run: of 28 bits or 32",
     "systems/memory/theory/soft_labels.py: m > 0, → m >= 0,": "both logarithms are one at m = 0",
+    **{f"systems/induction/dynamics.py: start = NoisyCopySystem.zeros(task), jnp.zeros((), task.dtype), 0 → "
+       f"start = NoisyCopySystem.zeros(task), jnp.zeros((), task.dtype), {first}":
+       "where a count begins whose bound no crossing comes near" for first in ("-1", " 1")},
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip
