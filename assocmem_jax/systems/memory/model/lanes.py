@@ -13,6 +13,8 @@ from ..task import AssociationTask
 
 # Past this many rows or columns a product of matrices is faster than sums of columns.
 _SMALL = 8
+# A product of so many multiplications is one loop, and a call no faster.
+_TINY = 64
 
 
 def turned(a: Array) -> Array:
@@ -20,10 +22,13 @@ def turned(a: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """ab of every lane. What is the same in all lanes (a last axis of 1) multiplies them as one matrix."""
-    if a.ndim == b.ndim == 3 and a.shape[-1] == 1:
+    """ab of every lane. What is the same in all lanes (a last axis of 1) multiplies them as one matrix, unless
+    it is tiny: XLA computes a product of sums again for each of its uses."""
+    if a.ndim != 3 or b.ndim != 3 or a.shape[0] * a.shape[1] * b.shape[1] <= _TINY:
+        return written_out(a, b)
+    if a.shape[-1] == 1:
         return jnp.tensordot(a[..., 0], b, 1, precision=jax.lax.Precision.HIGHEST)
-    if a.ndim == b.ndim == 3 and b.shape[-1] == 1:
+    if b.shape[-1] == 1:
         right = jnp.broadcast_to(b[..., 0].T, (len(a), *b.shape[1::-1]))
         return jnp.matmul(right, a, precision=jax.lax.Precision.HIGHEST)
     return written_out(a, b)
