@@ -144,7 +144,9 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     return written_out(a, b)
 
 
-def written_out(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
+def written_out(
+    a: Float[Array, "n k *#lanes"], b: Float[Array, "k m *#lanes"]
+) -> Float[Array, "n m *#lanes"]:
     """ab as a sum of outer products; of many, with lanes as the last axes, in one loop over all."""
     total = a[:, 0, None] * b[None, 0]
     for i in range(1, len(b)):
