@@ -22,8 +22,8 @@ def turned(a: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """ab of every lane. What all share (a last axis of 1) multiplies them as one matrix, unless it is tiny: XLA
-    computes a product of sums again for each of its uses."""
+    """ab of every lane. What all share (a last axis of 1) multiplies them as one matrix, unless it is tiny:
+    XLA computes a product of sums again for each of its uses."""
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] * a.shape[1] * b.shape[1] <= _TINY:
         return written_out(a, b)
     if a.shape[-1] == 1:
