@@ -146,10 +146,10 @@ class Descent(AbstractSteps):
             checks.refuse("curriculum", "a Curriculum, or None", checks.short(curriculum))
         self.curriculum = curriculum
 
-    def transformation(self) -> optax.GradientTransformationExtraArgs:
-        """The optax transformation, at its rates and other numbers."""
+    def transformation(self, dtype: Any = None) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation, at its rates and other numbers; those in ``dtype``, if given."""
         optimizer: Any = self.optimizer
-        rates, options = self.learning_rate, self.hyper | dict(self.settings)
+        rates, options = self.learning_rate, self._options(dtype)
         if rates is not None and rates.ndim:
             optimizer = optimizer(lambda step: rates[jnp.minimum(step, rates.shape[0] - 1)], **options)
         elif rates is not None or self.schedule is not None:
@@ -168,8 +168,8 @@ class Descent(AbstractSteps):
     def beside(self, downhill: Callable[[Array], Array], y: Array):
         """(advance, initial inner state) of many ``plain`` runs, lanes last in y and in the numbers of this
         dynamics; ``downhill`` is the gradient."""
-        rate: Any = self.learning_rate
-        optimizer = optax.sgd(rate, **self.hyper, **dict(self.settings))
+        rate = jnp.asarray(self.learning_rate, y.dtype)
+        optimizer = optax.sgd(rate, **self._options(y.dtype))
         compensated = self._compensates(y.dtype)
 
         def advance(y, inner, step, time):
@@ -181,6 +181,10 @@ class Descent(AbstractSteps):
 
         carry = jnp.zeros_like(y) if compensated else None
         return advance, (optimizer.init(y), carry, jnp.zeros(y.shape[1:], y.dtype))
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        """What the optimizer is given beside the rate: a float64 momentum would make a float32 state one."""
+        return {name: jnp.asarray(value, dtype) for name, value in self.hyper.items()} | dict(self.settings)
 
     def _compensates(self, dtype: Any) -> bool:
         long = dtype == jnp.float32 and self.steps > FLOAT32_UPDATES
@@ -197,8 +201,8 @@ class Descent(AbstractSteps):
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None
     ):
         """(advance, initial parameters, initial inner state) for ``marching.march``."""
-        optimizer = self.transformation()
         dtype = jnp.result_type(*jax.tree.leaves(params))
+        optimizer = self.transformation(dtype)
         compensated = self._compensates(dtype)
         taught = (
             (lambda step: task) if self.curriculum is None else functools.partial(self.curriculum.at, task)

@@ -32,6 +32,8 @@ FAULTS = {
     "all lanes end with one": ("dynamics/marching.py", "size = jnp.max(jnp.stack(largest), axis=0)", "size = jnp.max(jnp.stack(largest))", "engine/test_side_by_side.py -k grows_beyond"),
     "derivatives of another run than the one side by side": ("dynamics/batching.py", "([t if m else None for t, m in zip(tangents, moves)],)", "([2 * t if m else None for t, m in zip(tangents, moves)],)", "engine/test_side_by_side.py -k derivatives"),
     "a last tile that begins again": ("dynamics/stepping.py", "jnp.minimum(jnp.arange(tiles * wide), lanes - 1)", "jnp.arange(tiles * wide) % wide", "engine/test_side_by_side.py -k may_be_anything"),
+    "a momentum of another precision": ("dynamics/descent.py", "{name: jnp.asarray(value, dtype) for name, value in self.hyper.items()}", "dict(self.hyper)", "engine/test_side_by_side.py -k float32_among"),
+    "a rate of another precision": ("dynamics/descent.py", "rate = jnp.asarray(self.learning_rate, y.dtype)", "rate: Any = self.learning_rate", "engine/test_side_by_side.py -k float32_among"),
     "rows without compensation": ("dynamics/descent.py", "_kahan_add(y, updates, carry) if compensated else (y + updates, carry)", "(y + updates, carry)", "engine/test_side_by_side.py -k rounding"),
     "a product of what is alike from the wrong side": ("systems/memory/model/lanes.py", "jnp.tensordot(a[..., 0], b, 1", "jnp.tensordot(a[..., 0].T, b, 1", "engine/test_side_by_side.py -k by_themselves"),
     "a curriculum one step late": ("dynamics/curriculum.py", 'jnp.searchsorted(self.knots, step, side="right")', 'jnp.searchsorted(self.knots, step, side="left")', "engine/test_curriculum.py -k loop"),

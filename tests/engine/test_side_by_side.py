@@ -173,6 +173,22 @@ def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
     assert not rowed
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_among_numbers_of_float64(kind, rowed):
+    """Rates and momenta are used at the precision of the model, alone and side by side; so are Adam's."""
+    task = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, task_of(kind))
+    rates, momenta = jnp.array([0.1, 1.0]), jnp.array([0.9, 0.5])
+    assert rates.dtype == momenta.dtype == jnp.float64
+    go = lambda rate, momentum: run(kind, rate, task, momentum=momentum)  # noqa: E731
+    many = jax.vmap(go)(rates, momenta)
+    assert rowed
+    same(many, go(rates[1], momenta[1]), 1, 1e-5)  # 40 steps of float32, two orders of its sums
+    assert many.model.trainable()[0].dtype == jnp.float32
+    if kind is am.LinearMemory:
+        adam = am.Descent(optax.adam, 3, learning_rate=rates[0], b1=momenta[0])
+        assert am.simulate(task, kind.zeros(task), adam).model.weight.dtype == jnp.float32
+
+
 def test_what_is_observed_may_read_what_no_argument_holds():
     def one(rate):
         return run(am.LinearMemory, rate, observe={"scaled": lambda task, model: rate * task.loss(model)})[
