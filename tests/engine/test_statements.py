@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
-import rows
+import stated
 from assocmem_jax import cli, systems
 from assocmem_jax.statements import Claim, page, registry, statements
 from assocmem_jax.statements.claims import amplified
@@ -324,21 +324,21 @@ def test_a_few_rows(id):
 @pytest.mark.parametrize("id", [id for id, s in ROWS.items() if s.forms is not None])
 def test_row(id):
     """Every row at 10⁴ problems: every corrected form holds, every printed form marked false is refuted; and
-    it says what it said, of as many problems, to the same tolerances (rows.py)."""
-    with rows.seen() as found:
-        assert_green(am.check(id, samples=rows.SAMPLES)[id])
-    kept = json.loads(rows.KEPT.read_text(encoding="utf-8"))
-    assert rows.apart(found, kept[id]) == []
+    it says what it said, of as many problems, to the same tolerances (stated.py)."""
+    with stated.seen() as found:
+        assert_green(am.check(id, samples=stated.SAMPLES)[id])
+    kept = json.loads(stated.KEPT.read_text(encoding="utf-8"))
+    assert stated.apart(found, kept[id]) == []
 
 
 def test_every_row_is_kept():
-    assert list(json.loads(rows.KEPT.read_text(encoding="utf-8"))) == rows.rows()
+    assert list(json.loads(stated.KEPT.read_text(encoding="utf-8"))) == stated.rows()
 
 
 @pytest.mark.parametrize("id", FEW)
 def test_what_a_row_says_that_it_did_not_is_seen(id):
     """A tolerance twice as large, a claim that is another, fewer problems and another law are seen."""
-    kept = json.loads(rows.KEPT.read_text(encoding="utf-8"))[id]
+    kept = json.loads(stated.KEPT.read_text(encoding="utf-8"))[id]
     (case, there), *_ = kept.items()
     relation, share, left, right, within = there["corrected"][0]
     for other in (
@@ -347,10 +347,10 @@ def test_what_a_row_says_that_it_did_not_is_seen(id):
         [relation, share, left, right, within * 2],
     ):  # fmt: skip
         changed = there | {"corrected": [other, *there["corrected"][1:]]}
-        assert len(rows.apart(kept | {case: changed}, kept)) == 1
+        assert len(stated.apart(kept | {case: changed}, kept)) == 1
     moved = {name: value * 1.01 + 1 for name, value in there["problems"].items()} or {"x": 1.0}
-    assert len(rows.apart(kept | {case: there | {"problems": moved}}, kept)) == 1
-    assert len(rows.apart({}, kept)) == 1
+    assert len(stated.apart(kept | {case: there | {"problems": moved}}, kept)) == 1
+    assert len(stated.apart({}, kept)) == 1
 
 
 def test_shrinking_finds_the_textbook_counterexample():
