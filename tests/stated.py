@@ -1,7 +1,7 @@
 """What the statements claim of the first problems: sides and tolerances, kept in tests/stated.json.
 
 Run: python tests/stated.py [ID …] to write them anew, where they are meant to be others. That a statement
-holds is for ``check``: it would hold of a tolerance that is too large, where it does not apply, of fewer sizes.
+holds is for ``check``: it would hold of a tolerance too large, where it does not apply, of fewer sizes.
 """
 
 import importlib
