@@ -72,7 +72,8 @@ def save(figure: Figure, stem: Path) -> None:
     ``Figure.savefig`` draws once more for each, to lay out what is laid out: a third of the time.
     """
     engine, canvas, dpi = figure.get_layout_engine(), figure.canvas, figure.dpi
-    figure.dpi = mpl.rcParams["savefig.dpi"]
+    asked = mpl.rcParams["savefig.dpi"]
+    figure.dpi = dpi if asked == "figure" else asked
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")

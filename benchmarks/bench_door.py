@@ -4,8 +4,7 @@ N = 5, d = 10, 1,000 lanes × 1,000 steps under `vmap`, float32; loops by hand a
 
 Notes. Under `vmap` plain descents of small memories are rows of numbers, lanes last, a tile of them through
 all steps and then the next: W as its coordinates in the spans of the embeddings, slopes in closed form,
-products with what all lanes share as one matrix product. The loop by hand of the matrix is what one writes:
-batched products of small matrices. A warm call is what Python does: half of it checks and labels.
+products with what all lanes share as one matrix product. A warm call is what Python does: half of it checks and labels.
 """
 
 import jax
@@ -76,17 +75,26 @@ def scores_by_hand(task):
 
 
 def matrix_by_hand(task):
+    """Lanes last: the embeddings, which all share, multiply as one matrix; four times as fast as what vmap
+    makes of the same step for one lane."""
     p, E, U, y = task.probabilities, task.inputs, task.outputs, task.labels
-    hot = (jnp.arange(task.num_classes) == y[:, None]).astype(p.dtype)
+    hot = (jnp.arange(task.num_classes) == y[:, None]).astype(p.dtype)[..., None]
+    each = lambda m: jnp.broadcast_to(m, (N, *m.shape))  # noqa: E731
 
-    def one(rate):
+    @jax.jit
+    def run(rates):
+        scores = lambda W: jnp.matmul(each(U), jnp.tensordot(E, W, 1))  # W: (b, a, lanes)  # noqa: E731
+
         def step(_, W):
-            return W - rate * (U.T @ ((jax.nn.softmax(E @ W.T @ U.T) - hot) * p[:, None]).T @ E)
+            s = scores(W)
+            e = jnp.exp(s - s.max(1, keepdims=True))
+            slope = (e / e.sum(1, keepdims=True) - hot) * p[:, None, None]
+            return W - rates * jnp.tensordot(E.T, jnp.matmul(each(U.T), slope), 1)
 
-        s = E @ jax.lax.fori_loop(0, STEPS, step, jnp.zeros((D, D))).T @ U.T
-        return p @ (jax.nn.logsumexp(s, 1) - jnp.take_along_axis(s, y[:, None], 1)[:, 0])
+        s = scores(jax.lax.fori_loop(0, STEPS, step, jnp.zeros((D, D, LANES))))
+        return p @ (jax.nn.logsumexp(s, 1) - jnp.take_along_axis(s, y[:, None, None], 1)[:, 0])
 
-    return jax.jit(jax.vmap(one))
+    return run
 
 
 def lanes():

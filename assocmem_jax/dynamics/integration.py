@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from ..models import AbstractModel
-from ..models.base import Coordinates, HasGrades, HasLanes, Lanes
+from ..models.base import Coordinates, HasGrades, Lanes
 from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
 from . import clocks, leaves
@@ -164,16 +164,10 @@ def _together(problem: Problem, batched: Any, rules: clocks.Rules) -> Solved:
 
 def _lanes(problem: Problem) -> Lanes:
     """The coordinates that the model has for lanes, else its trained leaves in a row."""
-    model = problem.combine(problem.trained)
-    if (
-        not problem.flow.relative_rates
-        and isinstance(model, HasLanes)
-        and leaves.usual(model, problem.trained)
-    ):
-        found = model.lanes(problem.task)
+    if not problem.flow.relative_rates:
+        found = leaves.lanes(problem.task, problem.combine(problem.trained), problem.trained)
         if found is not None:
-            back = lambda y, data: eqx.filter(found.back(y, data), trainable_mask(model))  # noqa: E731
-            return found._replace(back=back)
+            return found
     return _row(problem)
 
 

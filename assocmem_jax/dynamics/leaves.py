@@ -9,6 +9,7 @@ from jaxtyping import Array, Num
 
 from .. import checks
 from ..models import AbstractModel
+from ..models.base import HasLanes, Lanes
 from ..observe.gradient import trainable_mask
 from .alike import alike
 
@@ -55,6 +56,15 @@ def spread(name: str, given: Pairs, trained: Any, rest: Any) -> Any:
 def usual(model: Any, trained: Any) -> bool:
     """Whether what is trained is what the model itself would train."""
     return jax.tree.structure(eqx.filter(model, trainable_mask(model))) == jax.tree.structure(trained)
+
+
+def lanes(task: Any, model: AbstractModel, trained: Any) -> Lanes | None:
+    """The row of numbers in which a small memory is run beside others, ``back`` to what is trained of it."""
+    row = model.lanes(task) if isinstance(model, HasLanes) and usual(model, trained) else None
+    if row is None:
+        return None
+    back = row.back
+    return row._replace(back=lambda y, data: eqx.filter(back(y, data), trainable_mask(model)))
 
 
 def refuse_scores(given: Pairs, model: AbstractModel) -> None:

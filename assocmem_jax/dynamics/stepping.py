@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Array
 
 from .. import machine
-from ..models.base import HasLanes, Lanes
-from ..observe.gradient import trainable_mask
+from ..models.base import Lanes
 from . import programs
 from .batching import apart, side_by_side
-from .leaves import usual
+from .leaves import lanes as lanes_of
 from .marching import Lane, Silent, march, start
 from .optimizers import RATE
 from .trajectory import Trajectory
@@ -94,11 +93,10 @@ def _alone(run: Run) -> Found:
 
 def _row(run: Run) -> Lanes | None:
     """The coordinates of a small memory in a row, where many side by side are better run in them."""
-    model, request = run.model(run.trained), run.request
-    quiet = isinstance(request.meter, Silent) and request.until is None
+    quiet = isinstance(run.request.meter, Silent) and run.request.until is None
     if run.state is not False or not quiet or machine.on_card() or not getattr(run.dynamics, "plain", False):
         return None
-    row = model.lanes(run.task) if isinstance(model, HasLanes) and usual(model, run.trained) else None
+    row = lanes_of(run.task, run.model(run.trained), run.trained)
     return row if row is not None and row.closed else None
 
 
@@ -138,10 +136,9 @@ def _tile(mapped: Any, shared: Any) -> Found:
     dynamics = eqx.combine(numbers, run.dynamics)
     advance, inner = dynamics.beside(lambda y: row.downhill(y, data), y)
     own = jax.tree.map(lambda a, axis: a if axis == -1 else a[..., 0], data, along)
-    trained = lambda y, data: eqx.filter(row.back(y, data), trainable_mask(run.model(run.trained)))  # noqa: E731
-    look = lambda mapped, y, data: of(mapped).look(trained(y, data))  # noqa: E731
+    look = lambda mapped, y, data: of(mapped).look(row.back(y, data))  # noqa: E731
     observe = lambda y: jax.vmap(look, (-1, -1, along))(mapped, y, own)  # noqa: E731
     lane, *records = run.march(advance, start(y, inner, y.dtype, (lanes,)), observe)
     observed, times, steps = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), records)
-    params = jax.vmap(trained, (-1, along))(lane.params, own)
+    params = jax.vmap(row.back, (-1, along))(lane.params, own)
     return lane._replace(params=params, inner=None), observed, times, steps

@@ -1,5 +1,7 @@
 """Figures: what they say is there once and can be read; and the check of that sees what is wrong."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,3 +167,23 @@ def test_logarithmic_axes_of_nothing():
 
     figure, _ = drawn(fill)
     assert min(*figure.axes[0].get_xlim(), *figure.axes[0].get_ylim()) > 0
+
+
+@pytest.mark.parametrize("styled", [False, True])
+def test_a_figure_is_saved_as_matplotlib_saves_it(styled, tmp_path):
+    """The PNG's bytes, with the settings of ``paper()`` and with matplotlib's own; the figure is as it was."""
+    with plot.paper() if styled else contextlib.nullcontext():
+        made = []
+        for _ in range(2):
+            figure, axes = plot.panels(1, 2, 2.2)
+            curves(axes[0, 0], 2)
+            if styled:
+                plot.legend(figure)
+            made.append(figure)
+        before = made[0].dpi, made[0].canvas, made[0].get_layout_engine()
+        plot.save(made[0], tmp_path / "ours")
+        made[1].savefig(tmp_path / "theirs.png")
+        assert (made[0].dpi, made[0].canvas, made[0].get_layout_engine()) == before
+    ours, theirs = ((tmp_path / f"{name}.png").read_bytes() for name in ("ours", "theirs"))
+    assert ours == theirs
+    assert (tmp_path / "ours.pdf").read_bytes().startswith(b"%PDF")

@@ -96,7 +96,7 @@ FAULTS = {
     "soft labels have the slope of hard ones": ("systems/memory/model/particles.py", "right, wrong = q * right, (1 - q) * jax.nn.sigmoid(self.margins)", "right, wrong = q * right, 0.0", "memory/test_models.py -k slopes"),
     "few classes lose the slope of the answer": ("tasks/losses.py", "return jnp.stack([jnp.where(right, -rest, one) for one, right in zip(others, own)], axis=-1)", "return jnp.stack(others, axis=-1)", "memory/test_models.py -k slopes"),
     "a closed form that is never used": ("observe/gradient.py", "lambda leaf: leaf is not None, part", "lambda leaf: leaf is None, part", "memory/test_models.py -k closed_form_is"),
-    "a flow for lanes that is never used": ("dynamics/integration.py", "and isinstance(model, HasLanes)", "and False", "memory/test_models.py -k lanes_is"),
+    "a flow for lanes that is never used": ("dynamics/leaves.py", "isinstance(model, HasLanes) and usual", "False and usual", "memory/test_models.py -k lanes_is"),
     "a closed form for whatever is trained": ("observe/gradient.py", "isinstance(model, HasSlope) and eqx.tree_equal(held, trainable_mask(model))", "isinstance(model, HasSlope)", "memory/test_models.py -k slopes"),
     "descent above its bound": ("systems/memory/theory/orthogonal.py", "a**2 * jnp.exp(a / 2) / 8)", "a**2 * jnp.exp(a / 2) / 9)", "memory/test_theory.py -k tight_at_its_first"),
     "a looser bound of descent": ("systems/memory/theory/orthogonal.py", "a**2 * jnp.exp(a / 2) / 8)", "a**2 * jnp.exp(a / 2) / 7)", "memory/test_theory.py -k tight_at_its_first"),

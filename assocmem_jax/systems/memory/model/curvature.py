@@ -41,7 +41,7 @@ def dense(task: AssociationTask, scores: Float[Array, "n m"]) -> Float[Array, "k
 
 def product(task: AssociationTask, scores: Float[Array, "n m"]) -> Callable[[Array], Array]:
     """V ↦ ∇²L(W)[V] = Uᵀ D E, D_x = p(x) ∂²ℓ/∂s² s, s = U V e_x."""
-    bent = task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])
+    bent = _bent(task, scores)
 
     def closed(direction):
         s = task.inputs @ direction.T @ task.outputs.T
@@ -60,17 +60,14 @@ def top_of_weights(task: AssociationTask, model) -> Float[Array, ""]:
 def top_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Float[Array, ""]:
     """λ_max of a model that holds scores, from the Gram matrices of inputs and outputs."""
     fixed_task, fixed, *grams = _held((task, model, alpha, beta))
-    find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
-    c = _unit(find(fixed_task, fixed.scores(fixed_task), *grams))
+    c = _coefficients(fixed_task, fixed.scores(fixed_task), *grams)
     s = matrix_product(matrix_product(alpha, c), beta)
     return _ratio(_along(task, model.scores(task), s), jnp.sum(c * s))
 
 
 def top_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Float[Array, ""]:
     """λ_max for two classes under cross-entropy, π₁π₂ = σ(m)σ(−m): BᵀB = √(pσσ) K √(pσσ)."""
-    weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
-    root = jnp.sqrt(_held(weight))
-    c = _unit(root * top_vector(root[:, None] * _held(kernel) * root))
+    weight, c = _margin_coefficients(task, margins, kernel)
     s = kernel @ c
     return _ratio(jnp.sum(weight * s**2), jnp.dot(c, s))
 
@@ -86,19 +83,14 @@ def residual_of_weights(task: AssociationTask, model) -> Float[Array, ""]:
 
 def residual_of_scores(task: AssociationTask, model, alpha: Array, beta: Array) -> Float[Array, ""]:
     """The same of ``top_of_scores``: V and ∇²L[V] are sums of h_xz u_z ⊗ e_x, of which α and β tell norms."""
-    find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
     scores = model.scores(task)
-    c = _unit(find(task, scores, alpha, beta))
     across = lambda h: matrix_product(matrix_product(alpha, h), beta)  # noqa: E731
-    bent = task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])
-    return _residual(c, across, bent)
+    return _residual(_coefficients(task, scores, alpha, beta), across, _bent(task, scores))
 
 
 def residual_of_margins(task: AssociationTask, margins: Array, kernel: Array) -> Float[Array, ""]:
     """The same of ``top_of_margins``."""
-    weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
-    root = jnp.sqrt(weight)
-    c = _unit(root * top_vector(root[:, None] * kernel * root))
+    weight, c = _margin_coefficients(task, margins, kernel)
     return _residual(c, lambda h: kernel @ h, lambda s: weight * s)
 
 
@@ -115,6 +107,24 @@ def _relative(squared: Array, value: Array) -> Float[Array, ""]:
     return _ratio(jnp.sqrt(squared), jnp.abs(value))
 
 
+def _coefficients(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -> Float[Array, "n m"]:
+    """c of the top eigenvector Σ c_xz u_z ⊗ e_x."""
+    find = _gram_top if task.token_loss.is_cross_entropy else _embedded_top
+    return _unit(find(task, scores, alpha, beta))
+
+
+def _margin_coefficients(task: AssociationTask, margins: Array, kernel: Array) -> tuple[Array, Array]:
+    """(p σ(m)σ(−m), those of the top eigenvector, held)."""
+    weight = task.probabilities * jax.nn.sigmoid(margins) * jax.nn.sigmoid(-margins)
+    root = jnp.sqrt(_held(weight))
+    return weight, _unit(root * top_vector(root[:, None] * _held(kernel) * root))
+
+
+def _bent(task: AssociationTask, scores: Array) -> Callable[[Array], Array]:
+    """s ↦ p(x) ∂²ℓ/∂s² s."""
+    return task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])
+
+
 def _held(tree):
     return jax.lax.stop_gradient(tree)
 
@@ -122,7 +132,7 @@ def _held(tree):
 def _along(task: AssociationTask, scores: Array, s: Array) -> Float[Array, ""]:
     """Σ_x p(x) s_xᵀ(∂²ℓ/∂s²)s_x: Σ_x p(x) Var_{z~π_x}(s_xz) for the cross-entropy."""
     if not task.token_loss.is_cross_entropy:
-        return jnp.sum(s * task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])(s))
+        return jnp.sum(s * _bent(task, scores)(s))
     p = jax.nn.softmax(scores, axis=-1)
     centred = s - jnp.sum(p * s, axis=1, keepdims=True)
     return jnp.sum(task.probabilities[:, None] * p * centred**2)
@@ -163,7 +173,7 @@ def _embedded_top(task: AssociationTask, scores: Array, alpha: Array, beta: Arra
     rows, columns = gram_factor(alpha), gram_factor(beta)
     stand_in = eqx.tree_at(lambda t: (t.inputs, t.outputs), task, (rows, columns))
     s = rows @ _top_direction(stand_in, scores).T @ columns.T
-    return task.token_loss.curvature(scores, task.targets, task.probabilities[:, None])(s)
+    return _bent(task, scores)(s)
 
 
 def _gram_top(task: AssociationTask, scores: Array, alpha: Array, beta: Array) -> Float[Array, "n m"]:
