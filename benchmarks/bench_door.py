@@ -4,7 +4,8 @@ N = 5, d = 10, 1,000 lanes × 1,000 steps under `vmap`, float32; loops by hand a
 
 Notes. Under `vmap` plain descents of small memories are rows of numbers, lanes last, a tile of them through
 all steps and then the next: W as its coordinates in the spans of the embeddings, slopes in closed form,
-products with what all lanes share as one matrix product. A warm call is what Python does: half of it checks and labels.
+products with what all lanes share as one matrix product. A warm call is what Python does: half of it checks
+and labels.
 """
 
 import jax

@@ -171,7 +171,7 @@ def test_logarithmic_axes_of_nothing():
 
 @pytest.mark.parametrize("styled", [False, True])
 def test_a_figure_is_saved_as_matplotlib_saves_it(styled, tmp_path):
-    """The PNG's bytes, with the settings of ``paper()`` and with matplotlib's own; the figure is as it was."""
+    """The PNG's bytes, in ``paper()`` and with settings of matplotlib's own; the figure is as it was."""
     with plot.paper() if styled else contextlib.nullcontext():
         made = []
         for _ in range(2):
