@@ -61,6 +61,8 @@ TESTS = {
 }
 # Of every door: of which kind it is, how large, what it takes where values are known, and where they are not.
 DOORS = "surface sizes traced ends"
+# What they answer: of all wings, or of one.
+ANSWERS = ["tests/engine/test_answers.py", "-m", "", "-k"]
 WITH_DOORS = ("checks", "numerics", "tasks", "models", "observe", "dynamics", "sweeps")
 MARKS = ("not soak and not examples and not thorough", "thorough and not soak")
 # Of the wing that the engine is tested with.
@@ -246,13 +248,16 @@ def related(file: str) -> list[list[str]]:
         if room == "dynamics":
             folders.reverse()
         stages = [*first, *([*folders, "-m", marks] for marks in MARKS)]
+        if room not in ("studies", "statements"):
+            stages.append([*ANSWERS, wing])
         return stages if rows in stages else [*stages, rows]
     own = TESTS["" if parts[0] == "__init__" else parts[0]]
     names = f"{own} {DOORS if parts[0] in WITH_DOORS else 'surface'}".split()
     names.sort(key=lambda name: parts[-1].rstrip("s") not in name)
     paths = [f"tests/{a or 'engine'}/test_{b}.py" for a, _, b in (name.rpartition("/") for name in names)]
     paths = [path for path in paths if (ROOT / path).exists()]
-    return [[*paths, "-m", marks] for marks in MARKS]
+    answers = [[*ANSWERS, "test"]] if parts[0] in WITH_DOORS else []
+    return [*([*paths, "-m", marks] for marks in MARKS), *answers]
 
 
 class Coverage:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,16 +65,7 @@ class Course(NamedTuple):
     look: Callable[[Array], Any]
 
 
-def _loop(condition, body, start, most: int, reverse: bool):
-    """A while loop over (lane, what is observed); with a derivative in reverse mode if asked for."""
-    if not reverse:
-        return jax.lax.while_loop(condition, body, start)
-    return eqxi.while_loop(
-        condition, body, start, max_steps=most, buffers=lambda carry: carry[1], kind="checkpointed"
-    )
-
-
-class _Lane(NamedTuple):
+class Lane(NamedTuple):
     s: Array
     h: Array
     y: Array
@@ -90,50 +80,46 @@ def _speed(rules: Rules, s):
     return -jnp.exp(s) if rules.log_time else -jnp.ones_like(s)
 
 
+def slope(course: Course, rules: Rules, s: Array, y: Array) -> Array:
+    """dy/ds."""
+    return _speed(rules, s) * course.downhill(y)
+
+
 def _size(y):
     return jnp.sqrt(jnp.mean(y**2, axis=0))
 
 
-def _started(course: Course, rules: Rules, y: Array, end: Array) -> _Lane:
+def _started(course: Course, rules: Rules, y: Array, end: Array) -> Lane:
     """At s = 0, with a first step by Hairer, Nørsett and Wanner (II.4)."""
     s = jnp.zeros(y.shape[1:], y.dtype)
-    slope = _speed(rules, s) * course.downhill(y)
+    first = slope(course, rules, s, y)
     scale = rules.atol + rules.rtol * jnp.abs(y)
-    still = jax.lax.stop_gradient
-    d0, d1 = _size(still(y / scale)), _size(still(slope / scale))
+    d0, d1 = _size(y / scale), _size(first / scale)
     small = (d0 < 1e-5) | (d1 < 1e-5)
     h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1, d1))
-    ahead = _speed(rules, h0) * course.downhill(y + h0 * slope)
-    bend = jnp.maximum(d1, _size(still((ahead - slope) / scale)) / h0)
+    ahead = slope(course, rules, h0, y + h0 * first)
+    bend = jnp.maximum(d1, _size((ahead - first) / scale) / h0)
     flat = bend <= 1e-15
     h1 = jnp.where(flat, jnp.maximum(1e-6, h0 * 1e-3), (0.01 / jnp.where(flat, 1, bend)) ** (1 / ORDER))
     zero = jnp.zeros(s.shape, jnp.int32)
     sound = jnp.isfinite(bend)
-    h = still(jnp.minimum(jnp.minimum(100 * h0, h1), end))
+    h = jnp.minimum(jnp.minimum(100 * h0, h1), end)
     status = jnp.where(sound, _RUNNING, int(Status.NON_FINITE)).astype(jnp.int8)
-    return _Lane(s, jnp.where(sound, h, end).astype(y.dtype), y, slope, zero, zero, status)
+    return Lane(s, jnp.where(sound, h, end).astype(y.dtype), y, first, zero, zero, status)
 
 
-def _attempt(
-    course: Course, rules: Rules, lane: _Lane, end: Array, grid: Array, shown: Any, put: Callable,
-    reverse: bool = False,
-):  # fmt: skip
-    """(lane, shown) after one step of Dopri8 was tried, and what it passed was observed.
+def summed(weights, slopes):
+    """Σⱼ weightsⱼ slopesⱼ, of lanes as of one."""
+    return sum(weights[j] * slopes[j] for j in range(STAGES))
 
-    ``grid``: shape (T, *lanes); ``put(shown, seen, values, on)`` stores what is observed. Sizes of steps are
-    numbers, with no derivative, but for the last, which ends at ``end``.
-    """
-    running = lane.status == _RUNNING
-    s, y = lane.s, lane.y
-    last = s + lane.h >= end
-    h = jnp.where(last, end - s, lane.h)
+
+def stages(
+    course: Course, rules: Rules, y: Array, s: Array, h: Array, first: Array, mixed: Callable = summed
+):
+    """(slopes dy/ds of all stages, where the step ends) from y at s, where it is ``first``;
+    ``mixed``: as ``summed`` does."""
     nodes, ahead = jnp.asarray(_nodes, y.dtype), jnp.asarray(_ahead, y.dtype)
     speeds = _speed(rules, s + nodes.reshape(-1, *[1] * s.ndim) * h)
-
-    def mixed(weights, slopes):
-        if reverse:  # the derivative of a product is short
-            return jnp.tensordot(weights, slopes, 1, precision=jax.lax.Precision.HIGHEST)
-        return sum(weights[j] * slopes[j] for j in range(STAGES))
 
     def point(i, slopes):
         return y + h * mixed(ahead[i], slopes)
@@ -144,11 +130,36 @@ def _attempt(
         slopes = slopes.at[i].set(speeds[i] * course.downhill(at))
         return slopes, point(i, slopes)
 
-    slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(lane.slope)
-    slopes, moved = jax.lax.fori_loop(1, STAGES, stage, (slopes, point(0, slopes)))
-    off = h * mixed(jnp.asarray(_error, y.dtype), slopes)
+    slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(first)
+    return jax.lax.fori_loop(1, STAGES, stage, (slopes, point(0, slopes)))
+
+
+def between(at: Array, reached: Array, y, s, h, slopes, moved, mixed: Callable = summed) -> Array:
+    """y at a time of the step from s to ``reached``, by its polynomial."""
+    share = jnp.where(at >= reached, 1, (at - s) / h)
+    powers = share * sum(
+        jnp.asarray(_dense[:, -1 - k], y.dtype).reshape(-1, *[1] * s.ndim) * share**k
+        for k in range(_dense.shape[1])
+    )
+    return jnp.where(at >= reached, moved, y + h * mixed(powers, slopes))
+
+
+def attempt(
+    course: Course, rules: Rules, lane: Lane, end: Array, grid: Array, shown: Any, put: Callable
+):  # fmt: skip
+    """(lane, shown, the size of the step that was taken, or 0) after one of Dopri8 was tried, and what it
+    passed was observed.
+
+    ``grid``: shape (T, *lanes); ``put(shown, seen, values, on)`` stores what is observed.
+    """
+    running = lane.status == _RUNNING
+    s, y = lane.s, lane.y
+    last = s + lane.h >= end
+    h = jnp.where(last, end - s, lane.h)
+    slopes, moved = stages(course, rules, y, s, h, lane.slope)
+    off = h * summed(jnp.asarray(_error, y.dtype), slopes)
     scale = rules.atol + rules.rtol * jnp.maximum(jnp.abs(y), jnp.abs(moved))
-    size = _size(jax.lax.stop_gradient(off / scale))
+    size = _size(off / scale)
     sound = jnp.isfinite(size)
     kept = running & (size < 1)
     factor = _SAFETY * jnp.where(size > 0, size, 1) ** (-1 / ORDER)
@@ -163,33 +174,24 @@ def _attempt(
     def watch(carry):
         seen, shown = carry
         at, on = due(seen)
-        share = jnp.where(at >= reached, 1, (at - s) / h)
-        powers = share * sum(
-            jnp.asarray(_dense[:, -1 - k], y.dtype).reshape(-1, *[1] * s.ndim) * share**k
-            for k in range(_dense.shape[1])
-        )
-        between = y + h * mixed(powers, slopes)
-        values = course.look(jnp.where(at >= reached, moved, between))
+        values = course.look(between(at, reached, y, s, h, slopes, moved))
         return seen + on, put(shown, seen, values, on)
 
     behind = lambda carry: jnp.any(due(carry[0])[1])  # noqa: E731
-    seen, shown = _loop(behind, watch, (lane.seen, shown), len(grid), reverse)
+    seen, shown = jax.lax.while_loop(behind, watch, (lane.seen, shown))
     steps = lane.steps + running
     status = jnp.where(kept & last, int(Status.OK), lane.status)
     lost = running & ~sound & (h <= jnp.finfo(y.dtype).eps * end)
     out_of_steps = (status == _RUNNING) & (steps >= rules.max_steps)
     status = jnp.where(out_of_steps, int(Status.STEP_LIMIT), status)
     status = jnp.where(lost, int(Status.NON_FINITE), status).astype(jnp.int8)
-    new = _Lane(reached, h * factor, moved, slopes[-1], seen, steps, status)
+    new = Lane(reached, h * factor, moved, slopes[-1], seen, steps, status)
     held = lane._replace(h=jnp.where(running, h * factor, lane.h), steps=steps, status=status)
-    return jax.tree.map(lambda a, b: jnp.where(kept, a, b), new, held), shown
+    return jax.tree.map(lambda a, b: jnp.where(kept, a, b), new, held), shown, jnp.where(kept, h, 0)
 
 
-def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array, reverse: bool = False) -> Solved:
-    """One flow from y, shape (n,), observed at ``grid``; what it does not reach is 0.
-
-    ``reverse``: for reverse mode, by recursive checkpointing.
-    """
+def follow(course: Course, rules: Rules, y: Array, end: Array, grid: Array, note: Callable, notes: Any):
+    """(what ``alone`` gives, notes); ``note(notes, before, after, taken)`` of the lane after each step."""
     shapes = jax.eval_shape(course.look, y)
     shown = jax.tree.map(lambda a: jnp.zeros((len(grid), *a.shape), a.dtype), shapes)
 
@@ -198,12 +200,18 @@ def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array, rever
         return jax.tree.map(lambda a, v: a.at[seen].set(v), shown, values, is_leaf=lambda a: hasattr(a, "at"))
 
     def step(carry):
-        return _attempt(course, rules, carry[0], end, grid, carry[1], put, reverse)
+        before, shown, notes = carry
+        lane, shown, taken = attempt(course, rules, before, end, grid, shown, put)
+        return lane, shown, note(notes, before, lane, taken)
 
     running = lambda carry: carry[0].status == _RUNNING  # noqa: E731
-    carry = (_started(course, rules, y, end), shown)
-    lane, shown = _loop(running, step, carry, rules.max_steps, reverse)
-    return Solved(lane.y, lane.s, shown, lane.status, lane.steps)
+    lane, shown, notes = jax.lax.while_loop(running, step, (_started(course, rules, y, end), shown, notes))
+    return Solved(lane.y, lane.s, shown, lane.status, lane.steps), notes
+
+
+def alone(course: Course, rules: Rules, y: Array, end: Array, grid: Array) -> Solved:
+    """One flow from y, shape (n,), observed at ``grid``; what it does not reach is 0."""
+    return follow(course, rules, y, end, grid, lambda notes, *_: notes, ())[0]
 
 
 def width(numbers: int, dtype: Any, lanes: int) -> int:
@@ -252,7 +260,7 @@ def together(
         lane, ids, mine, shown, waiting, done = state
         inner, ends, times = mine
         store = functools.partial(put, ids)
-        lane, shown = _attempt(course(inner), rules, lane, ends, times, shown, store)
+        lane, shown, _ = attempt(course(inner), rules, lane, ends, times, shown, store)
         free = lane.status != _RUNNING
         done = jax.tree.map(
             lambda a, v: a.at[..., jnp.where(free, ids, lanes)].set(v, mode="drop"), done, lane

@@ -14,7 +14,7 @@ from ..models import AbstractModel
 from ..models.base import Coordinates, HasGrades, Lanes
 from ..observe.gradient import population_gradient, trainable_mask
 from ..tasks import AbstractTask
-from . import clocks, leaves
+from . import adjoint, clocks, leaves
 from .base import Request
 from .batching import own_clock
 from .clocks import Solved
@@ -128,7 +128,8 @@ def _alone(problem: Problem, rules: clocks.Rules, reverse: bool = False) -> Solv
     course = clocks.Course(
         lambda y: row.downhill(y, row.data), lambda y: problem.observe(row.back(y, row.data))
     )
-    found = clocks.alone(course, rules, row.start, problem.end, problem.grid, reverse)
+    given = course, rules, row.start, problem.end, problem.grid
+    found = adjoint.differentiable(*given) if reverse else clocks.alone(*given)
     return found._replace(params=row.back(found.params, row.data))
 
 

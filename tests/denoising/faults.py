@@ -14,4 +14,5 @@ FAULTS = {
     "denoising: a χ of δ degrees across": ("systems/denoising/theory.py", "weights = m * u - jnp.exp(2 * u) / 2", "weights = rank * u - jnp.exp(2 * u) / 2", "denoising/test_denoising.py -k bayes_errors"),
     "denoising: points of the key of their law": ("systems/denoising/observe.py", "shared = law.draw(keys[0])", "shared = law.draw(keys[1])", "denoising/test_denoising.py -k are_independent"),
     "denoising: noise of the key of the law": ("systems/denoising/observe.py", "shared = law.draw(keys[0])", "shared = law.draw(keys[2])", "denoising/test_denoising.py -k are_independent"),
+    "denoising: shares of one precision": ("systems/denoising/theory.py", "(high - low) * jnp.asarray(_SHARES, float)", "(high - low) * _SHARES", "engine/test_precision.py -k take_turns"),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -19,7 +20,11 @@ from small import FEW, KEPT, apart, digest
 
 
 def run(*arguments):
-    return cli.main([str(a) for a in arguments])
+    """As a process of its own would: the precision that a study asks for is not that of the next test."""
+    try:
+        return cli.main([str(a) for a in arguments])
+    finally:
+        jax.config.update("jax_enable_x64", True)
 
 
 def options(name):

@@ -166,6 +166,41 @@ def test_derivatives_in_reverse_mode(batched):
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize(("dtype", "x64"), [(np.float64, True), (np.float32, True), (np.float32, False)])
+def test_derivatives_in_parts(dtype, x64):
+    """By all that is data at once, in parts of ten steps, against differences of the flow itself, whose
+    interpolant is of order 7; of a model of float32 in float64 too."""
+    rng = np.random.default_rng(2)
+    scales = [rng.normal(size=shape) * 0.1 for shape in ((N, D), (N, D), (N,), (D, D))]
+
+    def seen(shift):
+        inputs, outputs, law, start = (shift * scale for scale in scales)
+        law = jax.nn.softmax(jnp.log(am.laws.zipf(N)) + law)
+        given = (
+            jnp.asarray(a, dtype) for a in (law, problems(1)[0, 0] + inputs, problems(1)[1, 0] + outputs)
+        )
+        law, inputs, outputs = given
+        task = am.AssociationTask(law, jnp.arange(N), inputs, outputs)
+        tight = 1e-11 if x64 and dtype == np.float64 else 2e-6
+        flow = am.GradientFlow(300.0 * (1 + shift), rtol=tight, atol=tight, max_steps=100, stiff=False)
+        start = am.LinearMemory(jnp.asarray(start, dtype))
+        run = am.simulate(
+            task, start, flow, observe=[am.loss, am.error], at=jnp.asarray([2.0, 5.0]) * (1 + shift)
+        )
+        return jnp.append(run["loss"], run.model.weight[0, :3]), run.num_steps
+
+    with jax.enable_x64(x64):
+        steps = seen(jnp.zeros(()))[1]
+        assert (25 if dtype == np.float64 and x64 else 8) < steps < 100  # of parts of ten
+        slopes = jax.jit(jax.jacrev(lambda shift: seen(shift)[0]))(jnp.zeros(()))
+    exact, h = (dtype, x64) == (np.float64, True), 2e-3
+    dtype, x64 = np.float64, True
+    near, far = (seen(k * h)[0] - seen(-k * h)[0] for k in (1, 2))
+    expected = (8 * near - far) / (12 * h)
+    within = 1e-11 ** (7 / 8) / h if exact else 1e-4
+    np.testing.assert_allclose(slopes, expected, rtol=0, atol=within * np.abs(expected).max())
+
+
 def test_the_time_of_the_end_has_a_derivative():
     """dm/dt = 2/(1 + e^m): at the end, and between, where it is of the interpolant, one order less exact."""
     task = am.AssociationTask(jnp.ones(1), jnp.array([0]), jnp.ones((1, 1)), jnp.eye(2))

@@ -446,6 +446,29 @@ am.BigramTask.shakespeare(length=16, data=2, loss_on="all")
 """)
 
 
+QUADRATURES = {
+    "sphere": lambda: am.theory.denoising.sphere_bayes(3, 1.0, 0.5),
+    "noisy step": lambda: am.theory.noise.noisy_step_accuracy(20, 30),
+    "attention": lambda: am.theory.noise.attention_dimension(16, 32, 100),
+    "facts": lambda: am.theory.factual.time(am.theory.factual.subjects(4, 3, 2), 2.0, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", QUADRATURES)
+def test_precisions_take_turns_in_one_process(name):
+    """A constant of NumPy that a program of JAX holds has one precision for ever: it cannot be a module's."""
+    found = {x64: [] for x64 in (True, False)}
+    for x64 in (False, True, False, True):
+        with jax.enable_x64(x64):
+            found[x64].append(QUADRATURES[name]())
+    assert [[value.dtype for value in values] for values in found.values()] == [
+        [np.float64] * 2,
+        [np.float32] * 2,
+    ]
+    assert found[True][0] == found[True][1]
+    np.testing.assert_allclose(found[False], found[True], rtol=1e-4)
+
+
 def test_what_stopped_a_run_crosses_processes():
     import pickle
 

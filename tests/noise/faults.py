@@ -14,4 +14,5 @@ FAULTS = {
     "noise: a sequence alone has T rivals": ("systems/noise/theory.py", "(T - 1) * (1 - 1 / N) / d", "T * (1 - 1 / N) / d", "engine/test_statements.py -k test_row[noise.signal]"),
     "noise: frequencies a factor T too small": ("systems/noise/theory.py", "frequencies=on * N * T**4", "frequencies=on * N * T**3", "engine/test_statements.py -k test_row[noise.attention]"),
     "noise: the claim with another exponent": ("systems/noise/theory.py", "(N**2 / (T * n)) ** (2 / 3)", "(N**2 / (T * n)) ** (1 / 3)", "noise/test_noise.py -k dimension"),
+    "noise: nodes of one precision": ("systems/noise/theory.py", "nodes = jnp.asarray(_NODES, float)", "nodes = _NODES", "engine/test_precision.py -k take_turns"),
 }  # fmt: skip

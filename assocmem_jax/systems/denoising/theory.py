@@ -59,11 +59,11 @@ def sphere_bayes(rank, radius, noise) -> Real:
     rank, radius, noise = _real(rank, radius, noise)
     m = jnp.maximum(rank - 1, 1.0)
     low, high = -24 / m - 6 / jnp.sqrt(m), jnp.log1p(9 / jnp.sqrt(m))
-    u = jnp.log(m) / 2 + low + (high - low) * _SHARES
+    u = jnp.log(m) / 2 + low + (high - low) * jnp.asarray(_SHARES, float)
     weights = m * u - jnp.exp(2 * u) / 2
     weights = jnp.exp(weights - jnp.max(weights))
     s2 = jnp.where(rank > 1, jnp.exp(2 * u), 0.0)
-    length = jnp.sqrt((radius + jnp.sqrt(noise) * _NODES[:, None]) ** 2 + noise * s2)
+    length = jnp.sqrt((radius + jnp.sqrt(noise) * jnp.asarray(_NODES, float)[:, None]) ** 2 + noise * s2)
     ratio = bessel_ratio(rank / 2 - 1, radius * length / noise)
     return radius**2 * (1 - jnp.asarray(_WEIGHTS, float) @ ratio**2 @ weights / jnp.sum(weights))
 

@@ -145,7 +145,8 @@ def score_floor(N, d) -> Real:
 
 def _largest(mean, wide, narrow, others) -> Real:
     """P(a Gaussian of that mean and variance ``wide`` is above so many of variance ``narrow``)."""
-    at = (jnp.asarray(mean)[..., None] + jnp.sqrt(wide)[..., None] * _NODES) / jnp.sqrt(narrow)[..., None]
+    nodes = jnp.asarray(_NODES, float)
+    at = (jnp.asarray(mean)[..., None] + jnp.sqrt(wide)[..., None] * nodes) / jnp.sqrt(narrow)[..., None]
     return norm.cdf(at) ** jnp.asarray(others)[..., None] @ jnp.asarray(_WEIGHTS, at.dtype)
 
 
