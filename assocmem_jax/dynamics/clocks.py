@@ -59,10 +59,12 @@ class Course(NamedTuple):
 
     - ``downhill``: −dy/dt at y, shape (n, *lanes).
     - ``look``: what is observed at y, lanes first.
+    - ``goal``: the flow ends where this rises above 0: a number of each lane, not positive at the start.
     """
 
     downhill: Callable[[Array], Array]
     look: Callable[[Array], Any]
+    goal: Callable[[Array], Array] | None = None
 
 
 class Lane(NamedTuple):
@@ -144,6 +146,20 @@ def between(at: Array, reached: Array, y, s, h, slopes, moved, mixed: Callable =
     return jnp.where(at >= reached, moved, y + h * mixed(powers, slopes))
 
 
+def _crossing(holds: Callable, met: Array, low: Array, high: Array) -> Array:
+    """Where a condition begins to hold between ``low`` and ``high``, of lanes that met it; else ``high``."""
+    fine = 4 * float(jnp.finfo(high.dtype).eps)
+
+    def halve(ends):
+        low, high = ends
+        middle = low + (high - low) / 2
+        there = holds(middle)
+        return jnp.where(met & ~there, middle, low), jnp.where(met & there, middle, high)
+
+    wide = lambda ends: jnp.any(met & (ends[1] - ends[0] >= fine * (1 + ends[1])))  # noqa: E731
+    return jax.lax.while_loop(wide, halve, (low, high))[1]
+
+
 def attempt(
     course: Course, rules: Rules, lane: Lane, end: Array, grid: Array, shown: Any, put: Callable
 ):  # fmt: skip
@@ -166,26 +182,33 @@ def attempt(
     factor = jnp.where(size > 0, jnp.clip(factor, jnp.where(kept, 1.0, _LEAST), _MOST), _MOST)
     factor = jnp.where(sound, factor, _LEAST).astype(y.dtype)
     reached = jnp.where(last, end, s + h)
+    there = lambda at: between(at, reached, y, s, h, slopes, moved)  # noqa: E731
+    met, stop, final = jnp.zeros_like(kept), reached, moved
+    if (goal := course.goal) is not None:
+        holds = lambda y: goal(y) > 0  # noqa: E731
+        met = kept & holds(moved)
+        stop = _crossing(lambda at: holds(there(at)), met, s, reached)
+        final = jnp.where(met, there(stop), moved)
 
     def due(seen):
         at = jnp.take_along_axis(grid, jnp.minimum(seen, len(grid) - 1)[None], axis=0)[0]
-        return at, kept & (seen < len(grid)) & (at <= reached)
+        return at, kept & (seen < len(grid)) & (at <= stop)
 
     def watch(carry):
         seen, shown = carry
         at, on = due(seen)
-        values = course.look(between(at, reached, y, s, h, slopes, moved))
-        return seen + on, put(shown, seen, values, on)
+        return seen + on, put(shown, seen, course.look(there(at)), on)
 
     behind = lambda carry: jnp.any(due(carry[0])[1])  # noqa: E731
     seen, shown = jax.lax.while_loop(behind, watch, (lane.seen, shown))
     steps = lane.steps + running
     status = jnp.where(kept & last, int(Status.OK), lane.status)
+    status = jnp.where(met, int(Status.HIT), status)
     lost = running & ~sound & (h <= jnp.finfo(y.dtype).eps * end)
     out_of_steps = (status == _RUNNING) & (steps >= rules.max_steps)
     status = jnp.where(out_of_steps, int(Status.STEP_LIMIT), status)
     status = jnp.where(lost, int(Status.NON_FINITE), status).astype(jnp.int8)
-    new = Lane(reached, h * factor, moved, slopes[-1], seen, steps, status)
+    new = Lane(stop, h * factor, final, slopes[-1], seen, steps, status)
     held = lane._replace(h=jnp.where(running, h * factor, lane.h), steps=steps, status=status)
     return jax.tree.map(lambda a, b: jnp.where(kept, a, b), new, held), shown, jnp.where(kept, h, 0)
 

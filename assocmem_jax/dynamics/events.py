@@ -19,8 +19,8 @@ class Until(eqx.Module):
 
     - ``condition``: a scalar function, positive when reached, continuous for a flow.
     - ``hold``: the run stops, with status HIT, once the condition has held at this many
-      consecutive states (1: at its first hit; a flow stops at the crossing itself, located within
-      its tolerance, and accepts 1 or None only). ``None``: never stop, report both times.
+      consecutive states (1: at its first hit, which may be the start; a flow stops at the crossing itself,
+      located within its tolerance, and accepts 1 or None only). ``None``: never stop, report both times.
     """
 
     condition: Callable

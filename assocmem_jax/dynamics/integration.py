@@ -1,6 +1,7 @@
 """How a flow is integrated: by Dopri8 on clocks of its own, by a solver of diffrax, by an implicit one."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -60,6 +61,11 @@ class Problem(NamedTuple):
         return not self.watched and self.request.until is not None and self.request.until.hold is not None
 
     @property
+    def goal(self) -> Callable | None:
+        """The condition at which the flow ends, of its trained part."""
+        return self._replace(watched=True).observe if self.stops else None
+
+    @property
     def end(self) -> Array:
         return self.flow.clock(self.flow.t1.astype(self.times.dtype))
 
@@ -83,10 +89,19 @@ def integrate(problem: Problem, mode: str) -> Solved:
     result = _explicit(problem, budget)
     if mode == "both" and flow.max_steps > budget:
         result = _continued(problem, result, suited, flow.max_steps - budget)
+    if problem.goal is not None:
+        result = _unless_there(problem, problem.goal(problem.trained) > 0, result)
     reached = problem.grid <= result.clock
     final = problem.observe(result.params)
     saved = jax.tree.map(lambda a, last: jnp.where(_rows(reached, a), a, last), result.saved, final)
     return result._replace(saved=saved)
+
+
+def _unless_there(problem: Problem, there: Array, result: Solved) -> Solved:
+    """``result``, or the start if the condition holds there."""
+    start = Solved(problem.trained, *jax.tree.map(jnp.zeros_like, result[1:]))
+    start = start._replace(status=jnp.full_like(result.status, int(Status.HIT)))
+    return jax.tree.map(lambda a, b: jnp.where(there, a, b), start, result)
 
 
 def _own(problem: Problem) -> Coordinates:
@@ -96,7 +111,7 @@ def _own(problem: Problem) -> Coordinates:
 def _explicit(problem: Problem, budget: int) -> Solved:
     """By ``flow.solver``, to the end or for ``budget`` steps."""
     flow, dtype = problem.flow, problem.times.dtype
-    ours = type(flow.solver) is diffrax.Dopri8 and flow.step is None and not problem.stops
+    ours = type(flow.solver) is diffrax.Dopri8 and flow.step is None
     if not ours or not _apart(problem):
         return _by_diffrax(problem, budget)
     rtol, atol = flow.tolerances(dtype)
@@ -104,7 +119,11 @@ def _explicit(problem: Problem, budget: int) -> Solved:
     alone = functools.partial(_alone, rules=rules)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(problem.trained))
     together = functools.partial(_together, rules=rules) if clocks.width(numbers, dtype, 8) > 1 else None
-    return own_clock(alone, functools.partial(alone, reverse=True), together, problem)
+    # Where a flow ends that waits for a condition has a derivative, which diffrax knows.
+    reverse = functools.partial(alone, reverse=True)
+    if problem.stops:
+        reverse = functools.partial(_by_diffrax, budget=budget)
+    return own_clock(alone, reverse, together, problem)
 
 
 def _apart(problem: Problem) -> bool:
@@ -125,8 +144,11 @@ def _by_diffrax(problem: Problem, budget: int) -> Solved:
 def _alone(problem: Problem, rules: clocks.Rules, reverse: bool = False) -> Solved:
     """One flow by Dopri8; ``reverse``: for reverse mode."""
     row = _row(problem) if reverse else _lanes(problem)
+    goal = problem.goal
     course = clocks.Course(
-        lambda y: row.downhill(y, row.data), lambda y: problem.observe(row.back(y, row.data))
+        lambda y: row.downhill(y, row.data),
+        lambda y: problem.observe(row.back(y, row.data)),
+        None if goal is None else lambda y: goal(row.back(y, row.data)),
     )
     given = course, rules, row.start, problem.end, problem.grid
     found = adjoint.differentiable(*given) if reverse else clocks.alone(*given)
@@ -153,9 +175,11 @@ def _together(problem: Problem, batched: Any, rules: clocks.Rules) -> Solved:
         each = lambda y, mapped, data: _lanes(of(mapped)).downhill(y, data)  # noqa: E731
         apart = lambda y: jax.vmap(each, -1, -1)(y, mapped, data)  # noqa: E731
         look = lambda y, mapped, data: of(mapped).observe(row.back(y, data))  # noqa: E731
+        wait = lambda y, mapped, data: of(mapped).goal(row.back(y, data))  # noqa: E731
         return clocks.Course(
             (lambda y: row.downhill(y, data)) if row.closed else apart,
             lambda y: jax.vmap(look, -1)(y, mapped, data),
+            (lambda y: jax.vmap(wait, -1)(y, mapped, data)) if problem.stops else None,
         )
 
     wide = clocks.width(len(start), start.dtype, end.shape[0])
@@ -188,8 +212,8 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         return jax.tree.map(lambda g: speed * g, course.downhill(y))
 
     event = None
-    if problem.stops:
-        condition, fine = problem._replace(watched=True).observe, 4 * float(jnp.finfo(grid.dtype).eps)
+    if (condition := problem.goal) is not None:
+        fine = 4 * float(jnp.finfo(grid.dtype).eps)
         event = diffrax.Event(
             lambda t, y, args, **_: condition(course.back(y)), Crossing(fine, fine), direction=True
         )

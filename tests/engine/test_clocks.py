@@ -217,6 +217,47 @@ def test_the_time_of_the_end_has_a_derivative():
     np.testing.assert_allclose(slope[0], expected[0], rtol=1e-10 ** (6 / 8))
 
 
+@pytest.mark.parametrize("kind", [am.LinearMemory, am.ParticleSystem])
+def test_lanes_stop_where_their_condition_begins_to_hold(kind):
+    """Each at a time of its own, against SciPy; one that holds at the start, and one that never does. What is
+    observed later is the end."""
+    inputs, outputs = problems(20)
+    levels = np.full(20, 1.5)
+    levels[3], levels[7] = -1.0, 1e3
+
+    def run(inputs, outputs, level):
+        task = am.AssociationTask(am.laws.zipf(N), jnp.arange(N), inputs, outputs)
+        found = am.simulate(
+            task,
+            kind.zeros(task),
+            am.GradientFlow(1e4, rtol=1e-10),
+            observe={"least": lambda t, m: am.margins(t, m).min()},
+            until=am.margin_above(level),
+            at=jnp.array([1.0, 30.0, 9e3]),
+            throw=False,
+        )
+        return found.first_hit, found.status, found["least"], found.times
+
+    hits, status, least, times = jax.jit(jax.vmap(run))(inputs, outputs, levels)
+    expected = np.full(20, int(am.Status.HIT))
+    expected[7] = int(am.Status.OK)
+    assert status.tolist() == expected.tolist()
+    assert hits[3] == 0
+    assert hits[7] == np.inf
+    assert (least[3] == 0).all()
+    assert (np.delete(times[:, -1], 7) == np.delete(hits, 7)).all()
+    stopped = np.delete(np.arange(20), [3, 7])
+    np.testing.assert_allclose(least[stopped, -1], 1.5, rtol=CLOSE)
+    np.testing.assert_array_equal(least[stopped, -2], least[stopped, -1])
+    for lane in (0, 5, 19):
+        after, before = (
+            by_scipy(inputs[lane], outputs[lane], hits[lane] * by).min() for by in (1 + CLOSE, 1 - CLOSE)
+        )
+        assert before < 1.5 < after
+        early = by_scipy(inputs[lane], outputs[lane], 1.0).min()
+        np.testing.assert_allclose(least[lane, 1], early, rtol=CLOSE, atol=CLOSE)
+
+
 def test_statuses_of_lanes_beside_sound_ones():
     inputs, outputs = problems(4)
     scales = np.array([1.0, 1e160, 1.0, 1e3])  # scores beyond float64; a flow of some 80 steps

@@ -342,23 +342,28 @@ def test_layer_norm_conserves_the_norm():
     np.testing.assert_allclose(run.observed["norm"][1:] ** 2, grown, rtol=1e-12)
 
 
+def first_hit(level):
+    task = am.two_tokens(0.0, 0.5)
+    until = am.margin_above(level)
+    return am.simulate(
+        task, am.LinearMemory.zeros(task), am.GradientFlow(1e6), observe={}, until=until, at=jnp.zeros(0)
+    )
+
+
 def test_crossings_of_a_batch():
     """m' = 1/(1 + e^m) from 0, so that m = L at t = L + e^L − 1: of any size, or never within the horizon."""
-
-    def hit(level):
-        task = am.two_tokens(0.0, 0.5)
-        return am.simulate(
-            task,
-            am.LinearMemory.zeros(task),
-            am.GradientFlow(1e6),
-            observe={},
-            until=am.margin_above(level),
-            at=jnp.zeros(0),
-        )
-
     levels = np.array([0.25, 3.0, 9.0, 40.0])
-    runs = jax.vmap(hit)(jnp.asarray(levels))
+    runs = jax.vmap(first_hit)(jnp.asarray(levels))
     assert runs.status.tolist() == [int(am.Status.HIT)] * 3 + [int(am.Status.OK)]
     times = np.where(levels < 20, levels + np.expm1(levels), np.inf)
     np.testing.assert_allclose(runs.first_hit, times, rtol=1e-8)  # 100 of the solver's tolerance
     np.testing.assert_allclose(runs.times[:, -1], np.minimum(times, 1e6), rtol=1e-8)
+
+
+@pytest.mark.thorough
+def test_the_time_of_a_crossing_has_a_derivative():
+    """dt/dL = 1 + e^L there, by diffrax's adjoint, alone and in a batch."""
+    slope = jax.grad(lambda level: first_hit(level).first_hit)
+    levels = np.array([0.25, 3.0, 9.0])
+    np.testing.assert_allclose(jax.vmap(slope)(jnp.asarray(levels)), 1 + np.exp(levels), rtol=1e-7)
+    np.testing.assert_allclose(slope(3.0), 1 + np.exp(3), rtol=1e-7)
