@@ -166,7 +166,10 @@ def test_derivatives_in_reverse_mode(batched):
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize(("dtype", "x64"), [(np.float64, True), (np.float32, True), (np.float32, False)])
+@pytest.mark.parametrize(
+    ("dtype", "x64"),
+    [(np.float64, True), (np.float32, False), pytest.param(np.float32, True, marks=pytest.mark.thorough)],
+)
 def test_derivatives_in_parts(dtype, x64):
     """By all that is data at once, in parts of ten steps, against differences of the flow itself, whose
     interpolant is of order 7; of a model of float32 in float64 too."""

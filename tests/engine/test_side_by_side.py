@@ -51,11 +51,21 @@ def rowed(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("kind", KINDS)
+WAYS = [{}, {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True}, {"compensated": True}]
+# Each kind and each way once; the others with what is slow to compile.
+PAIRED = [(am.LinearMemory, 0), (am.MarginSystem, 1), (am.ParticleSystem, 2), (am.LinearMemory, 3)]
+
+
 @pytest.mark.parametrize(
-    "how", [{}, {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True}, {"compensated": True}]
+    ("kind", "way"),
+    [
+        pytest.param(kind, way, marks=[] if (kind, way) in PAIRED else pytest.mark.thorough)
+        for kind in KINDS
+        for way in range(len(WAYS))
+    ],
 )
-def test_lanes_are_runs_by_themselves(kind, how, rowed):
+def test_lanes_are_runs_by_themselves(kind, way, rowed):
+    how = WAYS[way]
     rates = jnp.array([0.1, 3.0, 30.0])
     many = jax.vmap(functools.partial(run, kind, every=9, **how))(rates)
     assert rowed
@@ -128,7 +138,7 @@ def test_a_lane_that_grows_beyond_all_ends_alone(kind, rowed):
 
 
 @pytest.mark.parametrize(
-    "kind", [am.LinearMemory, *(pytest.param(k, marks=pytest.mark.thorough) for k in [*KINDS][:2])]
+    "kind", [am.MarginSystem, *(pytest.param(k, marks=pytest.mark.thorough) for k in [*KINDS][1:])]
 )
 def test_derivatives_are_those_of_a_run_by_itself(kind):
     """In both modes, of first and second order, inside of a map and around it."""
@@ -147,7 +157,8 @@ def test_derivatives_are_those_of_a_run_by_itself(kind):
 
 
 def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
-    """Coordinates in orthonormal bases follow W under rates alone: not under signs, schedules, batches."""
+    """Coordinates in orthonormal bases follow W under rates alone: not under signs, schedules, batches. Whether rows
+    are made is seen when a run is traced; one is run."""
     kind, rates = am.LinearMemory, jnp.array([0.1, 1.0])
     schedule = lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate * jnp.ones(STEPS))  # noqa: E731
     others = [
@@ -166,11 +177,13 @@ def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
         def go(rate, descent=descent):
             return am.simulate(task, kind.zeros(task), descent(rate), key=jax.random.key(0))
 
-        many = jax.vmap(go)(rates)
-        same(many, go(rates[1]), 1)
-    jax.vmap(lambda rate: run(kind, rate, until=am.perfect_accuracy()))(rates)
-    jax.vmap(lambda rate: run(kind, rate, resumable=True))(rates)
+        jax.eval_shape(jax.vmap(go), rates)
+    same(jax.vmap(go)(rates), go(rates[1]), 1)
+    for asked in ({"until": am.perfect_accuracy()}, {"resumable": True}):
+        jax.eval_shape(jax.vmap(lambda rate, asked=asked: run(kind, rate, **asked)), rates)
     assert not rowed
+    jax.eval_shape(jax.vmap(lambda rate: run(kind, rate)), rates)
+    assert rowed
 
 
 @pytest.mark.parametrize("kind", KINDS)
