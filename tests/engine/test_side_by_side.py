@@ -157,8 +157,8 @@ def test_derivatives_are_those_of_a_run_by_itself(kind):
 
 
 def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
-    """Coordinates in orthonormal bases follow W under rates alone: not under signs, schedules, batches. Whether rows
-    are made is seen when a run is traced; one is run."""
+    """Coordinates in orthonormal bases follow W under rates alone: not under signs, schedules, batches. Rows
+    are made when a run is traced: one is run."""
     kind, rates = am.LinearMemory, jnp.array([0.1, 1.0])
     schedule = lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate * jnp.ones(STEPS))  # noqa: E731
     others = [
