@@ -129,7 +129,7 @@ def stages(
     def stage(i, carry):
         # A loop, so that each stage is computed once: XLA would compute it again for each of its uses.
         slopes, at = carry
-        slopes = slopes.at[i].set(speeds[i] * course.downhill(at))
+        slopes = jax.lax.dynamic_update_index_in_dim(slopes, speeds[i] * course.downhill(at), i, 0)
         return slopes, point(i, slopes)
 
     slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(first)
