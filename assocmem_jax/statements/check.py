@@ -290,9 +290,13 @@ def _dtype(law: Any) -> type:
     return np.int32 if isinstance(law, Integers) else np.float64
 
 
+# A program of a statement runs once: to optimise it would take longer than it runs.
+_QUICKLY = {"xla_backend_optimization_level": 0}
+
+
 @functools.lru_cache(maxsize=256)
 def _vmapped(program: Callable) -> Callable:
-    return jax.jit(jax.vmap(program))
+    return jax.jit(jax.vmap(program), compiler_options=_QUICKLY)
 
 
 def _examine(statement: Statement, samples: int, seed: int) -> Verdict:
