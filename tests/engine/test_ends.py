@@ -228,3 +228,40 @@ def test_what_is_just_inside_is_taken_and_what_is_just_outside_is_not(name):
     taken, beyond, line = ENDS[name]
     taken()
     refused(beyond, line)
+
+
+def cooc(counts, n=None):
+    return lambda: am.CooccurrenceTask.training(KEY, counts, 3, 9, n=n)
+
+
+def curves(*values):
+    where = lambda task: (task.probabilities, task.inputs)  # noqa: E731
+    return run(am.Descent(SGD, 1, curriculum=am.Curriculum(where, [0], values)))
+
+
+def named(*names):
+    return lambda: am.AssociationTask(TWO, [0, 1], EYE, EYE, names=(("token", names),))
+
+
+LAWS, PLACES = TWO[None], EYE[None]
+# What must be one size exactly: what is taken, one fewer, one more, the line
+SIZES = {
+    "samples": (cooc((1, 1, 0, 0), 2), cooc((1, 0, 0, 0), 2), cooc((1, 1, 1, 0), 2), "counts must be of sum n = 2"),
+    "kinds of samples": (cooc((1, 0, 0, 0)), cooc((1, 0, 0)), cooc((1, 0, 0, 0, 0)), "counts must be four numbers"),
+    "leaves of a curriculum": (curves(LAWS, PLACES), curves(LAWS), curves(LAWS, PLACES, PLACES), "values must be a tuple of 2"),
+    "rows of a step": (lambda: am.noise.noisy_step_recall(np.eye(3), np.eye(3), np.eye(3)), lambda: am.noise.noisy_step_recall(np.eye(3), np.eye(3)[:2], np.eye(3)), lambda: am.noise.noisy_step_recall(np.eye(3)[:2], np.eye(3), np.eye(3)), "outputs must be as many as inputs"),
+    "an alphabet": (bigram(alphabet="ab"), bigram(alphabet="a"), bigram(alphabet="abc"), "alphabet must be a string of 2 characters"),
+    "names of tokens": (named("a", "b"), named("a"), named("a", "b", "c"), "names must be 2 of axis 'token'"),
+    "a pair": (lambda: am.AssociationTask.from_pairs([("a", "b"), ("c", "d")], dimension=2, key=KEY), lambda: am.AssociationTask.from_pairs([("a",), ("c", "d")], dimension=2, key=KEY), lambda: am.AssociationTask.from_pairs([("a", "b", "c"), ("c", "d")], dimension=2, key=KEY), "pairs[0] must be (token, answer)"),
+    "embeddings of one width": (lambda: am.memory.LowRankMemory.factorised(TASK, KEY, 1), lambda: am.memory.LowRankMemory.factorised(am.AssociationTask(TWO, [0, 1], np.ones((2, 3)), EYE), KEY, 1), lambda: am.memory.LowRankMemory.factorised(am.AssociationTask(TWO, [0, 1], EYE, np.ones((2, 3))), KEY, 1), "task must be of embeddings of one width"),
+    "tokens of the plane": (lambda: am.memory.gammas(TASK, START), lambda: am.memory.gammas(am.AssociationTask([1.0], [0], EYE[:1], EYE), START), lambda: am.memory.gammas(am.AssociationTask(np.ones(3) / 3, [0, 1, 1], np.ones((3, 2)), EYE), START), "task must be of two tokens and two classes"),
+    "a schedule": (lambda: am.Descent(optax.sgd, 2, learning_rate=np.ones(2)), lambda: am.Descent(optax.sgd, 2, learning_rate=np.ones(1)), lambda: am.Descent(optax.sgd, 2, learning_rate=np.ones(3)), "learning_rate must be one number, or one for each of the 2 steps"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_must_be_of_one_size_is_neither_smaller_nor_larger(name):
+    taken, *others, line = SIZES[name]
+    taken()
+    for other in others:
+        refused(other, line)
