@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import optax
 import xarray as xr
@@ -196,11 +197,16 @@ def of_calls() -> dict[str, list]:
     calls = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(calls)
     am.save(f"{calls.PLACE}/a", {"a": np.ones(2)})
-    return {
-        name: weighed(function(**arguments))
-        for name, (function, arguments) in calls.CALLS.items()
-        if name not in ("open_store", "check", "save", "load")
-    }
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)  # as users are, who pass lists
+    try:
+        return {
+            name: weighed(function(**arguments))
+            for name, (function, arguments) in calls.CALLS.items()
+            if name not in ("open_store", "check", "save", "load")
+        }
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def apart(found: dict, kept: dict) -> list[str]:

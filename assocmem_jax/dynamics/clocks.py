@@ -160,9 +160,7 @@ def _crossing(holds: Callable, met: Array, low: Array, high: Array) -> Array:
     return jax.lax.while_loop(wide, halve, (low, high))[1]
 
 
-def attempt(
-    course: Course, rules: Rules, lane: Lane, end: Array, grid: Array, shown: Any, put: Callable
-):  # fmt: skip
+def attempt(course: Course, rules: Rules, lane: Lane, end: Array, grid: Array, shown: Any, put: Callable):
     """(lane, shown, the size of the step that was taken, or 0) after one of Dopri8 was tried, and what it
     passed was observed.
 
