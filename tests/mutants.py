@@ -94,6 +94,7 @@ KINDS = [
     ("hops/studies/construction.py", r"fold_in\(", "Number",
      "names a stream: that of a size is no other's, that of its search is not the key it was made with"),
 ]  # fmt: skip
+_SIGNS = "a, y = (jr.rademacher(key, (size,), float) for key, size in ((keys[4], m1),"
 # One by one, each looked at: "FILE: line → line" → why it computes the same.
 EQUIVALENT: dict[str, str] = {
     "plot.py: _grey(axes.flat[0], values, missing) → _grey(axes.flat[ -1], values, missing)":
@@ -111,6 +112,10 @@ EQUIVALENT: dict[str, str] = {
     **{f"systems/induction/dynamics.py: start = NoisyCopySystem.zeros(task), jnp.zeros((), task.dtype), 0 → "
        f"start = NoisyCopySystem.zeros(task), jnp.zeros((), task.dtype), {first}":
        "where a count begins whose bound no crossing comes near" for first in ("-1", " 1")},
+    "systems/denoising/observe.py: keys = jr.split(key, 3) → keys = jr.split(key, 4)":
+        "the first keys of a split are the same, however many there are",
+    f"systems/cooccurrence/statements/problems.py: {_SIGNS} (keys[6], n))) → {_SIGNS} (keys[ 7], n)))":
+        "of seven keys; JAX takes the last for an index beyond",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip
