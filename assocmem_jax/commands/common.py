@@ -122,8 +122,10 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
 
 
 def draw(study: Study, data: Any, stem: Path) -> None:
-    """The figure of a study as PNG and PDF."""
+    """The figure of a study as PNG and PDF, its curves computed at the precision of the study."""
+    import jax
+
     from ..plot import paper, save
 
-    with paper():
+    with jax.enable_x64(study.precision == "float64"), paper():
         save(study.figure(data), stem)
