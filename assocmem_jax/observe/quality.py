@@ -24,8 +24,8 @@ def loss(task: AbstractTask, model: AbstractModel) -> Float[Array, ""]:
 
 @observable(("token",), task=AbstractClassificationTask, model=AbstractModel)
 def margins(task: AbstractClassificationTask, model: AbstractModel) -> Float[Array, "*n"]:
-    """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0. One of each score: a
-    token, a position of a text, a question of a context; for co-occurrence y_i F(X_i), one a sample.
+    """m(x) = w_{x f*(x)} − max_{j≠f*(x)} w_{xj}, GD (22); token x is learned iff m(x) > 0. One of each score:
+    a token, a position of a text, a question of a context; for co-occurrence y_i F(X_i), one a sample.
     """
     return task.margins(model)
 
