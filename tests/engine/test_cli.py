@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -325,3 +326,18 @@ def test_a_byte_order_mark_and_the_name_of_a_result(tmp_path):
     assert place(path, study).name == f"my-study-{study.hash()[:8]}"
     result = tmp_path / f"my-study-{study.hash()[:8]}"
     assert place(result / "config.json", study).name == result.name
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_figure_is_drawn_at_the_precision_of_its_study(precision, tmp_path):
+    """Whichever JAX is at: a figure may compute, and is the same in another process."""
+    from matplotlib.figure import Figure
+
+    from assocmem_jax.commands.common import draw
+
+    found = []
+    figure = lambda data: (found.append(str(jax.numpy.ones(1).dtype)), Figure((1, 1)))[1]  # noqa: E731
+    for x64 in (True, False):
+        with jax.enable_x64(x64):
+            draw(SimpleNamespace(precision=precision, figure=figure), None, tmp_path / "figure")
+    assert found == [precision] * 2
