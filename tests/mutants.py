@@ -91,6 +91,7 @@ KINDS = [
     ("plot.py", r"\bframeon=", "Replace", "whether a legend has a frame: judged by eye"),
     ("memory/dynamics.py", "^BLOCK = ", "Number", "steps computed at once, of which results do not know"),
     ("cooccurrence/theory.py", r"leggauss\(", "Number", "a node more or less: both are right to rounding"),
+    ("denoising/theory.py", "^_NODES = ", "Number", "nodes where a normal law is below rounding, or none"),
     ("hops/studies/construction.py", r"fold_in\(", "Number",
      "names a stream: that of a size is no other's, that of its search is not the key it was made with"),
 ]  # fmt: skip
@@ -116,6 +117,13 @@ EQUIVALENT: dict[str, str] = {
         "the first keys of a split are the same, however many there are",
     f"systems/cooccurrence/statements/problems.py: {_SIGNS} (keys[6], n))) → {_SIGNS} (keys[ 7], n)))":
         "of seven keys; JAX takes the last for an index beyond",
+    "systems/hops/task.py: return self.weights.shape[0] → return self.weights.shape[ -1]": "of one axis",
+    'systems/hops/studies/training.py: {"step": found[0]["step"][0], "hops": 2 ** np.arange(levels)}, → '
+    '{"step": found[ -1]["step"][0], "hops": 2 ** np.arange(levels)},':
+        "all runs are looked at at the same steps",
+    "cli.py: study = load(options.what[0], options.overrides) → "
+    "study = load(options.what[ -1], options.overrides)": "more than one is refused before",
+    "studies/config.py: if origin is tuple: → if origin == tuple:": "of types these are the same",
     "systems/induction/dynamics.py: _MOST = 65_536 → _MOST = 65537":
         "a bound on steps that no crossing comes near",
 }  # fmt: skip

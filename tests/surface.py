@@ -1,4 +1,5 @@
-"""Of every class of the package its properties, methods and fields, kept in tests/surface.json.
+"""Of every class of the package its properties, methods and fields, and whether it may change, kept in
+tests/surface.json.
 
 Run: python tests/surface.py to write it anew, where it is meant to be another.
 """
@@ -79,6 +80,7 @@ def surface(cls: type) -> dict[str, str]:
         if not name.startswith("_") and isinstance(held, bool | int | float | str | type)
     }
     if dataclasses.is_dataclass(cls):
+        found["@dataclass"] = "frozen" if cls.__dataclass_params__.frozen else "open"  # type: ignore[attr-defined]
         for field in dataclasses.fields(cls):
             static = " static" if field.metadata.get("static") else ""
             default = "" if field.default is dataclasses.MISSING else f" = {_short(field.default)}"

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
+from assocmem_jax.systems.hops.statements import loops
 from assocmem_jax.systems.hops.studies import search
 
 KEY = jr.key(0)
@@ -105,6 +106,23 @@ def leads(n, k, contexts, beta):
     right = task.answers(contexts)[..., None]
     others = jnp.where(jnp.arange(n) == right, -jnp.inf, held).max(axis=-1)
     return jnp.take_along_axis(held, right, axis=-1)[..., 0] - others
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+@pytest.mark.parametrize("k", [2, 4, 8, 16])
+def test_bounds_by_a_route_of_their_own(n, k):
+    """By loops over the corners that bounds are taken at, where each of them is the one that binds."""
+    for beta in (0.2, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0):
+        held = theory.written(n, k, beta)[-1]
+        ours = (
+            held.right_low,
+            held.right_high,
+            held.wrong_low,
+            held.wrong_high,
+            held.weight_low,
+            held.lead_low,
+        )
+        np.testing.assert_allclose(ours, loops.layers(n, k, beta)[-1], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("n", "k", "near"), [(3, 4, 0.972), (2, 8, 0.18)])

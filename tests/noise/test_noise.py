@@ -18,6 +18,7 @@ import assocmem_jax as am
 from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.kit import table
 from assocmem_jax.systems.noise import theory
+from assocmem_jax.systems.noise.statements.loops import spread
 from assocmem_jax.systems.noise.studies import noise_law, noise_map
 from helpers import refused
 
@@ -223,6 +224,18 @@ def test_dimension_is_where_attention_is_right_half_of_the_time():
 
 
 @pytest.mark.thorough
+def test_spread_of_tokens_of_few_sequences():
+    """Of fresh data, where tokens are many more than T² and sequences few: what centres leave is a tenth of all.
+    Against traces of six tables, which are as far from their mean as √(1/(N d)), of which six are some 1 %."""
+    n, length, d, sequences = 600, 3, 60, 50
+    found = theory.spread(n, length, d, sequences, fresh=True)
+    rng = np.random.default_rng(0)
+    drawn = [rng.normal(size=(n, d)) / d**0.5 for _ in range(6)]
+    expected = np.mean([spread(E, length, sequences, True) for E in drawn])
+    assert 0.05 < float(found.centres / found.total) < 0.2
+    assert float(found.total) == pytest.approx(expected, rel=0.01)
+
+
 def test_signal_at_many_sequences():
     """E τᵀw = 1/(N T²) within 6 % at N = 256, T = 32, n = 32,768: 24 draws whose mean scatters by 2 %."""
 

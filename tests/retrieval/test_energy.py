@@ -82,7 +82,7 @@ def test_all_at_once_can_cycle():
 def test_one_step_bit_error():
     """The exact law by SciPy's binomial; the model within six standard errors; ½erfc within Berry–Esseen."""
     theory = am.theory.hopfield
-    for n, d in ((20, 100), (7, 31), (1, 5), (60, 200), (3, 4)):
+    for n, d in ((20, 100), (7, 31), (1, 5), (60, 200), (3, 4), (2, 5), (3, 2), (4, 2)):
         trials = (n - 1) * (d - 1)
         wrong = sum(stats.binom.pmf(b, trials, 0.5) for b in range(trials + 1) if 2 * b - trials < -(d - 1))
         assert float(theory.stored_bit_error(n, d)) == pytest.approx(wrong, rel=1e-10, abs=1e-15)
