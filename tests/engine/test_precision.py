@@ -380,7 +380,6 @@ def test_patterns_that_are_not_stored_set_no_scale(degree):
     assert (made(known).update(task.cues)[2:] != task.cues[2:]).any()
 
 
-@pytest.mark.thorough
 def test_the_opposite_of_a_pattern_is_drawn_to_it():
     """Every bit of −ξ is of lower energy turned, where e^{d(z − 1)} is below every number of float64."""
     pattern = np.sign(np.random.default_rng(0).normal(size=(1, 2000)))
@@ -388,6 +387,7 @@ def test_the_opposite_of_a_pattern_is_drawn_to_it():
     np.testing.assert_array_equal(am.DenseMemory.exponential(task).update(task.cues), pattern)
 
 
+@pytest.mark.thorough
 def test_patterns_are_signs_and_attention_does_not_cancel():
     digits = np.random.default_rng(0).integers(0, 256, (4, 8, 8))
     helpers.refused(

@@ -223,7 +223,6 @@ def test_dimension_is_where_attention_is_right_half_of_the_time():
     np.testing.assert_allclose(claim, [16, 256 * (65536 / (256 * 16384)) ** (2 / 3)], rtol=1e-12)
 
 
-@pytest.mark.thorough
 def test_spread_of_tokens_of_few_sequences():
     """Of fresh data, where tokens are many more than T² and sequences few: what centres leave is a tenth of all.
     Against traces of six tables, which are as far from their mean as √(1/(N d)), of which six are some 1 %."""
@@ -236,6 +235,7 @@ def test_spread_of_tokens_of_few_sequences():
     assert float(found.total) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.thorough
 def test_signal_at_many_sequences():
     """E τᵀw = 1/(N T²) within 6 % at N = 256, T = 32, n = 32,768: 24 draws whose mean scatters by 2 %."""
 
