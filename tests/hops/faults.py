@@ -152,4 +152,10 @@ FAULTS = {
         "right = jnp.any(least(task, middle, contexts) > 0)",
         "hops/test_hops.py -k search",
     ),
+    "hops: what one input may weigh, by loops": (
+        "systems/hops/statements/loops.py",
+        "0), B - b)",
+        "0), B % b)",
+        "hops/test_hops.py -k route_of_their",
+    ),
 }

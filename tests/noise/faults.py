@@ -15,4 +15,5 @@ FAULTS = {
     "noise: frequencies a factor T too small": ("systems/noise/theory.py", "frequencies=on * N * T**4", "frequencies=on * N * T**3", "engine/test_statements.py -k test_row[noise.attention]"),
     "noise: the claim with another exponent": ("systems/noise/theory.py", "(N**2 / (T * n)) ** (2 / 3)", "(N**2 / (T * n)) ** (1 / 3)", "noise/test_noise.py -k dimension"),
     "noise: nodes of one precision": ("systems/noise/theory.py", "nodes = jnp.asarray(_NODES, float)", "nodes = _NODES", "engine/test_precision.py -k take_turns"),
+    "noise: centres of few tokens": ("systems/noise/theory.py", "(1 + N / T**2)", "(1 + N / T**3)", "noise/test_noise.py -k few_sequences"),
 }  # fmt: skip
