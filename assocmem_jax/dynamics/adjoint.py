@@ -86,17 +86,18 @@ def differentiable(course: Course, rules: Rules, y: Array, end: Array, grid: Arr
         course = lambda read: of(eqx.combine(read, fixed))  # noqa: E731
         of_shown = eqx.filter(cotangents.saved, smooth)
 
+        last = lambda k: arrived & (k == way.taken - 1)  # noqa: E731
+
         def step(k, y, end, read):
             """(slopes, where it ends, its size) of the k-th step."""
             start = way.starts[k]
-            size = jnp.where(arrived & (k == way.taken - 1), end - start, way.sizes[k])
+            size = jnp.where(last(k), end - start, way.sizes[k])
             slope = clocks.slope(course(read), rules, start, y)
             return *clocks.stages(course(read), rules, y, start, size, slope, _mixed), size
 
         def watched(k, at, y, taken, read):
             slopes, moved, size = taken
-            last = arrived & (k == way.taken - 1)
-            reached = jnp.where(last, end, way.starts[k] + way.sizes[k])
+            reached = jnp.where(last(k), end, way.starts[k] + way.sizes[k])
             there = clocks.between(at, reached, y, way.starts[k], size, slopes, moved, _mixed)
             return eqx.filter(course(read).look(there), smooth)
 

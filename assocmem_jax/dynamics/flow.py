@@ -41,8 +41,8 @@ class GradientFlow(AbstractDynamics):
     - ``max_steps``: most solver steps in all; beyond, the status is STEP_LIMIT.
     - ``relative_rates``: pairs (leaves of the model, factor ≥ 0): those leaves move that many times as fast,
       dθ = −s ∇_θ L dt, as in ``Descent``. Factors are data.
-    - ``adjoint``: how diffrax differentiates; unless given, reverse mode pulls back the steps of ``Dopri8``,
-      (``diffrax.ForwardMode()`` for ``jax.jvp``).
+    - ``adjoint``: how diffrax differentiates (``diffrax.ForwardMode()`` for ``jax.jvp``); unless given,
+      reverse mode pulls back the steps of ``Dopri8``, and other solvers are checkpointed.
 
     Under ``vmap`` every lane is on its own clock: none waits for the slowest (dynamics/clocks.py).
     """

@@ -89,19 +89,21 @@ def integrate(problem: Problem, mode: str) -> Solved:
     result = _explicit(problem, budget)
     if mode == "both" and flow.max_steps > budget:
         result = _continued(problem, result, suited, flow.max_steps - budget)
-    if problem.goal is not None:
-        result = _unless_there(problem, problem.goal(problem.trained) > 0, result)
     reached = problem.grid <= result.clock
+    if problem.goal is not None:  # which may hold at the start: then all that is seen is the start
+        there = problem.goal(problem.trained) > 0
+        result, reached = _unless_there(problem.trained, there, result), reached & ~there
     final = problem.observe(result.params)
     saved = jax.tree.map(lambda a, last: jnp.where(_rows(reached, a), a, last), result.saved, final)
     return result._replace(saved=saved)
 
 
-def _unless_there(problem: Problem, there: Array, result: Solved) -> Solved:
-    """``result``, or the start if the condition holds there."""
-    start = Solved(problem.trained, *jax.tree.map(jnp.zeros_like, result[1:]))
-    start = start._replace(status=jnp.full_like(result.status, int(Status.HIT)))
-    return jax.tree.map(lambda a, b: jnp.where(there, a, b), start, result)
+def _unless_there(start: Any, there: Array, result: Solved) -> Solved:
+    """``result``, or a hit at the start if the condition holds there."""
+    hit = jnp.asarray(int(Status.HIT), result.status.dtype)
+    clock, steps = jnp.zeros_like(result.clock), jnp.zeros_like(result.num_steps)
+    at_once = Solved(start, clock, result.saved, hit, steps)
+    return jax.tree.map(lambda a, b: jnp.where(there, a, b), at_once, result)
 
 
 def _own(problem: Problem) -> Coordinates:

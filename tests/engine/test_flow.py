@@ -350,6 +350,26 @@ def first_hit(level):
     )
 
 
+WHERE = {"ours": {}, "diffrax's": {"adjoint": diffrax.ForwardMode()}, "another": {"solver": diffrax.Tsit5()}}
+
+
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("where", WHERE)
+def test_a_condition_that_holds_at_the_start(where, x64):
+    """A hit at once, whoever solves: no time, no step, and the start is all that is seen."""
+    with jax.enable_x64(x64):
+        task = am.two_tokens(0.0, 0.75)
+        start = am.LinearMemory.from_margins(task, np.array([1.0, 2.0]))
+        here = float(am.loss(task, start))
+        flow = am.GradientFlow(10.0, **WHERE[where])
+        run = am.simulate(task, start, flow, observe=[am.loss], at=[0.5, 3.0], until=am.loss_below(2 * here))
+    assert run.status == am.Status.HIT
+    assert run.first_hit == run.stable_hit == run.num_steps == 0
+    np.testing.assert_array_equal(run.times, np.zeros(4))
+    np.testing.assert_array_equal(run["loss"], np.full(4, here, run["loss"].dtype))
+    np.testing.assert_array_equal(run.model.weight, start.weight)
+
+
 def test_crossings_of_a_batch():
     """m' = 1/(1 + e^m) from 0, so that m = L at t = L + e^L − 1: of any size, or never within the horizon."""
     levels = np.array([0.25, 3.0, 9.0, 40.0])
