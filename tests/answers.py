@@ -8,7 +8,6 @@ descent, a flow; and the calls of engine/malformed.py. Oracles stand in the wing
 import importlib.util
 import inspect
 import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ import optax
 import xarray as xr
 
 import assocmem_jax as am
+import small
 from assocmem_jax.systems import wings
 from surface import write
 
@@ -135,8 +135,7 @@ def observables() -> dict[str, Callable]:
 
 
 def weighed(answer: Any) -> list:
-    """[shape, how many are finite, mean, root mean square, mean with weights cos 1, cos 2, …] of each array
-    and number of what was answered."""
+    """[shape, and as in small.py] of each array and number of what was answered."""
     parts = [*answer.variables.values()] if isinstance(answer, xr.Dataset) else jax.tree.leaves(answer)
     found = []
     part: Any
@@ -148,12 +147,7 @@ def weighed(answer: Any) -> list:
         held = np.asarray(part)
         if held.dtype.kind not in "biuf":
             continue
-        flat = held.reshape(-1).astype(float)
-        finite = np.isfinite(flat)
-        sound = np.where(finite, flat, 0)
-        places = np.cos(np.arange(1, flat.size + 1))
-        means = [sound.mean(), math.sqrt((sound**2).mean()), (places * sound).mean()] if flat.size else []
-        found.append([list(held.shape), int(finite.sum()), *(float(f"{mean:.12g}") for mean in means)])
+        found.append([list(held.shape), *small.weighed(held, 12)])
     return found
 
 

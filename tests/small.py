@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,20 +27,25 @@ UNSTEADY = {"slides_hopfield": 0.1}
 NEAR = {"float64": 1e-6, "float32": 1e-3}
 
 
+def weighed(values: Any, digits: int) -> list:
+    """Of an array: how many of it are finite, their mean and root mean square, and their mean with weights
+    cos 1, cos 2, …, which sees where each is."""
+    flat = np.asarray(values, float).reshape(-1)
+    finite = np.isfinite(flat)
+    sound = np.where(finite, flat, 0)
+    weights = np.cos(np.arange(1, flat.size + 1))
+    means = [sound.mean(), (sound**2).mean() ** 0.5, (weights * sound).mean()] if flat.size else []
+    return [int(finite.sum()), *(float(f"{mean:.{digits}g}") for mean in means)]
+
+
 def digest(out: Path) -> dict:
-    """Of a result: for each variable and coordinate that is of numbers, how many are finite, their mean and
-    root mean square, and their mean with weights cos 1, cos 2, …, which sees where each is; the report."""
+    """Of a result: each variable and coordinate that is of numbers, weighed; the report."""
     data = xr.open_zarr(out / "data.zarr", consolidated=False, chunks=None).load()
     numbers = {}
     for name, held in sorted(data.variables.items()):
         if held.dtype.kind not in "biuf":
             continue
-        flat = np.asarray(held.values, float).reshape(-1)
-        finite = np.isfinite(flat)
-        sound = np.where(finite, flat, 0)
-        weights = np.cos(np.arange(1, flat.size + 1))
-        parts = sound.mean(), (sound**2).mean() ** 0.5, (weights * sound).mean()
-        numbers[str(name)] = [int(finite.sum()), *(float(f"{part:.8g}") for part in parts)]
+        numbers[str(name)] = weighed(held.values, 8)
     record = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     return {"precision": record["dtype"], "numbers": numbers, "said": record["report"]}
 

@@ -156,29 +156,38 @@ def test_derivatives_are_those_of_a_run_by_itself(kind):
     np.testing.assert_allclose(twice, jnp.array(by_differences), 1e-5)
 
 
+OTHERS = {
+    "schedule": lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate * jnp.ones(STEPS)),
+    "adam": lambda rate: am.Descent(optax.adam, STEPS, learning_rate=rate),
+    "signs": lambda rate: am.Descent(optax.sign_sgd, STEPS, learning_rate=rate),
+    "batches": lambda rate: am.Descent(optax.sgd, STEPS, 2, learning_rate=rate),
+    "thaw": lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate, thaw=((lambda m: m.weight, 3),)),
+    "relative": lambda rate: am.Descent(
+        optax.sgd, STEPS, learning_rate=rate, relative_rates=((lambda m: m.weight, 3.0),)
+    ),
+}
+
+
+def by_another(name):
+    task = task_of(am.LinearMemory)
+    start = am.LinearMemory.zeros(task)
+    return lambda rate: am.simulate(task, start, OTHERS[name](rate), key=jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "name", [*OTHERS][:1] + [pytest.param(n, marks=pytest.mark.thorough) for n in [*OTHERS][1:]]
+)
+def test_lanes_of_any_other_descent_are_runs_by_themselves(name):
+    rates, go = jnp.array([0.1, 1.0]), by_another(name)
+    same(jax.vmap(go)(rates), go(rates[1]), 1)
+
+
 def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
     """Coordinates in orthonormal bases follow W under rates alone: not under signs, schedules, batches. Rows
-    are made when a run is traced: one is run."""
+    are made when a run is traced."""
     kind, rates = am.LinearMemory, jnp.array([0.1, 1.0])
-    schedule = lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate * jnp.ones(STEPS))  # noqa: E731
-    others = [
-        schedule,
-        lambda rate: am.Descent(optax.adam, STEPS, learning_rate=rate),
-        lambda rate: am.Descent(optax.sign_sgd, STEPS, learning_rate=rate),
-        lambda rate: am.Descent(optax.sgd, STEPS, 2, learning_rate=rate),
-        lambda rate: am.Descent(optax.sgd, STEPS, learning_rate=rate, thaw=((lambda m: m.weight, 3),)),
-        lambda rate: am.Descent(
-            optax.sgd, STEPS, learning_rate=rate, relative_rates=((lambda m: m.weight, 3.0),)
-        ),
-    ]
-    task = task_of(kind)
-    for descent in others:
-
-        def go(rate, descent=descent):
-            return am.simulate(task, kind.zeros(task), descent(rate), key=jax.random.key(0))
-
-        jax.eval_shape(jax.vmap(go), rates)
-    same(jax.vmap(go)(rates), go(rates[1]), 1)
+    for name in OTHERS:
+        jax.eval_shape(jax.vmap(by_another(name)), rates)
     for asked in ({"until": am.perfect_accuracy()}, {"resumable": True}):
         jax.eval_shape(jax.vmap(lambda rate, asked=asked: run(kind, rate, **asked)), rates)
     assert not rowed
