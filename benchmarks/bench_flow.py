@@ -9,7 +9,7 @@ done makes room for the next, each stage computed once (XLA would compute an exp
 its uses: .95 µs an evaluation, against .13). Of those .13 µs the 25 exponentials are .025, the two
 products .04, the sums over stages most of the rest; a flow of 100 steps is 1,300 of them, so 36 µs a flow,
 which the 300 asks, is about its exponentials alone. A single flow is bound by what a loop over few numbers
-costs: .9 µs an evaluation. Of the first gradient's CPU-seconds 6 are XLA's. Before flows had their own
+costs: .9 µs an evaluation. Of the first gradient's CPU-seconds most are XLA's. Before flows had their own
 clocks, in the same minutes (27 November 2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256
 under `vmap` 7.9–8.5 ms, then .38; `ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048
 stiffer ones in a sweep 1.14, then .29; the compiled gradient 24–26 ms, then 22. (These, and the parts of
