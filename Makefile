@@ -2,7 +2,7 @@
 # make test   set up, run the fast tests (under six minutes on two cores)
 # make thorough   tests that take long to compile
 # make examples   README, every study, the scripts of examples/ for one machine
-# make check  every statement of the papers on fresh problems (four minutes on two cores)
+# make check  every statement of the papers on fresh problems (three minutes on two cores)
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
 # make engines   Slurm with accounting and Open MPI for the tests that run them (Debian, as root)
 # make soak   the gate of a release: all of the longer checks, one after another, and a summary of them
