@@ -45,8 +45,10 @@ def test_without_a_place_it_compiles_as_ever(bare, monkeypatch):
     assert PLACE not in os.environ
 
 
-def test_the_oldest_go(bare, monkeypatch):
-    monkeypatch.setattr(kept, "_ROOM", 25)
+@pytest.mark.parametrize("bound", [{"_ROOM": 25}, {"_FILES": 2}])
+def test_the_oldest_go(bare, monkeypatch, bound):
+    for name, value in bound.items():
+        monkeypatch.setattr(kept, name, value)
     kept.programs()
     place = bare / os.environ[PLACE]
     for age, name in enumerate(("new", "old", "oldest")):
