@@ -6,7 +6,7 @@
 # make wheel  the fast tests (or TESTS=…) on the built wheel, outside the repository
 # make engines   Slurm with accounting and Open MPI for the tests that run them (Debian, as root)
 # make soak   the gate of a release: all of the longer checks, one after another, and a summary of them
-#             (STAGES="mutants wheel": these only; scripts/soak.py names them)
+#             (STAGES="mutants wheel": these only; tests/soak.py names them)
 # make bench  every benchmark, on a machine that does nothing else; writes docs/benchmarks.md (ONLY="flow door")
 # make scoreboard   every row of docs/scoreboard.md measured here; LONG=--long: those that take long too
 # Another Python (make test PYTHON=python3.13) has an environment of its own.
@@ -61,6 +61,7 @@ wheel-env:
 	tar -xzf $(WHEEL)/dist/*.tar.gz -C $(WHEEL)
 	rm -r $(WHEEL)/assocmem_jax-*/assocmem_jax
 
+wheel-tests: export XLA_FLAGS ?=
 wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
@@ -88,7 +89,7 @@ $(VENV)/mutants: $(VENV)/all
 	@touch $@
 
 soak: $(VENV)/all
-	$(BIN)/python scripts/soak.py $(STAGES)
+	$(BIN)/python tests/soak.py $(STAGES)
 
 scoreboard: $(VENV)/all $(if $(LONG),$(VENV)/mutants)
 	$(BIN)/python tests/scoreboard.py $(LONG)

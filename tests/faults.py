@@ -1,6 +1,7 @@
 """Planted faults: each is applied to a copy of the package, and the tests named must then fail.
 
-Run: python tests/faults.py [NAME …]. Prints one line a fault; exit code 1 if any goes unnoticed.
+Run: python tests/faults.py [NAME …]. Prints one line a fault; exit code 1 if any goes unnoticed. What all of
+them gave is kept for the scoreboard (tests/found.py).
 """
 
 import os
@@ -12,17 +13,19 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import found
+
 ROOT = Path(__file__).parent.parent
 
 
 def _collected() -> dict[str, tuple[str, str, str, str]]:
     """Those of the engine and of every wing: ``FAULTS`` of tests/*/faults.py."""
-    found: dict[str, tuple[str, str, str, str]] = {}
+    all: dict[str, tuple[str, str, str, str]] = {}
     for path in sorted(Path(__file__).parent.glob("*/faults.py")):
         known = runpy.run_path(str(path))["FAULTS"]
-        assert not set(known) & set(found), f"{path}: a name is taken"
-        found |= known
-    return found
+        assert not set(known) & set(all), f"{path}: a name is taken"
+        all |= known
+    return all
 
 
 FAULTS = _collected()
@@ -67,12 +70,14 @@ def caught(name: str) -> tuple[str, bool, str]:
 
 def main() -> int:
     names = sys.argv[1:] or list(FAULTS)
-    missed = 0
+    tree, missed = found.tree(), []
     with ThreadPoolExecutor(2) as pool:
         for name, seen, why in pool.map(caught, names):
             print(f"{'caught' if seen else 'MISSED'}  {name}" + ("" if seen else f"  ({why})"), flush=True)
-            missed += not seen
-    print(f"{len(names) - missed} of {len(names)} planted faults caught")
+            missed += [] if seen else [name]
+    print(f"{len(names) - len(missed)} of {len(names)} planted faults caught")
+    if len(names) == len(FAULTS):
+        found.keep("faults", tree, planted=len(names), missed=missed)
     return 1 if missed else 0
 
 

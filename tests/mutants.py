@@ -1,7 +1,8 @@
 """Random mutants of the package, over all rooms and wings, and how many of them the tests catch.
 
 Run: python tests/mutants.py [--count 100] [--seed 21]; needs cosmic-ray (pip install -e '.[mutants]').
-Prints one line a mutant; exit code 1 if fewer than 95 % are caught, or a test fails without any.
+Prints one line a mutant; exit code 1 if fewer than 95 % are caught, or a test fails without any. What a whole
+list gave is kept for the scoreboard (tests/found.py).
 
 cosmic-ray knows which mutants there are and makes them. Its own runner changes the tree it runs in and has
 one test command for all files, so the sample (every room in turn, then a place in it, then what is done
@@ -13,7 +14,6 @@ room.
 import argparse
 import ast
 import itertools
-import json
 import math
 import os
 import random
@@ -27,6 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
+
+import found
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "assocmem_jax"
@@ -396,22 +398,23 @@ def main() -> int:
     words.add_argument(
         "--coverage", type=Path, help="a folder that keeps who ran which line, for the next run"
     )
-    words.add_argument("--json", type=Path, help="where the numbers go too")
     told = words.parse_args()
     if told.list:
         for mutant in drawn(told.count, told.seed):
             print(f"{mutant.name}  (line {mutant.line}, {mutant.operator})")
         return 0
+    tree = found.tree()
     with tempfile.TemporaryDirectory() as place:
         coverage = Coverage(told.coverage or Path(place), told.pytest)
-        found = score(told.count, told.seed, told.skip, told.workers, coverage, told.pytest)
-    if told.json:
-        told.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    share = found["caught"] / max(1, found["real"])
+        scored = score(told.count, told.seed, told.skip, told.workers, coverage, told.pytest)
+    if not told.skip:
+        found.keep("mutants", tree, **scored)
+    share = scored["caught"] / max(1, scored["real"])
     print(
-        f"{found['caught']} of {found['real']} mutants caught: {share:.1%}; at least {GOAL:.0%} are asked for"
+        f"{scored['caught']} of {scored['real']} mutants caught: {share:.1%}; "
+        f"at least {GOAL:.0%} are asked for"
     )
-    return 0 if share >= GOAL and not found["broken"] else 1
+    return 0 if share >= GOAL and not scored["broken"] else 1
 
 
 if __name__ == "__main__":

@@ -1,27 +1,92 @@
 """What judges a release: the summary of `make soak`, the page of `make scoreboard`, the draw of mutants."""
 
 import json
+import shutil
+import subprocess
 import sys
 
 import pytest
 
+import found
 import mutants
 import scoreboard
-from helpers import script
+import soak
 from measured import ROWS, Found, Row
 
 HERE = {"date": "2026-01-01", "machine": "a machine", "versions": {"python": "3.11"}}
 
 
-def test_soak_goes_on_after_a_failure_and_says_so_at_the_end(tmp_path):
-    write = [sys.executable, "-c", f"open({str(tmp_path / 'x')!r}, 'w')"]
-    code, lines = script("soak").run({"first": ["true"], "bad": ["sh", "-c", "exit 3"], "last": write})
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """A folder for what is found, and the files that it is of: as committed."""
+    monkeypatch.setattr(found, "PLACE", tmp_path / "kept")
+    monkeypatch.setattr(found, "tree", lambda: "these files")
+    return tmp_path
+
+
+def test_soak_goes_on_after_a_failure_and_says_so_at_the_end(record):
+    write = [sys.executable, "-c", f"open({str(record / 'x')!r}, 'w')"]
+    code, lines = soak.run({"first": ["true"], "bad": ["sh", "-c", "exit 3"], "last": write})
     assert code == 1
-    assert (tmp_path / "x").exists()
+    assert (record / "x").exists()
     assert [line.split()[0] for line in lines[:3]] == ["first", "bad", "last"]
     assert [line.split(" s  ")[1] for line in lines[:3]] == ["passed", "FAILED (exit code 3)", "passed"]
     assert lines[3] == "2 of 3 stages passed"
-    assert script("soak").run({"first": ["true"]})[0] == 0
+    assert soak.run({"first": ["true"]})[0] == 0
+
+
+def test_soak_goes_on_where_it_was_stopped(record, monkeypatch):
+    def counted(name):
+        return ["sh", "-c", f"echo x >> {record / name}; test {name} != bad"]
+
+    def runs():
+        return {name: len((record / name).read_text().split()) for name in stages}
+
+    stages = {name: counted(name) for name in ("good", "bad")}
+    assert soak.run(stages, again=False)[0] == 1
+    code, lines = soak.run(stages, again=False)
+    assert code == 1
+    assert runs() == {"good": 1, "bad": 2}
+    assert " s  passed on 20" in lines[0]
+    soak.run(stages)  # named: again
+    assert runs() == {"good": 2, "bad": 3}
+    monkeypatch.setattr(found, "tree", lambda: "others")
+    soak.run(stages, again=False)
+    assert runs() == {"good": 3, "bad": 4}
+    monkeypatch.setattr(found, "tree", lambda: None)  # changed and not committed
+    soak.run(stages, again=False)
+    soak.run(stages, again=False)
+    assert runs() == {"good": 5, "bad": 6}
+
+
+def test_what_changed_while_it_ran_is_of_no_files(record, monkeypatch):
+    found.keep("check", "other files", passed=True)
+    assert found.kept("check")["passed"]
+    assert found.current("check") is None
+    found.keep("check", "these files", passed=True)
+    assert found.current("check")["passed"]
+
+
+def test_a_tree_is_of_what_is_committed_docs_apart(tmp_path, monkeypatch):
+    def git(*words):
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(found, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    names = []
+    git("init")
+    for file, text in (("a.py", "1"), ("docs/page.md", "1"), ("a.py", "2"), ("a.py", "1")):
+        (tmp_path / file).write_text(text)
+        assert (found.tree() is None) == file.startswith("a")
+        git("add", ".")
+        git("commit", "-m", "x")
+        names.append(found.tree())
+    assert names[0] == names[1] == names[3] != names[2]
+    assert None not in names
+    shutil.rmtree(tmp_path / ".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert found.tree() is None
 
 
 def test_what_fails_and_what_was_not_run_stays_on_the_page():
@@ -30,7 +95,7 @@ def test_what_fails_and_what_was_not_run_stays_on_the_page():
 
     rows = [
         Row("good", "1", lambda: Found("1 of |x|", True)), Row("bad", "1", lambda: Found("2", False)),
-        Row("broken", "1", broken), Row("old", "1", broken, True), Row("never", "1", broken, True),
+        Row("broken", "1", broken), Row("old", "1", broken, "old"), Row("never", "1", broken, "never"),
     ]  # fmt: skip
     record = {row.name: scoreboard.measured(row, HERE) for row in rows[:3]}
     record["old"] = {"passed": False, "measured": "7 of 8", **HERE, "date": "2025-12-31"}
@@ -42,6 +107,14 @@ def test_what_fails_and_what_was_not_run_stays_on_the_page():
     assert "not run here; FAILED on 2025-12-31 (a machine): 7 of 8 | not run" in table["| old"]
     assert "not run here; never measured | not run" in table["| never"]
     assert "**1 of 5 rows pass**; 2 fail, 2 were not run here." in text
+
+
+def test_a_long_row_is_what_its_check_kept(record):
+    row = Row("long", "2", lambda kept: Found(f"{kept['of']} of 2", kept["of"] == 2), "check")
+    for of in (2, 1):
+        found.keep("check", "these files", of=of)
+        got = scoreboard.measured(row, HERE)
+        assert (got["measured"], got["passed"]) == (f"{of} of 2", of == 2)
 
 
 def test_the_page_is_of_the_rows_there_are():

@@ -1,0 +1,44 @@
+"""What long checks found, kept in .soak/ with when and of which files: `make scoreboard` shows it, and
+`make soak` goes on where it was stopped."""
+
+import datetime
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PLACE = ROOT / ".soak"
+# No check is about these, and some write them.
+APART = (":!docs", ":!CHANGELOG.md")
+
+
+def tree() -> str | None:
+    """Names the files as committed, docs apart; None where some are changed, or git knows of none."""
+    changed, files = (
+        subprocess.run(["git", *words, "--", ".", *APART], cwd=ROOT, capture_output=True, check=False)
+        for words in (["status", "--porcelain"], ["ls-files", "--stage"])
+    )
+    if changed.returncode or changed.stdout:
+        return None
+    return hashlib.sha256(files.stdout).hexdigest()[:12]
+
+
+def keep(name: str, of: str | None, /, **found: Any) -> None:
+    """``of``: the tree when the check began; if it is another now, it is of none."""
+    PLACE.mkdir(exist_ok=True)
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    record = {"date": date, "tree": of if of == tree() else None, **found}
+    (PLACE / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def kept(name: str) -> dict[str, Any] | None:
+    path = PLACE / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def current(name: str) -> dict[str, Any] | None:
+    """What was found of these very files."""
+    record = kept(name)
+    return record if record is not None and record["tree"] is not None and record["tree"] == tree() else None
