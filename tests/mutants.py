@@ -41,7 +41,7 @@ SHORT = 60
 TESTS = {
     "checks": "calls bounds precision malformed own_system",
     "files": "hostile long_work store checkpoint cli",
-    "machine": "room bounds card sweeps",
+    "machine": "room bounds card sweeps sweep_failures",
     "named": "own_system hostile config",
     "progress": "long_work",
     "numerics": "numerics precision information gradients truncation memory/theory memory/observe",
@@ -51,7 +51,7 @@ TESTS = {
     "observe": "truncation information gradients own_system calls memory/observe memory/models memory/passes",
     "dynamics": "descent flow clocks stochastic curriculum minibatch optimizers trajectory records "
     "checkpoint alike room bounds calls gradients own_system precision",
-    "sweeps": "sweeps store card threshold bounds hostile calls memory/capacity",
+    "sweeps": "sweeps sweep_failures store card threshold bounds hostile calls memory/capacity memory/search",
     "statements": "statements",
     "studies": "schemas config configs long_work own_system cli",
     "commands": "cli configs config long_work hostile kept store",
