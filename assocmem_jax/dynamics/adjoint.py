@@ -88,12 +88,10 @@ def differentiable(course: Course, rules: Rules, y: Array, end: Array, grid: Arr
 
         last = lambda k: arrived & (k == way.taken - 1)  # noqa: E731
 
-        def step(k, y, end, read):
+        def step(k, y):
             """(slopes, where it ends, its size) of the k-th step."""
-            start = way.starts[k]
-            size = jnp.where(last(k), end - start, way.sizes[k])
-            slope = clocks.slope(course(read), rules, start, y)
-            return *clocks.stages(course(read), rules, y, start, size, slope, _mixed), size
+            size = way.sizes[k]
+            return *clocks.stages(course(read), rules, y, way.starts[k], size, mixed=_mixed), size
 
         def watched(k, at, y, taken, read):
             slopes, moved, size = taken
@@ -101,11 +99,36 @@ def differentiable(course: Course, rules: Rules, y: Array, end: Array, grid: Arr
             there = clocks.between(at, reached, y, way.starts[k], size, slopes, moved, _mixed)
             return eqx.filter(course(read).look(there), smooth)
 
+        def pulled(k, y, taken, cotangents):
+            """Cotangents of y, of the size and of what is read, from those of what ``step`` gave."""
+            slopes, _, size = taken
+            of_slopes, of_y, of_size = cotangents
+            speeds, nodes, behind = clocks.plan(rules, way.starts[k], size)
+
+            def point(i, of_point, carry):
+                """Of y + size · behindᵢ · slopes."""
+                of_slopes, of_y, of_size = carry
+                along = jnp.vdot(of_point, _mixed(behind[i], slopes))
+                return of_slopes + size * behind[i][:, None] * of_point, of_y + of_point, of_size + along
+
+            def stage(n, carry):
+                i, (carry, of_read) = clocks.STAGES - 1 - n, carry
+                downhill = lambda read, at: course(read).downhill(at)  # noqa: E731
+                _, pull = jax.vjp(downhill, read, y + size * _mixed(behind[i], slopes))
+                of_more, of_point = pull(speeds[i] * carry[0][i])
+                return point(i, of_point, carry), jax.tree.map(jnp.add, of_read, of_more)
+
+            carry = point(clocks.STAGES, of_y, (of_slopes, jnp.zeros_like(of_y), of_size))
+            carry = carry, jax.tree.map(jnp.zeros_like, read)
+            (of_slopes, of_y, of_size), of_read = jax.lax.fori_loop(0, clocks.STAGES, stage, carry)
+            if rules.log_time:  # of the speeds
+                of_size += jnp.vdot(nodes, jnp.sum(of_slopes * slopes, axis=1))
+            return of_y, of_size, of_read
+
         def back(k, y, state):
             """Pulled back through the k-th step, which began at y."""
             i, of_y, of_end, of_grid, of_read = state
-            (slopes, moved, size), pull = jax.vjp(functools.partial(step, k), y, end, read)
-            taken = slopes, moved, size
+            taken = step(k, y)
             none = jax.tree.map(jnp.zeros_like, (y, taken, read))
 
             def watch(carry):
@@ -117,14 +140,15 @@ def differentiable(course: Course, rules: Rules, y: Array, end: Array, grid: Arr
             later = lambda carry: carry[0] >= way.seen[k]  # noqa: E731
             i, of_grid, (direct, of_taken, read_there) = jax.lax.while_loop(later, watch, (i, of_grid, none))
             of_slopes, of_moved, of_size = of_taken
-            through, end_here, read_here = pull((of_slopes, of_moved + of_y, of_size))
+            through, of_size, read_here = pulled(k, y, taken, (of_slopes, of_moved + of_y, of_size))
+            end_here = jnp.where(last(k), of_size, 0)
             of_read = jax.tree.map(lambda *parts: sum(parts), of_read, read_here, read_there)
             return i, direct + through, of_end + end_here, of_grid, of_read
 
         def segment(carry):
             k, state = carry
             first = k // stride * stride
-            again = lambda i, ys: ys.at[i + 1 - first].set(step(i, ys[i - first], end, read)[1])  # noqa: E731
+            again = lambda i, ys: ys.at[i + 1 - first].set(step(i, ys[i - first])[1])  # noqa: E731
             ys = jnp.zeros_like(way.points).at[0].set(way.points[k // stride])
             ys = jax.lax.fori_loop(first, k, again, ys)
             inside = lambda carry: carry[0] >= first  # noqa: E731

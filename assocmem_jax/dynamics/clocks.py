@@ -27,10 +27,10 @@ _tableau = diffrax.Dopri8.tableau
 STAGES, ORDER = len(_tableau.b_sol), 8
 _nodes = np.append(0.0, _tableau.c)
 _error = np.asarray(_tableau.b_error)
-# Row i: what leads from the first i + 1 slopes to the point of the next; the last two lead to the end.
-_ahead = np.zeros((STAGES, STAGES))
+# Row i: what leads from the first i slopes to the point of the next; the last two lead to the end.
+_behind = np.zeros((STAGES + 1, STAGES))
 for _i, _row in enumerate([*_tableau.a_lower, _tableau.a_lower[-1]]):
-    _ahead[_i, : len(_row)] = _row
+    _behind[_i + 1, : len(_row)] = _row
 _interpolation: Any = diffrax.Dopri8.interpolation_cls
 _dense = np.asarray(_interpolation.eval_coeffs)
 
@@ -115,25 +115,36 @@ def summed(weights, slopes):
     return sum(weights[j] * slopes[j] for j in range(STAGES))
 
 
-def stages(
-    course: Course, rules: Rules, y: Array, s: Array, h: Array, first: Array, mixed: Callable = summed
-):
-    """(slopes dy/ds of all stages, where the step ends) from y at s, where it is ``first``;
-    ``mixed``: as ``summed`` does."""
-    nodes, ahead = jnp.asarray(_nodes, y.dtype), jnp.asarray(_ahead, y.dtype)
-    speeds = _speed(rules, s + nodes.reshape(-1, *[1] * s.ndim) * h)
+def plan(rules: Rules, s, h) -> tuple[Array, Array, Array]:
+    """(speed of each stage of a step, its node, and row i of what leads to stage i; the last, to the end)."""
+    nodes, behind = jnp.asarray(_nodes, h.dtype), jnp.asarray(_behind, h.dtype)
+    return _speed(rules, s + nodes.reshape(-1, *[1] * jnp.ndim(s)) * h), nodes, behind
 
-    def point(i, slopes):
-        return y + h * mixed(ahead[i], slopes)
+
+def stages(
+    course: Course,
+    rules: Rules,
+    y: Array,
+    s: Array,
+    h: Array,
+    first: Array | None = None,
+    mixed: Callable = summed,
+):
+    """(slopes dy/ds of all stages, where the step ends) from y at s, where it is ``first`` if that is known;
+    ``mixed``: as ``summed`` does."""
+    speeds, _, behind = plan(rules, s, h)
 
     def stage(i, carry):
         # A loop, so that each stage is computed once: XLA would compute it again for each of its uses.
         slopes, at = carry
         slopes = jax.lax.dynamic_update_index_in_dim(slopes, speeds[i] * course.downhill(at), i, 0)
-        return slopes, point(i, slopes)
+        return slopes, y + h * mixed(behind[i + 1], slopes)
 
-    slopes = jnp.zeros((STAGES, *y.shape), y.dtype).at[0].set(first)
-    return jax.lax.fori_loop(1, STAGES, stage, (slopes, point(0, slopes)))
+    slopes = jnp.zeros((STAGES, *y.shape), y.dtype)
+    if first is None:
+        return jax.lax.fori_loop(0, STAGES, stage, (slopes, y))
+    slopes = slopes.at[0].set(first)
+    return jax.lax.fori_loop(1, STAGES, stage, (slopes, y + h * mixed(behind[1], slopes)))
 
 
 def between(at: Array, reached: Array, y, s, h, slopes, moved, mixed: Callable = summed) -> Array:

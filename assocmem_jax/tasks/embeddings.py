@@ -144,16 +144,20 @@ def product(a: Float[Array, "n k"], b: Float[Array, "k m"]) -> Float[Array, "n m
     n, k, m = a.shape[0], *b.shape
     if k > 8 or n * m > 256:
         return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-    return jnp.sum(a[:, :, None] * b[None], axis=1) if _brief.get() else written_out(a, b)
+    return jnp.sum(a[:, :, None] * b[None], axis=1) if is_brief() else written_out(a, b)
 
 
-# What is differentiated is compiled in half the time if its small products are short.
+# What is differentiated is compiled in half the time if its small products and sums are short.
 _brief = contextvars.ContextVar("brief", default=False)
+
+
+def is_brief() -> bool:
+    return _brief.get()
 
 
 @contextlib.contextmanager
 def brief() -> Iterator[None]:
-    """Small products of what is traced meanwhile are one sum each: for one system, not for many."""
+    """What is traced meanwhile writes no small product or sum out: for one system, not for many."""
     before = _brief.set(True)
     try:
         yield

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import checks
 from ..checks import Scalar
+from . import embeddings
 
 # Sums over no more classes than this are written out: under ``vmap`` XLA sums short axes lane by lane, at
 # four times the cost of a loop over all lanes.
@@ -53,7 +54,7 @@ def _surprisal(scores: Float[Array, "*n m"], label: Bool[Array, "*n m"]) -> Floa
 
 def _surprisal_gradient(scores: Float[Array, "*n m"], label: Bool[Array, "*n m"]) -> Float[Array, "*n m"]:
     """softmax(s) − 1{y}, with 1 − p_y as the sum of the others: exact where it is tiny."""
-    if scores.shape[-1] <= _FEW:
+    if scores.shape[-1] <= _FEW and not embeddings.is_brief():
         s, own = ([array[..., k] for k in range(scores.shape[-1])] for array in (scores, label))
         top = jax.lax.stop_gradient(functools.reduce(jnp.maximum, s))
         e = [jnp.exp(one - top) for one in s]
