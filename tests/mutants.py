@@ -119,6 +119,8 @@ EQUIVALENT: dict[str, str] = {
         "the first keys of a split are the same, however many there are",
     f"systems/cooccurrence/statements/problems.py: {_SIGNS} (keys[6], n))) → {_SIGNS} (keys[ 7], n)))":
         "of seven keys; JAX takes the last for an index beyond",
+    "systems/memory/studies/bifurcation.py: apart = task.outputs - task.outputs.mean(axis=0) → "
+    "apart = task.outputs - task.outputs.mean(axis= -1)": "of the identity, whose rows are its columns",
     "systems/hops/task.py: return self.weights.shape[0] → return self.weights.shape[ -1]": "of one axis",
     'systems/hops/studies/training.py: {"step": found[0]["step"][0], "hops": 2 ** np.arange(levels)}, → '
     '{"step": found[ -1]["step"][0], "hops": 2 ** np.arange(levels)},':

@@ -225,8 +225,8 @@ def _brief(value: Any) -> str:
 
 def nearest(word: str, options) -> str:
     """“; did you mean …?”, if one of the options is near."""
-    close = difflib.get_close_matches(word, list(options), 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = next(iter(difflib.get_close_matches(word, list(options), 1, 0.6)), None)
+    return "" if close is None else f"; did you mean {close!r}?"
 
 
 def _models(annotation: Any) -> list[type[Section]]:

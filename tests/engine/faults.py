@@ -289,4 +289,5 @@ FAULTS = {
     "a manifest that may be changed": ("systems/__init__.py", "@dataclass(frozen=True)\nclass Source", "@dataclass(frozen=False)\nclass Source", "engine/test_surface.py -k attributes"),
     "flow: before a hit at the start nothing is seen": ("dynamics/integration.py", "reached & ~there", "reached", "engine/test_flow.py -k holds_at_the_start"),
     "flow: a hit at the start is of another state": ("dynamics/integration.py", "at_once = Solved(start, clock,", "at_once = Solved(result.params, clock,", "engine/test_flow.py -k holds_at_the_start"),
+    "plot: every cell of a heatmap is a drawing": ("plot.py", 'shading="flat", rasterized=True', 'shading="flat", rasterized=False', "engine/test_figures.py -k pixels"),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import assocmem_jax as am
 from assocmem_jax import plot
@@ -82,6 +83,17 @@ def test_a_logarithmic_axis_has_as_many_labels_as_it_asks_for(high, labels):
         t.get_text() for x, t in zip(ax.get_xticks(), ax.get_xticklabels()) if 1 <= x <= high * (1 + 1e-9)
     ]
     assert [text.replace("$\\mathdefault{", "").replace("}}$", "}") for text in seen] == labels.split()
+
+
+def test_many_cells_are_pixels_in_a_pdf():
+    """A heatmap of a sweep has 10⁵ cells: as drawings, megabytes that no reader of a paper waits for."""
+    data = xr.Dataset({"v": (("a", "b"), np.ones((3, 4)))}, {"a": np.arange(3.0), "b": np.arange(4.0)})
+    with plot.paper():
+        heat = plot.heatmap(data, x="a", y="b")
+        _, axes = plot.panels(1, 1, 2.0)
+        plot.mesh(axes[0, 0], [0, 1], [0, 1], np.eye(2), None)
+    for ax in (heat.axes[0], axes[0, 0]):
+        assert ax.collections[0].get_rasterized()
 
 
 def test_errors_are_crisp_and_few_of_them_have_a_box_each():

@@ -103,6 +103,13 @@ def test_one_step_bit_error():
     assert float(theory.bit_error(0.2, 0.8)) == pytest.approx(stats.norm.cdf(-0.8 / 0.2**0.5), rel=1e-12)
 
 
+def test_images_are_signs_about_the_middle_of_their_range():
+    """By hand: of 1 … 9 the middle is 5, which is no higher than itself; that of all images, not of one."""
+    images = np.array([[[1.0, 5.0], [5.1, 9.0]], [[2.0, 3.0], [4.9, 6.0]]])
+    np.testing.assert_array_equal(am.retrieval.signs(images), [[-1, -1, 1, 1], [-1, -1, -1, 1]])
+    np.testing.assert_array_equal(am.retrieval.signs(images, 2.0), [[-1, 1, 1, 1], [-1, 1, 1, 1]])
+
+
 @pytest.mark.parametrize("separation", [Power(2), Power(3), Power(4), Exponential(6)])
 def test_dense_updates_compare_two_energies(separation):
     """Every bit at every corner of a cube: E(x_i = −1) − E(x_i = +1), from the energy alone."""

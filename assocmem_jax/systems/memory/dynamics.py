@@ -138,8 +138,7 @@ def _descend(m, signed, rates, steps: int, stable: bool):
         return m, first, since
 
     holds = perfect(m)
-    zero = jnp.zeros(signed.shape[2:], jnp.int32)
-    state = (m, jnp.where(holds, 0, zero + _NEVER), jnp.where(holds, 0, zero + 1))
+    state = (m, *(jnp.where(holds, 0, jnp.int32(at)) for at in (_NEVER, 1)))
     if stable:
         m, first, since = jax.lax.fori_loop(0, steps, step, state, unroll=together)
         since = jnp.where(since > steps, -1, since)  # failed at the last step
