@@ -6,13 +6,14 @@ cancellation p(answer) → 1 is noise, and a solver crawls: LSODA then takes 15 
 
 Notes. Flows run on clocks of their own (`dynamics/clocks.py`): lanes last, tiles of 64, a lane that is
 done makes room for the next, each stage computed once (XLA would compute an exponential again for each of
-its uses: .95 µs an evaluation, against .13). Of those .13 µs the 25 exponentials are .025, the two
-products .04, the sums over stages most of the rest; a flow of 100 steps is 1,300 of them, so 36 µs a flow,
-which the 300 asks, is about its exponentials alone. A single flow is bound by what a loop over few numbers
-costs: .9 µs an evaluation. Of the first gradient's CPU-seconds most are XLA's. Before flows had their own
-clocks, in the same minutes (27 November 2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256
-under `vmap` 7.9–8.5 ms, then .38; `ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048
-stiffer ones in a sweep 1.14, then .29; the compiled gradient 24–26 ms, then 22. (These, and the parts of
+its uses: .95 µs an evaluation, against .13); what waits for a condition finds its crossing on the
+interpolant. Of those .13 µs the 25 exponentials are .025, the two products .04, the sums over stages most
+of the rest; a flow of 100 steps is 1,300 of them, so 36 µs a flow, which the 300 asks, is about its
+exponentials alone. A single flow is bound by what a loop over few numbers costs: .9 µs an evaluation. Of
+the first gradient's CPU-seconds most are XLA's. Before flows had their own clocks, in the same minutes
+(27 November 2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256 under `vmap` 7.9–8.5 ms, then
+.38; `ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048 stiffer ones in a sweep 1.14,
+then .29; the compiled gradient 24–26 ms, then 22; its pullback is by hand since. (These, and the parts of
 an evaluation, were measured once by hand.)
 """
 
@@ -40,7 +41,7 @@ def build(pair):
     return am.AssociationTask(am.laws.zipf(N), jnp.arange(N), *pair)
 
 
-def ours(model):
+def ours(model, until=None):
     def flow(pair):
         task = build(pair)
         run = am.simulate(
@@ -49,6 +50,7 @@ def ours(model):
             am.GradientFlow(T1, rtol=1e-10),
             observe={"margins": am.margins},
             at=jnp.zeros(0),
+            until=until,
         )
         return run.observed["margins"][-1], run.status, run.num_steps
 
@@ -146,6 +148,13 @@ def main():
     lanes = machine.seconds(many, jax.tree.map(lambda a: a[:64], pairs))[0] / 64
     machine.report(
         "64 under `vmap` (particle system)", 1, lanes / single, f"{figure(lanes, 's')} a flow",
+        f"one alone {figure(single, 's')}", at_most=True,
+    )  # fmt: skip
+    stopping = ours(am.ParticleSystem, am.margin_above(10.0))
+    single = machine.seconds(jax.jit(stopping), few[0])[0]
+    lanes = machine.seconds(jax.jit(jax.vmap(stopping)), jax.tree.map(lambda a: a[:512], pairs))[0] / 512
+    machine.report(
+        "512 under `vmap` until all margins are above 10", 1, lanes / single, f"{figure(lanes, 's')} a flow",
         f"one alone {figure(single, 's')}", at_most=True,
     )  # fmt: skip
     machine.within("the first flow of a process, with 200 times", 4, float(firsts[0]), "CPU-s")
