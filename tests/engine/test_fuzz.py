@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -30,7 +31,7 @@ from assocmem_jax.systems import configs
 pytestmark = [pytest.mark.soak]
 LOADED, RUN = (int(n) for n in os.environ.get("FUZZ", "1000,500").split(","))
 SEED = int(os.environ.get("FUZZ_SEED", "21"))
-SECONDS, BYTES, LONGEST = 10, 2**32, 300
+SECONDS, BYTES, LONGEST, WORKERS = 10, 2**32, 300, 2
 SMALL = {name: words for entry in entries().values() for name, words in entry.small.items()}
 VALUES = [
     None, True, False, 0, 1, -1, 2, 7, 2**31 - 1, 2**31, 2**63, 2**64, 10**12, 10**300, 10**5000,
@@ -237,28 +238,40 @@ class Worker:
         return None
 
 
+def loadable(folder, count):
+    """So many mutants that are taken."""
+    for path in drawn(20 * count, folder, SEED + 1):
+        with contextlib.suppress(config.ConfigError):
+            load(path)
+            count -= 1
+            yield path
+        if count == 0:
+            return
+
+
 def test_half_of_them_run(tmp_path):
-    wrong, stopped, ended, tried = [], 0, [], 0
-    worker = Worker(tmp_path)
+    workers, free = [Worker(tmp_path) for _ in range(WORKERS)], Queue()
+    for worker in workers:
+        free.put(worker)
+
+    def run(path):
+        worker = free.get()
+        try:
+            return worker.run(path)
+        finally:
+            free.put(worker)
+
+    paths = list(loadable(tmp_path, RUN))
     try:
-        for path in drawn(20 * RUN, tmp_path, SEED + 1):
-            if tried == RUN:
-                break
-            try:
-                load(path)
-            except config.ConfigError:
-                continue
-            tried += 1
-            found = worker.run(path)
-            if found is None:
-                stopped += 1
-            elif fault := faults_of(*found):
-                wrong.append((str(path), fault))
-            else:
-                ended.append(found[0])
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(run, paths))
     finally:
-        worker.end()
-    print(f"{tried} run: {ended.count(0)} to their end, {ended.count(2)} refused, {stopped} stopped")
-    assert not wrong, f"{len(wrong)} of {tried}: " + "\n".join(f"{path}: {fault}" for path, fault in wrong)
-    assert tried == RUN
-    assert ended.count(0) > RUN / 4  # or what was run says nothing
+        for worker in workers:
+            worker.end()
+    ended = [one[0] for one in found if one is not None]
+    whole, refused, stopped = ended.count(0), ended.count(2), found.count(None)
+    print(f"{len(paths)} run: {whole} to their end, {refused} refused, {stopped} stopped")
+    wrong = [(path, fault) for path, one in zip(paths, found) if one and (fault := faults_of(*one))]
+    assert not wrong, f"{len(wrong)} of {RUN}: " + "\n".join(f"{path}: {fault}" for path, fault in wrong)
+    assert len(paths) == RUN
+    assert whole > RUN / 4  # or what was run says nothing
