@@ -1,6 +1,6 @@
 """Random mutants of the package, over all rooms and wings, and how many of them the tests catch.
 
-Run: python tests/mutants.py [--count 100] [--seed 21]; needs cosmic-ray (pip install -e '.[mutants]').
+Run: python tests/mutants.py [--count 100] [--seed DATE]; needs cosmic-ray (pip install -e '.[mutants]').
 Prints one line a mutant; exit code 1 if fewer than 95 % are caught, or a test fails without any. What a whole
 list gave is kept for the scoreboard (tests/found.py).
 
@@ -13,6 +13,7 @@ room.
 
 import argparse
 import ast
+import datetime
 import itertools
 import math
 import os
@@ -91,6 +92,7 @@ KINDS = [
     ("plot.py", r"\b(\w*alpha|linewidths?|markersize|handlelength|borderaxespad|columnspacing)=", "Number",
      "how thick and how pale things are: judged by eye"),
     ("plot.py", r"\bframeon=", "Replace", "whether a legend has a frame: judged by eye"),
+    ("", r"\bbatch_size=\d", "Number", "how many are computed at once, of which results do not know"),
     ("memory/dynamics.py", "^BLOCK = ", "Number", "steps computed at once, of which results do not know"),
     ("cooccurrence/theory.py", r"leggauss\(", "Number", "a node more or less: both are right to rounding"),
     ("denoising/theory.py", "^_NODES = ", "Number", "nodes where a normal law is below rounding, or none"),
@@ -121,6 +123,8 @@ EQUIVALENT: dict[str, str] = {
         "of seven keys; JAX takes the last for an index beyond",
     "systems/memory/studies/bifurcation.py: apart = task.outputs - task.outputs.mean(axis=0) → "
     "apart = task.outputs - task.outputs.mean(axis= -1)": "of the identity, whose rows are its columns",
+    "systems/factual/observe.py: own = jnp.take_along_axis(scores, relation[:, None, None], axis=1)[:, 0] → "
+    "own = jnp.take_along_axis(scores, relation[:, None, None], axis=1)[:, -1]": "the axis is of one",
     "systems/hops/task.py: return self.weights.shape[0] → return self.weights.shape[ -1]": "of one axis",
     'systems/hops/studies/training.py: {"step": found[0]["step"][0], "hops": 2 ** np.arange(levels)}, → '
     '{"step": found[ -1]["step"][0], "hops": 2 ** np.arange(levels)},':
@@ -392,7 +396,8 @@ def score(count: int, seed: int, skip: int, workers: int, coverage: Coverage, py
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     words.add_argument("--count", type=int, default=100)
-    words.add_argument("--seed", type=int, default=21)
+    today = int(f"{datetime.date.today():%Y%m%d}")  # so that no test was written with the list in sight
+    words.add_argument("--seed", type=int, default=today)
     words.add_argument("--skip", type=int, default=0, help="of those drawn, the first that are not run")
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--pytest", default=str(Path(sys.executable).parent / "pytest"))

@@ -70,6 +70,23 @@ def test_halves_and_times_are_those_of_their_sizes():
     assert {name: float(v) for name, v in found.items()} == {name: float(v) for name, v in wanted.items()}
 
 
+def test_a_plateau_is_named_by_the_half_that_is_left():
+    """At log D while subjects are learned, at log R while relations are: of each case, by its own sizes."""
+    study, seen = load("facts_hallucination", []), set()
+    for case in study.cases:
+        time = np.linspace(0, 1e4, 5)
+        columns = ("loss", "relation_loss", "subject_loss", "reduced_loss", "flow_loss", "accuracy",
+                   "relation_accuracy", "probability_right")  # fmt: skip
+        flat = {name: (("seed", "look"), np.ones((2, 1)) * np.geomspace(3, 1e-3, 5)) for name in columns}
+        lines = hallucination._told(study, case, xr.Dataset(flat | {"time": ("look", time)}))
+        said = [line.rpartition("(")[2] for line in lines if "plateau from" in line]
+        for name, size in (("D", case.answers), ("R", case.relations)):
+            if said and f"log {name} =" in said[0]:
+                assert said == [f"log {name} = {np.log(size):.4f})"]
+                seen.add(name)
+    assert seen == {"D", "R"}  # or one of them was not tested
+
+
 def test_what_the_map_of_orders_says():
     study = load("facts_order", [])
     _, axes = order.sweep(study)
