@@ -8,6 +8,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optimistix as optx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
@@ -213,22 +214,22 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
         speed = -(1 + flow.time(s)) if flow.log_time else -1.0
         return jax.tree.map(lambda g: speed * g, course.downhill(y))
 
-    event = None
+    term, event = diffrax.ODETerm(field), None
+    by_steps = isinstance(solver, ExtrapolatedEuler)  # whose dense output would not do for a crossing
     if (condition := problem.goal) is not None:
-        fine = 4 * float(jnp.finfo(grid.dtype).eps)
-        event = diffrax.Event(
-            lambda t, y, args, **_: condition(course.back(y)), Crossing(fine, fine), direction=True
-        )
+        finder = None if by_steps else _crossing(grid.dtype)
+        event = diffrax.Event(lambda t, y, args, **_: condition(course.back(y)), finder, direction=True)
     meter: Any = problem.request.meter
     shown = diffrax.SubSaveAt(ts=grid, fn=lambda s, y, args: problem.observe(course.back(y)))
+    subs = [shown, diffrax.SubSaveAt(t1=True)]
     found = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
+        term,
         solver,
         s0,
         problem.end,
         flow.step,
         course.start,
-        saveat=diffrax.SaveAt(subs=[shown, diffrax.SubSaveAt(t1=True)]),
+        saveat=diffrax.SaveAt(subs=subs, solver_state=by_steps and event is not None),
         stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
@@ -238,9 +239,32 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
     )
     values: Any
     values, (_, ends) = found.ys, found.ts  # pyright: ignore[reportGeneralTypeIssues]
-    last = course.back(jax.tree.map(lambda a: a[0], values[1]))
+    status, clock = _status(found.result), ends[0]
+    last = jax.tree.map(lambda a: a[0], values[1])
+    if by_steps and condition is not None:
+        began, start = found.solver_state  # of the last step
+        holds = lambda y: condition(course.back(y))  # noqa: E731
+        ahead = lambda s: solver.step(term, began, s, start, None, None, False)[0]  # noqa: E731
+        clock, last = _met(holds, ahead, status == int(Status.HIT), began, clock)
     steps = jnp.asarray(found.stats["num_steps"], jnp.int32)
-    return Solved(last, ends[0], values[0], _status(found.result), steps)
+    return Solved(course.back(last), clock, values[0], status, steps)
+
+
+def _crossing(dtype: Any) -> Crossing:
+    fine = 4 * float(jnp.finfo(dtype).eps)
+    return Crossing(fine, fine)
+
+
+def _met(holds: Callable, ahead: Callable, hit: Array, low: Array, high: Array) -> tuple[Array, Any]:
+    """(s, y) where a condition rises above 0 in a step from ``low`` to ``high``; ``ahead(s)``: where a step
+    to s ends. Of a step without a ``hit``, its end, which no condition moves."""
+
+    def gap(s, _):
+        return jnp.where(hit, holds(ahead(s)), high - s)
+
+    bracket = {"lower": low, "upper": high}
+    s = optx.root_find(gap, _crossing(high.dtype), high, options=bracket, throw=False).value
+    return s, ahead(s)
 
 
 def _continued(problem: Problem, first: Solved, suited: bool, budget: int) -> Solved:

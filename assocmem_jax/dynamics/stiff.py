@@ -25,7 +25,8 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
     hides. Without, it is the error as it is.
 
     The dense output is linear: make it step on the times that are wanted
-    (``diffrax.ClipStepSizeController``), as ``GradientFlow`` does.
+    (``diffrax.ClipStepSizeController``), as ``GradientFlow`` does. Its state is where the last step began:
+    (t, y).
     """
 
     columns: int = eqx.field(static=True, default=10)
@@ -38,7 +39,7 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
         return self.columns
 
     def init(self, terms, t0, t1, y0, args):
-        return None
+        return t0, y0
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         start, unravel = ravel_pytree(y0)
@@ -75,7 +76,7 @@ class ExtrapolatedEuler(diffrax.AbstractAdaptiveSolver):
             error = error / jnp.maximum(jnp.max(jnp.abs(jnp.stack([start, end]))), self.least)
         y1, error = unravel(end), unravel(error)
         dense = dict(y0=y0, y1=y1)
-        return y1, error, dense, None, diffrax.RESULTS.successful
+        return y1, error, dense, (t0, y0), diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

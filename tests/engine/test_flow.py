@@ -317,10 +317,12 @@ def test_a_condition_that_is_zero_at_the_start():
 import os
 os.environ.pop("EQX_ON_ERROR", None)
 import assocmem_jax as am
+import diffrax
 task = am.two_tokens(0.0, 0.75)
-run = am.simulate(task, am.MarginSystem.zeros(task), am.GradientFlow(10.0), until=am.perfect_accuracy())
-assert int(run.status) == am.Status.HIT
-assert 0 <= float(run.first_hit) < 1e-6  # the rounding of log time in float32
+for flow in (am.GradientFlow(10.0), am.GradientFlow(10.0, solver=diffrax.Tsit5())):
+    run = am.simulate(task, am.MarginSystem.zeros(task), flow, until=am.perfect_accuracy())
+    assert int(run.status) == am.Status.HIT
+    assert 0 <= float(run.first_hit) < 1e-6  # the rounding of log time in float32
     """)
 
 
@@ -342,12 +344,10 @@ def test_layer_norm_conserves_the_norm():
     np.testing.assert_allclose(run.observed["norm"][1:] ** 2, grown, rtol=1e-12)
 
 
-def first_hit(level):
-    task = am.two_tokens(0.0, 0.5)
+def first_hit(level, **where):
+    task, flow = am.two_tokens(0.0, 0.5), am.GradientFlow(1e6, **where)
     until = am.margin_above(level)
-    return am.simulate(
-        task, am.LinearMemory.zeros(task), am.GradientFlow(1e6), observe={}, until=until, at=jnp.zeros(0)
-    )
+    return am.simulate(task, am.LinearMemory.zeros(task), flow, observe={}, until=until, at=jnp.zeros(0))
 
 
 WHERE = {"ours": {}, "diffrax's": {"adjoint": diffrax.ForwardMode()}, "another": {"solver": diffrax.Tsit5()}}
@@ -370,20 +370,39 @@ def test_a_condition_that_holds_at_the_start(where, x64):
     np.testing.assert_array_equal(run.model.weight, start.weight)
 
 
-def test_crossings_of_a_batch():
+@pytest.mark.parametrize("where", WHERE)
+def test_crossings_of_a_batch(where):
     """m' = 1/(1 + e^m) from 0, so that m = L at t = L + e^L − 1: of any size, or never within the horizon."""
     levels = np.array([0.25, 3.0, 9.0, 40.0])
-    runs = jax.vmap(first_hit)(jnp.asarray(levels))
+    runs = jax.vmap(partial(first_hit, **WHERE[where]))(jnp.asarray(levels))
     assert runs.status.tolist() == [int(am.Status.HIT)] * 3 + [int(am.Status.OK)]
     times = np.where(levels < 20, levels + np.expm1(levels), np.inf)
     np.testing.assert_allclose(runs.first_hit, times, rtol=1e-8)  # 100 of the solver's tolerance
     np.testing.assert_allclose(runs.times[:, -1], np.minimum(times, 1e6), rtol=1e-8)
 
 
+@pytest.mark.parametrize("x64", [True, False])
+def test_a_crossing_of_an_implicit_step(x64):
+    """The same law by an explicit solver of order 3, which is taken to face a stiff problem, so that long
+    steps of extrapolation go on: what ends within one is as exact as they are, and of this very margin."""
+    with jax.enable_x64(x64):
+        run = first_hit(9.0, solver=diffrax.Bosh3())
+        assert int(run.status) == int(am.Status.HIT)
+        assert run.num_steps < 200  # or they were not long
+        within = 1e-8 if x64 else 2e-4  # 100 of the solver's tolerance, in either precision
+        np.testing.assert_allclose(run.first_hit, 9 + np.expm1(9), rtol=within)
+        task = am.two_tokens(0.0, 0.5)
+        np.testing.assert_allclose(am.margins(task, run.model)[0], 9, rtol=1e-12 if x64 else 1e-6)
+
+
 @pytest.mark.thorough
-def test_the_time_of_a_crossing_has_a_derivative():
-    """dt/dL = 1 + e^L there, by diffrax's adjoint, alone and in a batch."""
-    slope = jax.grad(lambda level: first_hit(level).first_hit)
+@pytest.mark.parametrize("where", ["ours", "another"])
+def test_the_time_of_a_crossing_has_a_derivative(where):
+    """dt/dL = 1 + e^L, by diffrax's adjoint, alone and in a batch; within a step of the stiff solver too."""
+    slope = jax.grad(lambda level: first_hit(level, **WHERE[where]).first_hit)
     levels = np.array([0.25, 3.0, 9.0])
     np.testing.assert_allclose(jax.vmap(slope)(jnp.asarray(levels)), 1 + np.exp(levels), rtol=1e-7)
     np.testing.assert_allclose(slope(3.0), 1 + np.exp(3), rtol=1e-7)
+    # One that never hits ends where it does, whatever the level.
+    end = lambda level: first_hit(level, **WHERE[where]).model.weight[0, 1]  # noqa: E731
+    assert jax.jit(jax.grad(end))(40.0) == 0
