@@ -242,7 +242,8 @@ def _solve(problem, solver, controller, s0, course: Coordinates, grid, max_steps
     status, clock = _status(found.result), ends[0]
     last = jax.tree.map(lambda a: a[0], values[1])
     if by_steps and condition is not None:
-        began, start = found.solver_state  # of the last step
+        of_step: Any = found.solver_state
+        began, start = of_step  # of the last one
         holds = lambda y: condition(course.back(y))  # noqa: E731
         ahead = lambda s: solver.step(term, began, s, start, None, None, False)[0]  # noqa: E731
         clock, last = _met(holds, ahead, status == int(Status.HIT), began, clock)
