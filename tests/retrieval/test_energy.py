@@ -175,6 +175,8 @@ def test_attention_is_a_step_down_the_energy(beta):
     # What is not stored is not attended to.
     few = am.AttentionMemory.store(task.first(7), beta)
     assert np.abs(np.asarray(few.update(task.cues)) - attention(cues, X[:7], beta)).max() <= 1e-13
+    alone = 0.5 * cues[0] @ cues[0] - np.log(np.exp(beta * X[:7] @ cues[0]).sum()) / beta
+    assert float(few.energy(task.cues[0])) == pytest.approx(alone, abs=100 * EPS)
 
 
 def test_attention_in_float32(float32):
