@@ -140,6 +140,8 @@ def _by_diffrax(problem: Problem, budget: int) -> Solved:
     if problem.flow.step is None:
         rtol, atol = problem.flow.tolerances(problem.times.dtype)
         controller = diffrax.PIDController(rtol=rtol, atol=atol)
+        if isinstance(problem.flow.solver, ExtrapolatedEuler):  # whose dense output is linear
+            controller = diffrax.ClipStepSizeController(controller, step_ts=problem.grid)
     start = jnp.zeros((), problem.times.dtype)
     return _solve(problem, problem.flow.solver, controller, start, _own(problem), problem.grid, budget)
 

@@ -395,6 +395,15 @@ def test_a_crossing_of_an_implicit_step(x64):
         np.testing.assert_allclose(am.margins(task, run.model)[0], 9, rtol=1e-12 if x64 else 1e-6)
 
 
+def test_long_steps_end_where_one_looks():
+    """m + e^m − 1 = t at every time that is asked for, of the extrapolating solver from the start."""
+    task, at = am.two_tokens(0.0, 0.5), jnp.geomspace(1e-2, 1e6, 9)
+    flow = am.GradientFlow(1e6, solver=ExtrapolatedEuler())
+    run = am.simulate(task, am.LinearMemory.zeros(task), flow, observe=[am.margins], at=at)
+    m = run["margins"][:, 0]
+    np.testing.assert_allclose(m + np.expm1(m), run.times, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("where", ["ours", "another"])
 def test_the_time_of_a_crossing_has_a_derivative(where):
