@@ -1,14 +1,26 @@
 """Functions to sweep, at the top level of a module that worker processes can import."""
 
+import hashlib
 import os
 import time
 
 import equinox as eqx
 import jax
 import jax.random as jr
+import numpy as np
 import optax
 
 import assocmem_jax as am
+
+RATES = np.geomspace(0.1, 10, 6)
+ALPHAS = np.linspace(0.5, 1, 5)
+
+
+def digest(data):
+    mixed = hashlib.sha256()
+    for name in sorted(data.data_vars):
+        mixed.update(name.encode() + np.ascontiguousarray(data[name].values).tobytes())
+    return mixed.hexdigest()
 
 
 def steps(learning_rate, alpha, p1=0.75):

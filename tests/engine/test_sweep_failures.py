@@ -14,7 +14,7 @@ import pytest
 import assocmem_jax as am
 from assocmem_jax import machine as memory
 from assocmem_jax.sweeps import plan, run
-from swept import noisy, trained, unlucky
+from swept import ALPHAS, RATES, digest, noisy, trained, unlucky
 
 # ---------------------------------------------------------------- what fails
 

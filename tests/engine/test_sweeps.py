@@ -1,7 +1,6 @@
 """Sweeps: what they compute, that cutting does not change a bit, what becomes of what fails."""
 
 import functools
-import hashlib
 import json
 import os
 import subprocess
@@ -19,18 +18,7 @@ import xarray as xr
 import assocmem_jax as am
 from assocmem_jax.sweeps import plan, tiles
 from helpers import numpy_steps_to_perfect, random_problem
-from swept import noisy, reversed_cost, steps, trained
-
-RATES = np.geomspace(0.1, 10, 6)
-ALPHAS = np.linspace(0.5, 1, 5)
-
-
-def digest(data):
-    mixed = hashlib.sha256()
-    for name in sorted(data.data_vars):
-        mixed.update(name.encode() + np.ascontiguousarray(data[name].values).tobytes())
-    return mixed.hexdigest()
-
+from swept import ALPHAS, RATES, digest, noisy, reversed_cost, steps, trained
 
 # ---------------------------------------------------------------- steps to perfect accuracy
 
@@ -243,7 +231,7 @@ def test_the_identity_is_the_same_in_every_process():
     """Whatever Python's hashes are: a set that is looped over while tracing would make another program."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import assocmem_jax as am; from swept import trained; from assocmem_jax.sweeps import tiles\n"
+        "import assocmem_jax as am; from swept import ALPHAS, RATES, digest, trained; from assocmem_jax.sweeps import tiles\n"
         "print(tiles.trace(trained, am.sweeps.axes.grid({'learning_rate': [1.0], 'alpha': [0.5]}, None)).digest)"
     )
     tests, digests = str(Path(__file__).parents[1]), set()

@@ -359,12 +359,6 @@ def test_slopes_and_their_intervals():
 
 
 REFUSED = [
-    (lambda: am.capacity(make_coin, no_model, 1.0, largest=9), "target must be between 0 and 1, got 1.0"),
-    (lambda: am.capacity(make_coin, no_model, largest=1), "largest must be at least 3, got 1"),
-    (lambda: am.capacity(make_coin, no_model, largest=9, seeds=1), "seeds must be at least 2, got 1; an interval needs two"),
-    (lambda: am.capacity(make_coin, no_model, largest=9, level=0.0), "level must be between 0 and 1, got 0.0"),
-    (lambda: am.capacity(make_coin, no_model, largest=9, seeds=3, devices=2), "seeds must be a multiple of devices = 2, got 3"),
-    (lambda: am.capacity(make_coin, no_model, largest=9, measure=lambda t, m: jnp.asarray(jnp.nan)), "measure must be finite, got nan at N = 2, seed 0"),
     (lambda: am.power_law([1, 2], [1, 2]), "x and y must be vectors of one length, at least 3"),
     (lambda: am.power_law([1, 2, 3], [1, 0, 2]), "x and y must be positive, got values that are not; drop them"),
     (lambda: am.power_law([1, 2, 3], [1, 1, 2], [0, 1, 1]), "error must be positive and finite, one for each y"),

@@ -149,3 +149,18 @@ assert np.array_equal(one.sizes, two.sizes)
 assert np.allclose(one.recall, two.recall, atol=1e-6), (one, two)
 """
     helpers.run_python(code)
+
+
+REFUSED = [
+    (lambda: am.capacity(make_coin, no_model, 1.0, largest=9), "target must be between 0 and 1, got 1.0"),
+    (lambda: am.capacity(make_coin, no_model, largest=1), "largest must be at least 3, got 1"),
+    (lambda: am.capacity(make_coin, no_model, largest=9, seeds=1), "seeds must be at least 2, got 1; an interval needs two"),
+    (lambda: am.capacity(make_coin, no_model, largest=9, level=0.0), "level must be between 0 and 1, got 0.0"),
+    (lambda: am.capacity(make_coin, no_model, largest=9, seeds=3, devices=2), "seeds must be a multiple of devices = 2, got 3"),
+    (lambda: am.capacity(make_coin, no_model, largest=9, measure=lambda t, m: jnp.asarray(jnp.nan)), "measure must be finite, got nan at N = 2, seed 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])
+def test_refusals_of_a_search(call, message):
+    helpers.refused(call, message)
