@@ -13,8 +13,9 @@ exponentials alone. A single flow is bound by what a loop over few numbers costs
 the first gradient's CPU-seconds most are XLA's. Before flows had their own clocks, in the same minutes
 (27 November 2026): `LinearMemory` alone 4.9–6.6 ms, then 1.2, each of 256 under `vmap` 7.9–8.5 ms, then
 .38; `ParticleSystem` 2.1, then 1.2, and 4.8–5.0, then .28; one of 2,048 stiffer ones in a sweep 1.14,
-then .29; the compiled gradient 24–26 ms, then 22; its pullback is by hand since. (These, and the parts of
-an evaluation, were measured once by hand.)
+then .29; the compiled gradient 24–26 ms, then 22; of its pullback by hand, in the same minutes (28
+November), first 8.7 and 6.1 CPU-s, then 5.9 and 4.6, compiled 39 and 35 ms, then 30 and 27. (These, and
+the parts of an evaluation, were measured once by hand.)
 """
 
 import time
