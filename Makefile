@@ -23,6 +23,9 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
+# Programs as users have them, for records of what is computed (tests/conftest.py compiles sooner, to other roundings).
+tables mutants scoreboard wheel-tests: export XLA_FLAGS ?=
+
 .PHONY: demo test thorough tables engines faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
@@ -61,7 +64,6 @@ wheel-env:
 	tar -xzf $(WHEEL)/dist/*.tar.gz -C $(WHEEL)
 	rm -r $(WHEEL)/assocmem_jax-*/assocmem_jax
 
-wheel-tests: export XLA_FLAGS ?=
 wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
