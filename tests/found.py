@@ -33,6 +33,10 @@ def keep(name: str, of: str | None, /, **found: Any) -> None:
     (PLACE / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+def forget(name: str) -> None:
+    (PLACE / f"{name}.json").unlink(missing_ok=True)
+
+
 def kept(name: str) -> dict[str, Any] | None:
     path = PLACE / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

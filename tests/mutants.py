@@ -414,7 +414,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         coverage = Coverage(told.coverage or Path(place), told.pytest)
         scored = score(told.count, told.seed, told.skip, told.workers, coverage, told.pytest)
-    if not told.skip:
+    if not told.skip and told.count >= 100:
         found.keep("mutants", tree, **scored)
     share = scored["caught"] / max(1, scored["real"])
     print(

@@ -117,6 +117,14 @@ def test_a_long_row_is_what_its_check_kept(record):
         assert (got["measured"], got["passed"]) == (f"{of} of 2", of == 2)
 
 
+def test_a_check_that_dies_shows_nothing_that_it_found_of_other_files(record):
+    """There is no tests/dead.py: it ends without a word, and what stands there is of other files."""
+    found.keep("dead", "other files", of=2)
+    row = Row("long", "2", lambda kept: Found(f"{kept['of']} of 2", kept["of"] == 2), "dead")
+    got = scoreboard.measured(row, HERE)
+    assert (got["measured"], got["passed"]) == ("RuntimeError: tests/dead.py kept nothing", False)
+
+
 def test_the_page_is_of_the_rows_there_are():
     record = json.loads(scoreboard.RECORD.read_text(encoding="utf-8"))
     text = scoreboard.PAGE.read_text(encoding="utf-8")

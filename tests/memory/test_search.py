@@ -12,9 +12,6 @@ from scipy import stats
 import assocmem_jax as am
 import helpers
 
-EPS = float(np.finfo(float).eps)
-outer = am.theory.outer_product
-
 
 def test_few_tokens_without_an_error_are_no_certainty():
     """All right at every N: with 4 seeds × N tokens, N < 90 cannot tell .99 from 1.
