@@ -1,8 +1,10 @@
 """Start-up: ``assocmem --help`` within 0.1 s; GD Figure 2 within 7 CPU-seconds, in a second process 4.
 
 Notes. Of a second process' CPU-seconds imports are 1.7 and the figure 1 (27 November 2026). In the same
-minutes, five runs each beside other work (28 November): 4.3 when what compiles in less than .1 s was not
-kept, then 3.8. CPU-seconds are of the machine: a third more in its slower hours, as in this run."""
+minutes (28 November): 4.3 when what compiles in less than .1 s was not kept, then 3.8 (five runs each,
+beside other work); 4.8 when Python looked for garbage as often as it does unless told, then 4.2 (four runs
+each). xarray imports dask where there is one, .6 more: `make test` installs it, `make demo` does not.
+CPU-seconds are of the machine: a third more in its slower hours."""
 
 import os
 import resource

@@ -36,6 +36,19 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--once", action="store_true", help="of every test its first case only")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Every test is there, on an installation that is looked at once more; cases have been run elsewhere."""
+    if config.getoption("once"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        kept = [item for item in items if first[item.nodeid.partition("[")[0]] is item]
+        items[:] = kept
+
+
 # Traced programs are millions of objects that live as long as the process. Looking at them again and again
 # is a quarter of the time of the tests: what a module leaves is looked at once.
 gc.set_threshold(100_000, 20, 100)

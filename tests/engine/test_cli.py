@@ -42,8 +42,8 @@ def figures(monkeypatch):
 
 # Half a minute or more to compile: in soak.
 SLOW = (
-    "birth_fig8", "birth_fig10", "context_truncation", "cooc_phase_one", "denoising_contexts", "denoising_map",
-    "facts_constructed",
+    "birth_fig8", "birth_fig10", "context_truncation", "cooc_phase_one", "cooc_rates", "denoising_contexts",
+    "denoising_map", "facts_constructed",
     "facts_hallucination", "facts_map", "facts_parameters", "gd_fig4", "noise_law", "real_words", "slides_optimizers", "schedule", "bifurcation",
     "theory_refuted",
 )  # fmt: skip
