@@ -221,7 +221,7 @@ def bits():
         with contextlib.suppress(KeyboardInterrupt):
             go(store=place / "stopped", chunk=200, predict=stopping)
         note(go(store=place / "stopped", chunk=200))
-    return Found(f"{len(set(found))} of {len(found)} variants", len(set(found)) == 1)
+    return Found(f"{len(set(found))} hash of {len(found)} variants", len(set(found)) == 1)
 
 
 @row("kills", "10 of 10 sweeps killed (SIGKILL) go on to the same bytes, none of the finished tasks again")

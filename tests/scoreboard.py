@@ -64,6 +64,8 @@ def _long(name):
 def page(rows, record, here, now):
     """Markdown. ``now``: names measured in this run."""
     passed = sum(record[name]["passed"] for name in now)
+    before = [record[row.name]["passed"] for row in rows if row.name in record and row.name not in now]
+    ended = f", of which {sum(before)} passed and {len(before) - sum(before)} FAILED before" if before else ""
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     lines = [
         "# Scoreboard", "",
@@ -72,7 +74,7 @@ def page(rows, record, here, now):
         "the test that this names. Numbers: [scoreboard.json](scoreboard.json).", "",
         f"{here['date']}, {here['machine']}; {versions}.", "",
         f"**{passed} of {len(rows)} rows pass**; {len(now) - passed} fail, "
-        f"{len(rows) - len(now)} were not run here.", "",
+        f"{len(rows) - len(now)} were not run here{ended}.", "",
         "| row | goal | measured | | s |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:

@@ -106,7 +106,7 @@ def test_what_fails_and_what_was_not_run_stays_on_the_page():
     assert "ZeroDivisionError: a reason | **FAIL**" in table["| broken"]
     assert "not run here; FAILED on 2025-12-31 (a machine): 7 of 8 | not run" in table["| old"]
     assert "not run here; never measured | not run" in table["| never"]
-    assert "**1 of 5 rows pass**; 2 fail, 2 were not run here." in text
+    assert "**1 of 5 rows pass**; 2 fail, 2 were not run here, of which 0 passed and 1 FAILED before." in text
 
 
 def test_a_long_row_is_what_its_check_kept(record):
