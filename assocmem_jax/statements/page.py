@@ -11,12 +11,12 @@ _HEAD = """\
 Generated from the registry by `make theory`: edit the statements
 of the wings (`assocmem_jax/systems/*/statements`), not this page.
 
-Each statement below is a program, unless it says that there is nothing to run. `assocmem check` draws problems
-from its domain, runs the simulator and the closed forms on them in float64, and says how the **printed** form
-fares and how the **corrected** one does; where there is a second route (NumPy and SciPy, token by token, sharing
-no code with the simulator), the corrected form must hold there too and both sides must agree. `assocmem check
-gd.8` checks one, `--samples 10000` more thoroughly, `--json FILE` keeps everything. To add your own, see
-`notebooks/executable_theorems.py`.
+Each statement below is a program, unless it says that there is nothing to run. `assocmem check` draws
+problems from its domain, runs the simulator and the closed forms on them in float64, and says how the
+**printed** form fares and how the **corrected** one does; where there is a second route (NumPy and SciPy,
+token by token, sharing no code with the simulator), the corrected form must hold there too and both sides
+must agree. `assocmem check gd.8` checks one, `--samples 10000` more thoroughly, `--json FILE` keeps
+everything. To add your own, see `notebooks/executable_theorems.py`.
 
 The loss is the cross-entropy (Cooc: its two-class form, the logistic loss), in the simulator and in every
 closed form; functions of `am.theory` that take a task refuse one of another loss.
