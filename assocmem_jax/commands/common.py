@@ -43,7 +43,7 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
             raise
         return _refused([f"assocmem: {fault}"])
     except RuntimeError as fault:  # JAX's, whose class is not imported here
-        asked = re.match(r"RESOURCE_EXHAUSTED: .*?(\d+) bytes", str(fault))
+        asked = re.search(r"(?:RESOURCE_EXHAUSTED|Out of memory).*?(\d+) bytes", str(fault))
         if asked is None:
             raise
         size = f"an array of {int(asked[1]) / 2**30:.3g} GiB"

@@ -21,6 +21,16 @@ Size = Annotated[int, Field(ge=2)]
 Seeds = Annotated[int, Field(ge=2, le=2**24)]
 
 
+def _distinct(values: tuple) -> tuple:
+    twice = [value for k, value in enumerate(values) if value in values[:k]]
+    if twice:
+        value = dict(twice[0]) if isinstance(twice[0], pydantic.BaseModel) else twice[0]
+        raise ValueError(f"must have each value once, got {value!r} twice")
+    return values
+
+
+# Of a list whose values are points of an axis, or curves: of two that are one, neither could be named.
+DISTINCT = pydantic.AfterValidator(_distinct)
 Precision = Annotated[Literal["float64", "float32"], Field(description="of all numbers of the run")]
 
 
@@ -152,7 +162,7 @@ def _beside(study: Any) -> Any:
 class Range(Section):
     """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``."""
 
-    values: Annotated[tuple[float | int, ...], Field(min_length=1)] | None = about(
+    values: Annotated[tuple[float | int, ...], Field(min_length=1), DISTINCT] | None = about(
         "the points themselves", None
     )
     linear: tuple[Real, Real, Count] | None = about("[low, high, n]: n points with equal differences", None)
@@ -163,6 +173,10 @@ class Range(Section):
         given = [name for name in ("values", "linear", "log") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"must have one of values, linear and log, got {' and '.join(given) or 'none'}")
+        if self.values is None:
+            low, high, n = getattr(self, given[0])
+            if n > 1 and low == high:
+                raise ValueError(f"{given[0]}: {n} points need low and high that differ, got {low:g} twice")
         return self
 
     def points(self) -> Any:

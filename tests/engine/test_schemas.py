@@ -9,7 +9,9 @@ import pytest
 
 from assocmem_jax.commands.configs import json_schema
 from assocmem_jax.studies.config import ConfigError, load
+from assocmem_jax.studies.study import DISTINCT, Range, tables
 from assocmem_jax.studies.user import Law
+from assocmem_jax.systems import configs
 from surface import write
 
 KEPT = Path(__file__).parents[1] / "keys.json"
@@ -115,6 +117,44 @@ def test_keys_that_must_fit_each_other(config, taken, refused, words):
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         load(config, refused)
     assert len(caught.value.lines) == 1
+
+
+def sections(part):
+    """A config and its tables, theirs too."""
+    yield part
+    for name in type(part).model_fields:
+        for _, inner in tables(getattr(part, name)):
+            yield from sections(inner)
+
+
+# Lists of data, where one number may stand twice; the others are points of an axis, or curves.
+DATA = {"counts", "dimensions", "inputs", "labels", "largest", "linear", "log", "outputs", "probabilities", "ranks",
+        "report_at", "shown", "start", "starts", "weights", "widths", "window", "head_widths", "frozen"}  # fmt: skip
+
+
+def test_points_of_an_axis_are_there_once():
+    """Of two that are one, `sel` would give both: reports ended in a traceback."""
+    once, data = set(), set()
+    for part in (part for name in configs() for part in sections(load(name, []))):
+        for name, field in type(part).model_fields.items():
+            values = getattr(part, name)
+            if DISTINCT in field.metadata and values:
+                once.add(f"{type(part).__name__}.{name}")
+                twice = {**dict(part), name: (values[0],) * max(2, len(values))}
+                with pytest.raises(ValueError, match=r"must have each value once, got .* twice"):
+                    type(part)(**twice)
+            elif isinstance(values, tuple) and values and not tables(values):
+                data.add(name)
+    assert len(once) > 50
+    assert data <= DATA
+
+
+def test_ends_of_a_range_differ():
+    for way, low, high in (("linear", 1.0, 2.0), ("log", 1.0, 2.0)):
+        Range(**{way: (low, high, 2)})
+        assert Range(**{way: (low, low, 1)}).points().tolist() == [low]
+        with pytest.raises(ValueError, match=f"{way}: 2 points need low and high that differ, got 1 twice"):
+            Range(**{way: (low, low, 2)})
 
 
 def test_laws_of_a_sweep_of_ones_own():

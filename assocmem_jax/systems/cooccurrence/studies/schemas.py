@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section, about
+from ....studies.study import DISTINCT, Count, Positive, Schema, Section, about
 
 Counts = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=4, max_length=4)
@@ -78,8 +78,8 @@ class PhaseOne(Schema):
     title: ClassVar[str] = "Cooc: the time of Phase 1"
     work: ClassVar[str] = "phase_one"
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = about("sizes that are tried")
-    c0: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("c₀: σ₀ = c₀/√(Lm)")
-    c1: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("c₁: σ₁ = c₁/√m₁")
+    c0: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about("c₀: σ₀ = c₀/√(Lm)")
+    c1: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about("c₁: σ₁ = c₁/√m₁")
     seeds: Count = about("independent runs of each", 8)
     dimension: Annotated[int, Field(ge=4)] = about("d of the words", 64)
     neurons: Count = about("m₁", 256)
@@ -98,13 +98,15 @@ class Rates(Schema):
     neurons: Count = about("m₁", 64)
     sigma0: Positive = about("σ₀", 0.0047)
     sigma1: Positive = about("σ₁", 0.1)
-    factors: Annotated[tuple[Positive, ...], Field(min_length=2)] = about(
+    factors: Annotated[tuple[Positive, ...], Field(min_length=2), DISTINCT] = about(
         "of σ₀ and σ₁, one program for all", (0.25, 0.5, 2.0, 4.0)
     )
-    widths: tuple[Count, ...] = about("m tried", (256, 4096))
-    neuron_counts: tuple[Count, ...] = about("m₁ tried", (16, 256))
-    lengths: tuple[Annotated[int, Field(ge=3)], ...] = about("L tried", (3, 6))
-    sample_counts: tuple[Annotated[int, Field(ge=12, multiple_of=6)], ...] = about("n tried", (12, 48))
+    widths: Annotated[tuple[Count, ...], DISTINCT] = about("m tried", (256, 4096))
+    neuron_counts: Annotated[tuple[Count, ...], DISTINCT] = about("m₁ tried", (16, 256))
+    lengths: Annotated[tuple[Annotated[int, Field(ge=3)], ...], DISTINCT] = about("L tried", (3, 6))
+    sample_counts: Annotated[tuple[Annotated[int, Field(ge=12, multiple_of=6)], ...], DISTINCT] = about(
+        "n tried", (12, 48)
+    )
     target: Positive = about("training loss at which scores are read", 0.01)
     seeds: Annotated[int, Field(ge=2)] = about("independent runs of each", 4)
     horizon: Positive = about("time of the late flow, in units of 1/ρ₀", 1e6)

@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Schema, Seeds, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Seeds, about
 
-Counts = Annotated[tuple[Count, ...], Field(min_length=2)]
-Positives = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT]
+Positives = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4), DISTINCT]
 
 
 class _Denoising(Schema):
@@ -61,9 +61,13 @@ class EnergyDescent(_Denoising):
     law: Literal["sphere", "linear"] = about("of the contexts", "sphere")
     rank: Count = about("δ", 8)
     noise: Positive = about("σ_z²", 1.0)
-    lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)] = about("L, a column each")
-    betas: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("β σ_z²")
-    steps: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7)] = about("a curve each", (1, 2, 4))
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4), DISTINCT] = about(
+        "L, a column each"
+    )
+    betas: Annotated[tuple[Positive, ...], Field(min_length=2), DISTINCT] = about("β σ_z²")
+    steps: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7), DISTINCT] = about(
+        "a curve each", (1, 2, 4)
+    )
     updates: Count = about("of Adam on β alone, and on β, what is kept and the gain", 300)
     batch_size: Count = about("fresh sequences an update", 64)
     learning_rate: Positive = about("of Adam, falling to 0 like a cosine", 0.03)
@@ -85,7 +89,9 @@ class Trained(Schema):
     rank: Count = about("δ", 8)
     variance: Positive = about("σ₀²", 2.0)
     noise: Positive = about("σ_z²", 1.0)
-    lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7)] = about("L, a curve each")
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=7), DISTINCT] = about(
+        "L, a curve each"
+    )
     steps: Count = about("of Adam", 1500)
     batch_size: Count = about("sequences a step", 64)
     learning_rate: Positive = about("of Adam, falling to 0", 0.01)

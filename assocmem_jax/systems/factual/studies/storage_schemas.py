@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Schema, Section, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Section, Seeds, Size, about
 
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
 
@@ -117,9 +117,9 @@ class AccuracyMap(Schema):
     precision: Precision = "float32"
     subjects: Size = about("S = R", 16)
     dimension: Size = about("d", 16)
-    heads: Annotated[tuple[Count, ...], Field(min_length=2)] = about("H, a row each")
+    heads: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about("H, a row each")
     head_width: Count = about("d_h", 4)
-    widths: Annotated[tuple[Count, ...], Field(min_length=2)] = about("m, a column each")
+    widths: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about("m, a column each")
     training: Training = about("of every model", Training())
     seeds: Seeds = about("independent facts, embeddings and starts", 2)
     together: Count = about("seeds computed at once", 1)

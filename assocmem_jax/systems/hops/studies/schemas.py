@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Range, Schema, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Range, Schema, Seeds, Size, about
 
 
 def check_hops(hops: int) -> None:
@@ -17,7 +17,7 @@ class Construction(Schema):
 
     title: ClassVar[str] = "Slides p. 17: k hops, written down"
     work: ClassVar[str] = "construction"
-    sizes: Annotated[tuple[tuple[Size, Count], ...], Field(min_length=1, max_length=6)] = about(
+    sizes: Annotated[tuple[tuple[Size, Count], ...], Field(min_length=1, max_length=6), DISTINCT] = about(
         "(N, k), a curve each"
     )
     betas: Range = about("β")

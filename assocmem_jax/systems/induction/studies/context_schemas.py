@@ -6,7 +6,18 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Probability, Range, Schema, Size, SweepSchema, about
+from ....studies.study import (
+    DISTINCT,
+    Count,
+    Positive,
+    Precision,
+    Probability,
+    Range,
+    Schema,
+    Size,
+    SweepSchema,
+    about,
+)
 from ....studies.user import Named
 
 
@@ -17,10 +28,10 @@ class Overtaking(SweepSchema):
     work: ClassVar[str] = "overtaking"
     tokens: Range = about("N; it need not be whole")
     noise: Range = about("α")
-    shown: Annotated[tuple[Probability, ...], Field(min_length=1, max_length=6)] = about(
+    shown: Annotated[tuple[Probability, ...], Field(min_length=1, max_length=6), DISTINCT] = about(
         "α of the curves over N; added to the axis", (0.1, 0.3, 0.45)
     )
-    told: Annotated[tuple[Size, ...], Field(min_length=1)] = about(
+    told: Annotated[tuple[Size, ...], Field(min_length=1), DISTINCT] = about(
         "N whose times are printed; added to the axis", (16, 64, 512)
     )
 
@@ -32,7 +43,7 @@ class Samples(Schema):
     work: ClassVar[str] = "samples"
     tokens: Size = about("N", 64)
     noise: Probability = about("α", 0.5)
-    samples: Annotated[tuple[Count, ...], Field(min_length=2)] = about(
+    samples: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about(
         "n, a point each", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
     )
     trials: Size = about("independent sets of samples at each n", 4000)
@@ -56,7 +67,7 @@ class Truncation(Schema):
         "what the figure calls a matrix → its place in the model, cut one at a time",
         {"last MLP": "blocks.-1.outer", "last attention": "blocks.-1.output"},
     )
-    ranks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = about(
+    ranks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), DISTINCT] = about(
         "ranks it is cut to; those above its least dimension are left out", (0, 1, 2, 4, 8, 16, 32, 64)
     )
     noise: Probability = about("α", 0.5)

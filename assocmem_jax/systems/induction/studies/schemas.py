@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Schema, Section, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Section, about
 
 Length = Annotated[int, Field(ge=2)]
 
@@ -94,7 +94,9 @@ class Induction(Schema):
     panels: Literal["cases", "quantities"] = about(
         "a panel for each case, or for each quantity", "quantities"
     )
-    show: tuple[str, ...] = about("quantities that are drawn", ("in_context_accuracy", *PROBES))
+    show: Annotated[tuple[str, ...], Field(min_length=1), DISTINCT] = about(
+        "quantities that are drawn", ("in_context_accuracy", *PROBES)
+    )
     maps: Literal["none", "attention", "memories"] = about(
         "what is drawn below: attention of a sequence, or the memories", "none"
     )
@@ -128,7 +130,7 @@ class ThreeSteps(Schema):
     precision: Precision = "float32"
     tokens: Annotated[int, Field(ge=4)] = about("N", 64)
     length: Annotated[int, Field(ge=4)] = about("T, tokens a sequence", 16)
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), DISTINCT] = about(
         "d, a group each", (256,)
     )
     samples: Count = about("sequences a step is an average over", 65_536)
@@ -152,10 +154,10 @@ class Constructed(Schema):
     precision: Precision = "float32"
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 64)
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), DISTINCT] = about(
         "d, a point each", (64, 128, 256, 512)
     )
-    boosts: Annotated[tuple[Positive, ...], Field(min_length=1)] = about(
+    boosts: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about(
         "factor on the constructed weights, a curve each", (10.0,)
     )
     held_out: Count = about("sequences that accuracy is measured on", 128)
@@ -177,10 +179,10 @@ class Dimension(Schema):
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 64)
     batch: Count = about("sequences drawn a step", 128)
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), DISTINCT] = about(
         "d, a curve each", (16, 32, 64, 128, 256)
     )
-    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = about(
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about(
         "η that the best is chosen among", (0.05, 0.2, 0.8, 3.2)
     )
     fixed_rate: Positive = about("η of the first panel, one of rates", 0.2)
@@ -207,10 +209,10 @@ class OneStep(Schema):
     data: Data = about("law of sequences", Data())
     length: Length = about("T, tokens a sequence", 256)
     batch: Count = about("sequences a batch", 32)
-    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = about(
+    batches: Annotated[tuple[Count, ...], Field(min_length=1), DISTINCT] = about(
         "number of batches the step is an average over, a curve each", (1, 2, 4, 8, 16, 32, 64)
     )
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = about(
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1), DISTINCT] = about(
         "d, a point each", (16, 32, 64, 128, 256)
     )
     seeds: Count = about("independent embeddings and batches", 5)
@@ -221,7 +223,7 @@ class _FullBatch(Section):
 
     trained: Literal["output2", "all"] = about("W_O² alone, or all three matrices")
     width: Count = about("d")
-    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("η, a curve each")
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about("η, a curve each")
     sequences: Count = about("of the one batch")
     length: Length = about("T, tokens a sequence")
     steps: Count = about("of descent")

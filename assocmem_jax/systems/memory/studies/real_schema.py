@@ -4,9 +4,21 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Range, Schema, Section, Seeds, Share, Size, about
+from ....studies.study import (
+    DISTINCT,
+    Count,
+    Positive,
+    Precision,
+    Range,
+    Schema,
+    Section,
+    Seeds,
+    Share,
+    Size,
+    about,
+)
 
-Dimensions = Annotated[tuple[Size, ...], Field(min_length=1)]
+Dimensions = Annotated[tuple[Size, ...], Field(min_length=1), DISTINCT]
 
 
 class Table(Section):
@@ -43,7 +55,7 @@ class Pairs(Section):
     nearest: Count = about("pairs of largest cosine that the steps are counted for", 200)
     among: Size = about("they are looked for among this many of the most frequent words", 2048)
     learning_rates: Range = about("η at which steps are counted")
-    drawn_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)] = about(
+    drawn_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3), DISTINCT] = about(
         "η of the losses that are drawn", (1.0, 10.0)
     )
     steps: Count = about("of descent that are drawn", 35)
@@ -64,7 +76,7 @@ class Edge(Section):
     """Sharpness along descent of the population loss."""
 
     tokens: Size = about("N: the most frequent words", 256)
-    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] = about(
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4), DISTINCT] = about(
         "η, a colour each"
     )
     steps: Count = about("of descent", 200)

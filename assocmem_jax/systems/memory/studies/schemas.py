@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ....studies.study import (
+    DISTINCT,
     Cosine,
     Count,
     Positive,
@@ -33,7 +34,7 @@ Vector = Annotated[tuple[Real, ...], Field(min_length=1)]
 Rows = Annotated[tuple[Vector, ...], Field(min_length=2)]
 
 
-Rates = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Rates = Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT]
 
 
 Resolution = Annotated[int, Field(ge=2, le=2000)]
@@ -76,10 +77,10 @@ class Landscape(Schema):
     title: ClassVar[str] = "GD Figure 1"
     work: ClassVar[str] = "landscape"
     p1: Probability = about("probability of the first of two tokens")
-    alphas: Annotated[tuple[Cosine, ...], Field(min_length=1, max_length=6)] = about(
+    alphas: Annotated[tuple[Cosine, ...], Field(min_length=1, max_length=6), DISTINCT] = about(
         "⟨e₁, e₂⟩, a column of panels each"
     )
-    windows: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] = about(
+    windows: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4), DISTINCT] = about(
         "half-width of the picture in both weights, a row of panels each"
     )
     resolution: Resolution = about("points a side of the grid", 50)
@@ -330,9 +331,11 @@ class ErrorLaw(Schema):
     classes: Size = about("M: f(x) = x mod M", 5)
     zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
     sphere_outputs: bool = about("u on the unit sphere; else N(0, 1/d)", True)
-    schemes: Annotated[tuple[Scheme, ...], Field(min_length=1)] = about("q of W = Σ q(x) u eᵀ, a curve each")
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d")
-    samples: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = about(
+    schemes: Annotated[tuple[Scheme, ...], Field(min_length=1), DISTINCT] = about(
+        "q of W = Σ q(x) u eᵀ, a curve each"
+    )
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1), DISTINCT] = about("d")
+    samples: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), DISTINCT] = about(
         "n, the number of samples; 0 is the population", (0,)
     )
     trials: Seeds = about("independent embeddings and samples", 20)
@@ -358,18 +361,20 @@ class Case(Section):
 class _Grid(Section):
     """Every optimizer, with layer norm and without, at every rate and batch."""
 
-    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2)] = about(
-        "that are tried",
-        (
-            "sgd",
-            "adam",
-        ),
+    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2), DISTINCT] = (
+        about(
+            "that are tried",
+            (
+                "sgd",
+                "adam",
+            ),
+        )
     )
-    norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2)] = about(
+    norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2), DISTINCT] = about(
         "without layer norm, with it, or both", (False, True)
     )
-    rates: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("η")
-    batches: Annotated[tuple[Count, ...], Field(min_length=2)] = about("tokens drawn a step")
+    rates: Annotated[tuple[Positive, ...], Field(min_length=2), DISTINCT] = about("η")
+    batches: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about("tokens drawn a step")
 
     def cases(self) -> tuple[Case, ...]:
         kinds = itertools.product(self.optimizers, self.norms, self.rates, self.batches)
@@ -395,7 +400,7 @@ class Optimizers(Schema):
     tokens: Size = about("N", 100)
     classes: Size = about("M: f(x) = x mod M", 5)
     zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1), DISTINCT] = about("d")
     samples: Count = about("seen in all, steps × batch; with batch 0, the number of steps", 10_240)
     cases: Annotated[tuple[Case, ...], Field(max_length=7)] = about("optimizers, a curve each", ())
     grid: _Grid | None = about("or every optimizer at every rate and batch", None)

@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Schema, Section, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Positive, Schema, Section, Seeds, Size, about
 from .schemas import Exponent, Plane, Point, Rates
 
-Halvings = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=12)]
+Halvings = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=12), DISTINCT]
 
 
 class Diffusion(Schema):
@@ -42,7 +42,7 @@ class Sights(Schema):
     tokens: Size = about("N", 100)
     classes: Size = about("M: f(x) = x mod M, orthonormal outputs", 5)
     zipf_exponent: Exponent = about("α: p(x) ∝ x^−α", 2.0)
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=3)] = about("d: inputs on the sphere")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=3), DISTINCT] = about("d: inputs on the sphere")
     learning_rates: Rates = about("γ, a colour each")
     samples: Count = about("steps of one sample each", 1000)
     trials: Seeds = about("independent embeddings and samples", 20)

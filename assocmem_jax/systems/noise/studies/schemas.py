@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Probability, Schema, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Probability, Schema, Seeds, Size, about
 
-Lengths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=6)]
-Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Lengths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=6), DISTINCT]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1), DISTINCT]
 Batches = Literal["same", "fresh", "centred"]
 
 
@@ -17,7 +17,9 @@ class OneStep(Schema):
     title: ClassVar[str] = "Slides p. 18: one noisy step"
     work: ClassVar[str] = "one_step"
     precision: Precision = "float32"
-    tokens: Annotated[tuple[Size, ...], Field(min_length=1, max_length=7)] = about("N, a curve each")
+    tokens: Annotated[tuple[Size, ...], Field(min_length=1, max_length=7), DISTINCT] = about(
+        "N, a curve each"
+    )
     dimensions: Counts = about("d, a point each")
     noise: Count = about("T, noise vectors p_t", 4)
     seeds: Seeds = about("independent embeddings", 10)
@@ -30,9 +32,11 @@ class NoiseMap(Schema):
     work: ClassVar[str] = "noise_map"
     precision: Precision = "float32"
     tokens: Size = about("N", 256)
-    lengths: Annotated[tuple[Size, ...], Field(min_length=1, max_length=4)] = about("T, a column each")
-    dimensions: Annotated[tuple[Count, ...], Field(min_length=2)] = about("d, a row each")
-    sequences: Annotated[tuple[Count, ...], Field(min_length=2)] = about("n of a step")
+    lengths: Annotated[tuple[Size, ...], Field(min_length=1, max_length=4), DISTINCT] = about(
+        "T, a column each"
+    )
+    dimensions: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about("d, a row each")
+    sequences: Annotated[tuple[Count, ...], Field(min_length=2), DISTINCT] = about("n of a step")
     batches: Batches = about(
         "the same sequences in all steps, fresh ones, or the same and ū over them", "same"
     )
@@ -49,7 +53,7 @@ class NoiseLaw(Schema):
     tokens: Size = about("N", 256)
     lengths: Lengths = about("T, a curve each")
     sequences: Counts = about("n of a step, at least N")
-    batches: Annotated[tuple[Batches, ...], Field(min_length=1)] = about(
+    batches: Annotated[tuple[Batches, ...], Field(min_length=1), DISTINCT] = about(
         "a column each: the same sequences in all steps, fresh ones, or the same and ū over them",
         ("same", "fresh"),
     )

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Precision, Schema, Section, Seeds, Share, Size, about
+from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Section, Seeds, Share, Size, about
 
 
 class Hopfield(Schema):
@@ -13,8 +13,10 @@ class Hopfield(Schema):
     title: ClassVar[str] = "Slides p. 5: a Hopfield network over its load"
     work: ClassVar[str] = "hopfield"
     precision: Precision = "float32"
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=1)] = about("d, a curve each", (250, 500, 1000))
-    loads: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("N/d, a point each")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=1), DISTINCT] = about(
+        "d, a curve each", (250, 500, 1000)
+    )
+    loads: Annotated[tuple[Positive, ...], Field(min_length=2), DISTINCT] = about("N/d, a point each")
     flips: Share = about("share of the bits of a cue that are wrong", 0.1)
     steps: Count = about("of synchronous retrieval", 40)
     networks: Seeds = about("independent networks", 20)
@@ -30,7 +32,7 @@ class _Curve(Section):
     """An energy and the sizes it is tried at; ``degree`` 0 is the exponential."""
 
     degree: Annotated[int, Field(ge=0)] = about("k of E = −Σ (ξ·x)^k; 0: the exponential")
-    dimensions: Annotated[tuple[Size, ...], Field(min_length=3)] = about("d, a point each")
+    dimensions: Annotated[tuple[Size, ...], Field(min_length=3), DISTINCT] = about("d, a point each")
     largest: tuple[Size, ...] = about(
         "N that the search may reach, one for each of dimensions; the exponential needs it", ()
     )
@@ -65,6 +67,6 @@ class Retrieval(Schema):
     dimension: Size = about("d", 64)
     patterns: Size = about("N", 1000)
     noise: Annotated[float, Field(ge=0)] = about("standard deviation of each coordinate of a cue", 0.05)
-    betas: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("β, a point each")
+    betas: Annotated[tuple[Positive, ...], Field(min_length=2), DISTINCT] = about("β, a point each")
     steps: Count = about("of attention", 5)
     trials: Seeds = about("independent sets of patterns", 20)
