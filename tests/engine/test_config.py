@@ -366,6 +366,14 @@ def test_an_array_that_the_device_cannot_hold_is_one_line(capsys):
         "assocmem: memory: an array of 8.39e+06 GiB is more than there is; make the sizes smaller\n"
     )
 
+    def inside():
+        raise RuntimeError(
+            "INTERNAL: Error dispatching computation: Out of memory allocating 1073741824 bytes."
+        )
+
+    assert reported(inside) == 2
+    assert "an array of 1 GiB" in capsys.readouterr().err
+
     def other():
         raise RuntimeError("INTERNAL: 7 bytes")
 

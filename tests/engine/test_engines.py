@@ -71,7 +71,7 @@ def begun(log):
 @pytest.mark.parametrize("accounting", [False, True])
 def test_a_sweep_on_slurm(tmp_path, accounting, whole):
     needed("munged", "slurmctld", *(["slurmdbd", "mariadbd"] if accounting else []))
-    store, log, states = tmp_path / "slurm.zarr", tmp_path / "log", ""
+    store, log, states = tmp_path / "slurm.zarr", tmp_path / "log", []
     with engines.slurm(tmp_path / "cluster", accounting) as env:
         env = environment(env | {"SWEPT_LOG": str(log)})
         command = [sys.executable, "-c", GRID + JOBS, store, tmp_path / "jobs"]
@@ -92,7 +92,13 @@ def test_a_sweep_on_slurm(tmp_path, accounting, whole):
             driver.kill()
         if accounting:
             asked = ["sacct", "-n", "-X", "-P", "-o", "State"]
-            states = subprocess.run(asked, env=env, capture_output=True, text=True, check=True).stdout.split()
+            until, states = time.monotonic() + 60, []
+            while (
+                len(states) < 11 and time.monotonic() < until
+            ):  # the last is recorded a while after it ended
+                time.sleep(0.5)
+                said = subprocess.run(asked, env=env, capture_output=True, text=True, check=True).stdout
+                states = said.split()
     assert [line[2] for line in begun(log)].count(rate) == 2  # it was begun again
     deaths = [json.loads(path.read_text())["deaths"] for path in store.glob("commits/[0-9]*.json")]
     assert sorted(deaths) == [0] * 9 + [1]  # and held against what was killed alone

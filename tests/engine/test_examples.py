@@ -1,5 +1,6 @@
 """The examples of docs/sweeps.md and of examples/, as printed. `make examples`; clusters: `make soak`."""
 
+import json
 import os
 import re
 import subprocess
@@ -32,7 +33,10 @@ MET = "met: 61523"  # of 64,000; the laptop's, and so everyone's
 )
 def test_the_scripts_of_the_page(command, tmp_path):
     words = command.replace("results/", f"{tmp_path}/").split()
-    done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, cwd=ROOT)
+    here = os.environ | {
+        "PATH": str(Path(sys.executable).parent)
+    }  # no Slurm, which may be installed and not run
+    done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, cwd=ROOT, env=here)
     assert done.returncode == 0, done.stderr
     assert MET in done.stdout
     if len(words) > 2:
@@ -57,6 +61,9 @@ def test_the_commands_of_the_page(tmp_path):
             ran += 1
     assert ran == 4
     array, whole = am.open_store(tmp_path / "array.zarr"), am.open_store(tmp_path / "fig3.zarr")
+    boxes = [json.loads(data.attrs.pop("sweep"))["box"] for data in (array, whole)]
+    chunks = [json.loads(data.attrs.pop("config"))["chunk"] for data in (array, whole)]
+    assert (boxes, chunks) == ([[1, 11, 11], [10, 11, 11]], [125, None])  # all that differs
     assert array.identical(whole)
 
 
