@@ -61,7 +61,7 @@ def compute(plan: Plan, built: Program, task: int, run: Callable | None = None):
         replicas = plan.grid.replicas
         values = plan.reduce({name: v.reshape(-1, replicas, *v.shape[1:]) for name, v in values.items()})
     sizes = tuple(r.stop - r.start for r in plan.blocks.region(task))
-    shaped = {name: v.reshape(*sizes, *plan.variables[name].shape) for name, v in values.items()}
+    shaped = {name: v.reshape((*sizes, *plan.variables[name].shape)) for name, v in values.items()}
     about = {
         "outcomes": {code.name.lower(): int(counts[code]) for code in Outcome if counts[code]},
         "failures": {str(lane): text for lane, text in sorted(failures.items())},

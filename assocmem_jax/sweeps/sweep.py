@@ -81,6 +81,12 @@ def sweep(
         or not 0 <= shard[0] < shard[1]
     ):
         checks.refuse("shard", "(i, n) with 0 ≤ i < n, and a store", shard)
+    progress = checks.truth("progress", progress, (None,))
+    for name, value in {"repair": repair, "overwrite": overwrite}.items():
+        if checks.truth(name, value) and store is None:
+            checks.refuse("store", f"given with {name}", None, "nothing else is kept")
+    if not (config is None or (isinstance(config, str) and store is not None)):
+        checks.refuse("config", "the text that a store keeps, with a store", checks.short(config))
     path = None if store is None else Path(store)
     existing = Store(path) if path is not None and path.exists() else None  # refuses what is not a store
     kept = None if existing is None or overwrite else existing.plan

@@ -92,7 +92,17 @@ def test_code_that_a_result_names_is_run_only_if_trusted(here, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["os:getcwd", "assocmem_jax.files:os", "assocmem_jaxx:f", "./assocmem_jax.py:f"]
+    "name",
+    [
+        "os:getcwd",
+        "assocmem_jax.files:os",
+        "assocmem_jaxx:f",
+        "./assocmem_jax.py:f",
+        "assocmem_jax.py:f",
+        "assocmem_jax.evil.py:f",
+        "assocmem_jax./evil.py:f",
+        "assocmem_jax.x/../evil.py:f",
+    ],
 )
 def test_no_name_leads_out_of_the_package(name):
     with named.untrusted("s"), pytest.raises(named.NamedError, match="nothing of it was run"):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 from pathlib import Path
 
@@ -407,6 +408,7 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys):
         (["gd.8", "--samples", 0], "samples must be at least 1"),
         (["gd.8", "--seed", -1], "seed must be at least 0"),
         (["gd.8", "--json", tmp_path], "cannot be written"),
+        (["gd.8", "--json", os.devnull], "cannot be written"),
         (["gd.8", "--json", tmp_path / "no" / "where.json"], "cannot be written"),
         (["gd.8", "--from", bad], "ModuleNotFoundError"),
         (["gd.8", "--from", tmp_path / "absent.py"], "no such file"),

@@ -3,6 +3,7 @@
 import concurrent.futures as futures
 import functools
 import multiprocessing
+import re
 
 import equinox as eqx
 import jax
@@ -240,3 +241,31 @@ def test_a_pool_that_forks_is_refused(tmp_path):
         pytest.raises(ValueError, match="executor must be a pool that starts its processes anew"),
     ):
         am.sweep(lambda a: {"twice": 2 * a}, a=[1.0, 2.0], store=tmp_path / "s.zarr", executor=pool)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"overwrite": "no", "store": "s.zarr"}, "overwrite must be True or False, got 'no'"),
+        ({"repair": 1, "store": "s.zarr"}, "repair must be True or False, got 1"),
+        ({"progress": "yes"}, "progress must be True or False or None, got 'yes'"),
+        ({"overwrite": True}, "store must be given with overwrite, got None"),
+        ({"repair": True}, "store must be given with repair, got None"),
+        ({"config": "{}"}, "config must be the text that a store keeps, with a store, got '{}'"),
+        ({"config": 5, "store": "s.zarr"}, "config must be the text that a store keeps, with a store, got 5"),
+    ],
+)
+def test_what_an_option_says_is_looked_at_before_a_store_is(options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    am.sweep(lambda a: {"y": 2 * a}, a=[1.0, 2.0], store="s.zarr")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        am.sweep(lambda a: {"y": 3 * a}, a=[1.0, 2.0], **options)
+    assert am.open_store("s.zarr").y.values.tolist() == [2, 4]
+
+
+def test_a_mean_over_seeds_of_one_point():
+    """No axis is left: a number each."""
+    fn = lambda a, key: {"x": a + 0 * jax.random.normal(key)}  # noqa: E731
+    data = am.sweep(fn, a=1.0, seeds=2, reduce=am.over_seeds("mean"))
+    assert data.x_mean.shape == ()
+    assert float(data.x_mean) == 1
