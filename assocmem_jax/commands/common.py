@@ -17,6 +17,8 @@ from .stop import code, heeded
 T = TypeVar("T")
 # Of a refusal, in characters.
 _LONGEST = 300
+# More than processors have threads.
+_DEVICES = 1024
 
 
 class RecordError(Exception):
@@ -37,7 +39,7 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
     except ConfigError as fault:
         return _refused(fault.lines)
     except (NamedError, MemoryError) as fault:  # what a config names is not there, or is too large
-        return _refused([f"assocmem: {fault}"])
+        return _refused([f"assocmem: {str(fault) or 'memory: not enough; make the sizes smaller'}"])
     except ValueError as fault:
         if not getattr(fault, "refused", False):  # no refusal of ours
             raise
@@ -112,6 +114,8 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
 
     jax.config.update("jax_enable_x64", study.precision == "float64")
     if devices is not None:
+        if not 1 <= devices <= _DEVICES:
+            raise RecordError(f"--devices must be from 1 to {_DEVICES}, got {str(devices)[:20]}")
         try:
             jax.config.update("jax_num_cpu_devices", devices)
         except RuntimeError:

@@ -106,7 +106,7 @@ def _ready(study: Study, devices: int | None) -> dict[str, Any]:
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    found = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", text)
     if not found or not int(found[1]) < int(found[2]):
         raise RecordError(f"--shard must be I/N with 0 ≤ I < N, got {text!r}")
     return int(found[1]), int(found[2])

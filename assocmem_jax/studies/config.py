@@ -105,26 +105,31 @@ def _override(raw: dict, item: str, where: _Locator) -> None:
     if not sign or not all(keys):
         raise ConfigError([f"--set {item}: must be key=value, for example --set descent.steps=50"])
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        (parsed,) = tomllib.loads(f"value = {value}").values()  # one: a second line is no value
     except (ValueError, RecursionError):
         raise ConfigError(
             [f"--set {item}: {value.strip()!r} is not a TOML value (strings need quotes)"]
         ) from None
     table: Any = raw
     for key in keys[:-1]:
-        if isinstance(table, list) and key.isdigit() and int(key) < len(table):
+        if isinstance(table, list) and _is_index(key) and int(key) < len(table):
             table = table[int(key)]
         elif isinstance(table, dict):
             table = table.setdefault(key, {})
         else:
             raise ConfigError([f"--set {item}: {key!r} is not a table or an index that exists"])
-    if isinstance(table, list) and keys[-1].isdigit() and int(keys[-1]) < len(table):
+    if isinstance(table, list) and _is_index(keys[-1]) and int(keys[-1]) < len(table):
         table[int(keys[-1])] = parsed
     elif isinstance(table, dict):
         table[keys[-1]] = parsed
     else:
         raise ConfigError([f"--set {item}: {keys[-1]!r} is not a key or an index that exists"])
-    where.set[tuple(int(k) if k.isdigit() else k for k in keys)] = item
+    where.set[tuple(int(k) if _is_index(k) else k for k in keys)] = item
+
+
+def _is_index(key: str) -> bool:
+    """Digits of ASCII, no more than a list is long."""
+    return re.fullmatch("[0-9]{1,9}", key) is not None
 
 
 # Whole numbers are sizes, counts and seeds, below 2³² as 32-bit clocks and keys are; a number has a square.

@@ -40,6 +40,13 @@ class Sampled(Section):
     seed: Annotated[int, Field(ge=0)] = about("of the points", 0)
 
 
+# Of ``am.sweep``: what a parameter of the function cannot be called.
+OPTIONS = frozenset((
+    "fn", "seeds", "reduce", "store", "executor", "shard", "tile", "chunk", "predict", "units", "progress",
+    "repair", "overwrite", "config",
+))  # fmt: skip
+
+
 class UserSweep(SweepStudy):
     """``function = "module:name"`` or ``"path/to/file.py:name"`` (``assocmem_jax/named.py``)."""
 
@@ -58,6 +65,13 @@ class UserSweep(SweepStudy):
         "module:name of a function of all parameters that says how long each takes", None
     )
     units: dict[str, str] = about("result or parameter → its unit", {})
+
+    @model_validator(mode="after")
+    def _free(self):
+        drawn = (name for joint in self.sampled.values() for name in joint.laws)
+        if taken := sorted(OPTIONS & {*self.axes, *self.sampled, *self.fixed, *drawn}):
+            raise ValueError(f"parameters need other names than options of am.sweep, got {taken[0]}")
+        return self
 
     def sweep(self) -> tuple[Any, dict[str, Any]]:
         from .. import sweeps

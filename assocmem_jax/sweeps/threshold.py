@@ -212,6 +212,8 @@ def _bisected(f, low, high, resolution: float):
     whole = isinstance(low, int)
     while high - low > (max(1, int(resolution * low)) if whole else resolution * low):
         middle = _half(low + high)
+        if middle in (low, high):  # neighbours: nothing lies between them
+            break
         low, high = (middle, high) if f(middle) >= 0 else (low, middle)
     return low, high
 

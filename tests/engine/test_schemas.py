@@ -1,16 +1,18 @@
 """Keys of configs: their defaults and bounds as tests/keys.json has them, and what must fit together, from both
 sides."""
 
+import inspect
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+import assocmem_jax as am
 from assocmem_jax.commands.configs import json_schema
 from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.study import DISTINCT, Range, tables
-from assocmem_jax.studies.user import Law
+from assocmem_jax.studies.user import OPTIONS, Law, Sampled, UserSweep
 from assocmem_jax.systems import configs
 from surface import write
 
@@ -168,6 +170,30 @@ def test_laws_of_a_sweep_of_ones_own():
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             Law(**given)
+
+
+@pytest.mark.parametrize(
+    "item", ["learning_rates.²=1.0", f"learning_rates.{'9' * 5000}=1.0", "steps=5\nseed=7"]
+)
+def test_what_is_set_is_one_value_at_an_index_of_digits(item):
+    with pytest.raises(ConfigError, match=r"is not a (key or an index that exists|TOML value)") as caught:
+        load("gd_fig5", [item])
+    assert len(caught.value.lines) == 1
+
+
+def test_a_parameter_has_the_name_of_no_option():
+    """It would be taken for that option: the function never saw it."""
+    assert {*inspect.signature(am.sweep).parameters} - {"axes"} == OPTIONS
+    law = {"laws": {"a": Law(uniform=(0.0, 1.0))}, "n": 2}
+    UserSweep(study="sweep", function="os:getcwd", fixed={"a": 1}, sampled={"b": Sampled(**law)})
+    for name in OPTIONS:
+        renamed = law | {"laws": {name: Law(uniform=(0.0, 1.0))}}
+        for keys in (
+            {"fixed": {name: 1}}, {"axes": {name: Range(values=(1,))}}, {"sampled": {name: Sampled(**law)}},
+            {"sampled": {"b": Sampled(**renamed)}},
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=f"other names than options of am.sweep, got {name}"):
+                UserSweep(study="sweep", function="os:getcwd", **keys)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,16 @@ def test_search_finds_a_known_crossing():
 
 
 @pytest.mark.thorough
+def test_a_search_ends_between_neighbouring_numbers():
+    """At a resolution below rounding the bracket is as narrow as numbers are: it went on for ever."""
+    found = am.threshold(
+        lambda key, d: d / (d + 10.0), smallest=1.0, largest=1000.0, seeds=4, resolution=1e-18
+    )
+    low, high = found.bracket
+    assert high == np.nextafter(low, np.inf)
+    assert abs(low - 10) < 1e-12
+
+
 def test_intervals_cover():
     """95 % intervals of 300 searches hold the truth; six standard errors below .95, and not by being idle."""
     runs = [
