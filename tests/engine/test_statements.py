@@ -403,12 +403,14 @@ def test_the_command_checks_and_writes(tmp_path, capsys, own):
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
     bad = tmp_path / "bad.py"
     bad.write_text("import nowhere_at_all\n", encoding="utf-8")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     for arguments, words in (
         (["nonsense"], "'nonsense'"),
         (["gd.8", "--samples", 0], "samples must be at least 1"),
         (["gd.8", "--seed", -1], "seed must be at least 0"),
         (["gd.8", "--json", tmp_path], "cannot be written"),
-        (["gd.8", "--json", os.devnull], "cannot be written"),
+        (["gd.8", "--json", pipe], "cannot be written"),  # as a device would be: not replaced
         (["gd.8", "--json", tmp_path / "no" / "where.json"], "cannot be written"),
         (["gd.8", "--from", bad], "ModuleNotFoundError"),
         (["gd.8", "--from", tmp_path / "absent.py"], "no such file"),
