@@ -59,7 +59,8 @@ def named(text: str, beside: Path | None = None) -> Any:
         raise NamedError(f"must be module:Name or path/to/file.py:Name, got {text!r}")
     place, _, name = text.rpartition(":")
     # A module of ours, and no file whose path begins like one.
-    source, own = _source.get(), re.fullmatch(rf"{__package__}(\.[^\W\d]\w*)*", place) and place[-3:] != ".py"
+    own = not place.endswith(".py") and re.fullmatch(rf"{__package__}(\.[^\W\d]\w*)*", place)
+    source = _source.get()
     if source is not None and not own:
         raise UntrustedError(source, text)
     found = module(place, beside)

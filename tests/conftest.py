@@ -45,8 +45,7 @@ def pytest_collection_modifyitems(config, items):
     """Every test is there, on an installation that is looked at once more; cases have been run elsewhere."""
     if config.getoption("once"):
         first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
-        kept = [item for item in items if first[item.nodeid.partition("[")[0]] is item]
-        items[:] = kept
+        items[:] = reversed(first.values())
 
 
 # Traced programs are millions of objects that live as long as the process. Looking at them again and again

@@ -16,7 +16,9 @@ def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: 
 
     jax.config.update("jax_enable_x64", True)
     try:
-        if out is not None and (out.exists() > out.is_file() or not os.access(out.resolve().parent, os.W_OK)):
+        if out is not None and (
+            (out.exists() and not out.is_file()) or not os.access(out.resolve().parent, os.W_OK)
+        ):
             raise RecordError(f"--json {out}: cannot be written there")
         ids = _registered(what, places)
         from ..statements import check

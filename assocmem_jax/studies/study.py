@@ -22,10 +22,12 @@ Seeds = Annotated[int, Field(ge=2, le=2**24)]
 
 
 def _distinct(values: tuple) -> tuple:
-    twice = [value for k, value in enumerate(values) if value in values[:k]]
-    if twice:
-        value = dict(twice[0]) if isinstance(twice[0], pydantic.BaseModel) else twice[0]
-        raise ValueError(f"must have each value once, got {value!r} twice")
+    seen = set()
+    for value in values:
+        if value in seen:
+            said = dict(value) if isinstance(value, pydantic.BaseModel) else value
+            raise ValueError(f"must have each value once, got {said!r} twice")
+        seen.add(value)
     return values
 
 

@@ -93,9 +93,7 @@ def test_a_sweep_on_slurm(tmp_path, accounting, whole):
         if accounting:
             asked = ["sacct", "-n", "-X", "-P", "-o", "State"]
             until, states = time.monotonic() + 60, []
-            while (
-                len(states) < 11 and time.monotonic() < until
-            ):  # the last is recorded a while after it ended
+            while len(states) < 11 and time.monotonic() < until:  # a job is recorded after it ended
                 time.sleep(0.5)
                 said = subprocess.run(asked, env=env, capture_output=True, text=True, check=True).stdout
                 states = said.split()

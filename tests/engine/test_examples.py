@@ -33,9 +33,8 @@ MET = "met: 61523"  # of 64,000; the laptop's, and so everyone's
 )
 def test_the_scripts_of_the_page(command, tmp_path):
     words = command.replace("results/", f"{tmp_path}/").split()
-    here = os.environ | {
-        "PATH": str(Path(sys.executable).parent)
-    }  # no Slurm, which may be installed and not run
+    # No Slurm, which may be installed and not run.
+    here = os.environ | {"PATH": str(Path(sys.executable).parent)}
     done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, cwd=ROOT, env=here)
     assert done.returncode == 0, done.stderr
     assert MET in done.stdout

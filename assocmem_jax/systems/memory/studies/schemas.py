@@ -362,13 +362,7 @@ class _Grid(Section):
     """Every optimizer, with layer norm and without, at every rate and batch."""
 
     optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], Field(min_length=1, max_length=2), DISTINCT] = (
-        about(
-            "that are tried",
-            (
-                "sgd",
-                "adam",
-            ),
-        )
+        about("that are tried", ("sgd", "adam"))
     )
     norms: Annotated[tuple[bool, ...], Field(min_length=1, max_length=2), DISTINCT] = about(
         "without layer norm, with it, or both", (False, True)
