@@ -129,7 +129,7 @@ class KEY:
 
 def a_path(argument: str, value: Any) -> None:
     """Refuse what cannot name a file."""
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value):
         refuse(argument, "a path", short(value))
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import math
+import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +12,19 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+
+# Seeds are kept one by one, in the result and in what names it.
+MOST_SEEDS = 2**24
+_OF_THE_STORE = frozenset({"commits", "plan", "zarr.json", "plan.json", "complete", "tries"})
+
+
+_WANTED = "a vector of numbers (an axis), or a number"
+
+
+def storable(name: str) -> bool:
+    """Whether an array of a store can have this name: a folder's of its own, on every file system."""
+    printed = name.isprintable() and "/" not in name and len(name.encode()) <= 100
+    return bool(name) and printed and not name.startswith(".") and name not in _OF_THE_STORE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +64,21 @@ class Integers:
 
     def __post_init__(self):
         _ordered(self, -math.inf)
-        if self.low != int(self.low) or self.high != int(self.high):
-            checks.refuse("Integers", "between whole numbers", f"({self.low!r}, {self.high!r})")
+        if any(end != int(end) or not -(2**31) <= end < 2**31 for end in (self.low, self.high)):
+            checks.refuse("Integers", "between whole numbers of 32 bits", f"({self.low!r}, {self.high!r})")
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         return np.minimum(np.floor(self.low + (self.high + 1 - self.low) * u), self.high).astype(np.int32)
 
 
 def _ordered(law: Any, least: float) -> None:
-    known = all(isinstance(v, float | int) and math.isfinite(v) for v in (law.low, law.high))
+    kind, ends = type(law).__name__, f"({law.low!r}, {law.high!r})"
+    known = all(isinstance(v, float | int) and abs(v) <= sys.float_info.max for v in (law.low, law.high))
     if not known or not least < law.low < law.high:
         bounds = "finite numbers low < high" + (", both positive" if least == 0 else "")
-        checks.refuse(type(law).__name__, bounds, f"({law.low!r}, {law.high!r})")
+        checks.refuse(kind, bounds, ends)
+    if not (law.high / law.low if least == 0 else law.high - law.low) <= sys.float_info.max:
+        checks.refuse(kind, "on a range that float64 can span", ends, "bring the ends closer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +133,9 @@ def drawn(n: int, laws: Mapping[str, Any], method: str = "sobol", seed: int = 0)
 
 
 def _vector(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype == object or array.dtype.kind not in "fiub" or array.ndim != 1 or not array.size:
-        found = f"{array.dtype} of shape {array.shape}" if array.dtype.kind in "fiub" else repr(value)[:60]
-        checks.refuse(name, "a vector of numbers (an axis), or a number", found)
+    array = np.asarray(checks.array(name, value, _WANTED))
+    if array.ndim != 1 or not array.size:
+        checks.refuse(name, _WANTED, f"{array.dtype} of shape {array.shape}")
     if array.dtype.kind == "f":
         checks.finite(name, array)
         return array.astype(np.float64)
@@ -176,7 +193,8 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
         if isinstance(value, Joint):
             dims[name] = value
         elif np.ndim(value) == 0:
-            fixed[name] = _vector(name, np.asarray(value)[None])[0].item()
+            known = value if isinstance(value, bool) else checks.array(name, value, _WANTED)
+            fixed[name] = _vector(name, np.asarray(known)[None])[0].item()
         else:
             dims[name] = Joint({name: _vector(name, value)}, "cartesian")
     if not dims and seeds is None:
@@ -191,7 +209,15 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
         checks.refuse("axes", "free of the names key and seed", name, "use seeds=…; fn then takes key")
     for name in set(names) & {dim for dim, joint in dims.items() if dim not in joint.values}:
         checks.refuse(name, "the name of a dimension or of a parameter", "both")
+    for name in {*names, *dims}:
+        if not storable(name) or re.search(r"\s", name):
+            checks.refuse(
+                "axes", "named as a store can name them: without spaces and slashes, unlike its own files",
+                checks.short(name), "rename it",
+            )  # fmt: skip
     if seeds is not None:
+        if np.ndim(seeds) == 0 and checks.count("seeds", seeds) > MOST_SEEDS:
+            checks.refuse("seeds", f"at most {MOST_SEEDS:,}", seeds, "split the sweep by seeds=range(…)")
         seeds = range(checks.count("seeds", seeds)) if np.ndim(seeds) == 0 else seeds
         seeds = tuple(checks.count("seeds", seed, 0) for seed in np.asarray(seeds).tolist())
         if not seeds or len(set(seeds)) < len(seeds):

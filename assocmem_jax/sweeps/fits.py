@@ -59,6 +59,9 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
         sigma = sigma / y
     if sigma.shape != y.shape or not (np.isfinite(sigma).all() and (sigma > 0).all()):
         checks.refuse("error", "positive and finite, one for each y", repr(error))
+    if sigma.min() < sigma.max() * 1e-7 or not 1e-100 < sigma.min() < 1e100:
+        ends = f"{sigma.min():.3g} to {sigma.max():.3g} of y"
+        checks.refuse("error", "relative errors within seven decades, as squares of them are weights", ends)
     u, v = np.log(x), np.log(y)
 
     def fit(degree, part=slice(None)):

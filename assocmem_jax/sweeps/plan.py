@@ -83,8 +83,9 @@ def prepare(
         checks.refuse("reduce", "am.over_seeds(…)", repr(reduce))
     if reduce is not None and grid.seeds is None:
         checks.refuse("seeds", "given with reduce", None)
-    if predict is not None and not callable(predict):
-        checks.refuse("predict", "a function of the parameters", repr(predict))
+    if predict is not None:
+        _costs(predict, grid)
+    tiles.held(grid)
     traced = _traced(fn, grid)
     variables = dict(traced.variables)
     if reduce is not None:
@@ -99,6 +100,7 @@ def prepare(
         checks.refuse(
             "fn", "a function whose results (and their axes) are not named like an axis", sorted(taken)
         )
+    units = _units(units, results | {*grid.dims, *grid.parameters, *traced.variables}, traced, reduce)
     measured = None
     if kept is not None and tile in (None, "measure"):
         tile, measured = kept["tile"], kept["tile_measured"]
@@ -127,7 +129,35 @@ def prepare(
     }  # fmt: skip
     identity = (traced.digest, grid.digest(), tile, description["reduce"], description["precision"])
     description["identity"] = checksum(repr(identity).encode())
-    return Plan(fn, grid, traced, cut, tile, reduce, predict, variables, description, units or {}, config)
+    return Plan(fn, grid, traced, cut, tile, reduce, predict, variables, description, units, config)
+
+
+def _costs(predict: Any, grid: Grid) -> None:
+    """Refuse what does not say a cost for each of two configurations."""
+    if not callable(predict):
+        checks.refuse("predict", "a function of the parameters", repr(predict))
+    two = {name: np.broadcast_to(values.ravel()[0], 2) for name, (_, values) in grid.parameters.items()}
+    costs = checks.array("predict", predict(**two), "a function that returns numbers")
+    if costs.shape not in ((), (2,)):
+        checks.refuse("predict", "a function that returns a cost for each configuration, shape (2,) for two",
+                      f"shape {costs.shape}")  # fmt: skip
+
+
+def _units(
+    units: Mapping[str, str] | None, names: set[str], traced: Traced, reduce: OverSeeds | None
+) -> dict[str, str]:
+    """Units of names that there are; statistics over seeds have those of what they are of."""
+    if units is None:
+        return {}
+    if not isinstance(units, Mapping) or not all(isinstance(w, str) for pair in units.items() for w in pair):
+        checks.refuse("units", "a dict of names and their units, both text", checks.short(units))
+    if strange := sorted(set(units) - names):
+        checks.refuse("units", f"of names of this sweep: {', '.join(sorted(names))}", strange)
+    found = dict(units)
+    if reduce is not None:
+        for name in set(units) & set(traced.variables):
+            found |= {derived: units[name] for derived in reduce.names(name) if derived not in units}
+    return found
 
 
 _TRACES: dict[Any, Traced] = {}

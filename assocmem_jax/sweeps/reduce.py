@@ -26,8 +26,9 @@ class OverSeeds:
                 checks.refuse("over_seeds", f"of {self.WORDS} or levels in [0, 1]", repr(item))
             if not isinstance(item, str):
                 checks.within("over_seeds", item, 0, 1)
-        if not what:
-            checks.refuse("over_seeds", "given a statistic", "none", 'for example "mean"')
+        if not what or len(set(what)) < len(what):
+            checks.refuse("over_seeds", "given a statistic or more, each once", what, 'for example "mean"')
+        checks.truth("drop_bad", drop_bad)
         self.words = tuple(w for w in what if isinstance(w, str))
         self.levels = tuple(float(w) for w in what if not isinstance(w, str))
         self.drop_bad = drop_bad
@@ -38,6 +39,10 @@ class OverSeeds:
     @property
     def coordinates(self) -> dict[str, np.ndarray]:
         return {"quantile": np.asarray(self.levels)} if self.levels else {}
+
+    def names(self, name: str) -> list[str]:
+        """What a variable's statistics are called."""
+        return [f"{name}_{word}" for word in (*self.words, *(("quantile",) if self.levels else ()))]
 
     def variables(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
         """What ``variables`` of a lane become for a configuration."""
@@ -50,6 +55,8 @@ class OverSeeds:
                     f"{name}", "real-valued to be reduced over seeds", variable.dtype,
                     "convert it in fn; for steps, jnp.where(step < 0, jnp.inf, step)",
                 )  # fmt: skip
+            if taken := {*self.names(name)} & {*variables}:
+                checks.refuse("fn", "a function whose results are not named like statistics", sorted(taken))
             for word in self.words:
                 found[f"{name}_{word}"] = variable
             if self.levels:

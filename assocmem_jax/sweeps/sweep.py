@@ -42,7 +42,7 @@ def sweep(
 
     - ``fn``: takes scalars by name and returns a PyTree of arrays (a dict, ``Hits``, a
       ``Trajectory``, one array); it is traced once, as under ``jit``. What it returns under the name
-      ``status`` is read as an ``am.Status``.
+      ``status`` is read as an ``am.Status`` (what is none of them: failed).
     - ``axes``: a vector is a dimension; ``zipped(…)`` and ``sampled(…)`` move several parameters
       along one dimension; a number is held fixed.
     - ``seeds``: how many, or which. Adds a dimension ``seed``, and fn gets
@@ -62,7 +62,7 @@ def sweep(
     - ``chunk``: most configurations in a task (what is stored, committed or lost at once).
     - ``predict``: takes the parameters as arrays, returns a cost for each; lanes are sorted by it, so
       that a slow one is tiled with slow ones. Results do not depend on it.
-    - ``units``: name → unit, kept as attributes.
+    - ``units``: name → unit, kept as attributes; a result's is that of its statistics too.
     - ``progress``: a bar; unless given, if stderr is a terminal.
 
     ``status`` says what became of each configuration (``Outcome``): one that diverged or raised is
@@ -74,13 +74,12 @@ def sweep(
         checks.refuse("store", "given with an executor", None, "workers write to it")
     if executor is not None and not hasattr(executor, "submit"):
         checks.refuse("executor", "a concurrent.futures.Executor", repr(executor))
-    if shard is not None and (
-        store is None
-        or len(shard) != 2
-        or not all(isinstance(k, int) for k in shard)
-        or not 0 <= shard[0] < shard[1]
-    ):
-        checks.refuse("shard", "(i, n) with 0 ≤ i < n, and a store", shard)
+    if store is not None:
+        checks.a_path("store", store)
+    if shard is not None:
+        two = isinstance(shard, tuple | list) and len(shard) == 2 and all(isinstance(k, int) for k in shard)
+        if store is None or not two or not 0 <= shard[0] < shard[1]:
+            checks.refuse("shard", "(i, n) with 0 ≤ i < n, and a store", shard)
     progress = checks.truth("progress", progress, (None,))
     for name, value in {"repair": repair, "overwrite": overwrite}.items():
         if checks.truth(name, value) and store is None:

@@ -94,7 +94,7 @@ def threshold(
     else:
         least, most = float(least), float(most)
     checks.truth("rising", rising)
-    if not checks.scalar("trials", trials) >= 1:
+    if not checks.scalar("trials", trials) >= 1:  # it may be infinite
         checks.refuse("trials", "at least 1", trials)
     search = Search.of(target, seeds, key, level, resolution, together, devices)
 
@@ -138,6 +138,12 @@ class Search(NamedTuple):
         checks.number("resolution", resolution)
         checks.positive("resolution", resolution)
         devices = checks.count("devices", devices)
+        if devices > jax.local_device_count():
+            there = f"at most the number of devices there are, {jax.local_device_count()}"
+            remedy = "jax.config.update('jax_num_cpu_devices', n) before JAX starts makes several of a CPU"
+            checks.refuse("devices", there, devices, remedy)
+        if key is not None:
+            checks.key("key", key)
         if seeds % devices:
             checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)
         keys = jr.split(jr.key(0) if key is None else key, seeds if each is None else (seeds, each))
@@ -223,10 +229,16 @@ def _bisected(f, low, high, resolution: float):
 def each_seed(value, seeds, one: Callable, batch: int, devices: int):
     """``one(seed, value)`` for every seed; with several devices, each takes its share of them."""
 
+    def measured(seed, value):
+        found = checks.array("measure", one(seed, value), "a function that returns a number")
+        if found.shape:
+            checks.refuse("measure", "a function that returns one number", f"shape {found.shape}")
+        return found
+
     def many(value, seeds):
         if batch >= jax.tree.leaves(seeds)[0].shape[0]:
-            return jax.vmap(one, (0, None))(seeds, value)
-        return jax.lax.map(lambda seed: one(seed, value), seeds, batch_size=batch)
+            return jax.vmap(measured, (0, None))(seeds, value)
+        return jax.lax.map(lambda seed: measured(seed, value), seeds, batch_size=batch)
 
     if devices == 1:
         return many(value, seeds)

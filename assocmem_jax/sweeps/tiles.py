@@ -28,7 +28,7 @@ from .. import checks
 from ..dynamics import Status, Trajectory
 from ..dynamics.batching import OWN_CLOCK
 from ..observe.observable import labels
-from .axes import Blocks, Grid
+from .axes import Blocks, Grid, storable
 
 
 class Outcome(enum.IntEnum):
@@ -50,7 +50,7 @@ _OF_STATUS = {
     Status.NON_FINITE: Outcome.NON_FINITE,
 }
 # On CPU a tile's loop state should stay in the first-level cache (measured: benchmarks/bench_tiles.py).
-_RESERVED = {"time", "step", "seed", "commits", "plan", "zarr.json", "plan.json", "complete", "tries"}
+_RESERVED = frozenset({"time", "step", "seed"})
 TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024
 # On a card in its second-level cache (measured: benchmarks/gpu.py).
@@ -138,8 +138,13 @@ def trace(fn: Callable, grid: Grid) -> Traced:
         status = leaves.pop("status", None)
         code = jnp.asarray(int(Outcome.OK), jnp.int8)
         if status is not None:
-            table = jnp.asarray([int(_OF_STATUS[s]) for s in Status], jnp.int8)
-            code = table[jnp.clip(status, 0, len(Status) - 1)]
+            if status.ndim or not jnp.issubdtype(status.dtype, jnp.integer):
+                kind = f"{status.dtype} of shape {status.shape}"
+                checks.refuse("fn", "a function whose status is one am.Status", kind, "rename it")
+            # What is no Status is not taken for one.
+            table = jnp.asarray([int(_OF_STATUS[s]) for s in Status] + [int(Outcome.FAILED)], jnp.int8)
+            known = (status >= 0) & (status < len(Status))
+            code = table[jnp.where(known, status, len(Status))]
         floats = [v for v in leaves.values() if jnp.issubdtype(v.dtype, jnp.floating)]
         nan = functools.reduce(jnp.logical_or, [jnp.isnan(v).any() for v in floats], jnp.asarray(False))
         code = jnp.where(nan & (code == int(Outcome.OK)), int(Outcome.NON_FINITE), code).astype(jnp.int8)
@@ -171,6 +176,15 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows)
 
 
+def held(grid: Grid) -> None:
+    """Refuse points of axes that are finite numbers, and infinite at the precision in use."""
+    for name, (_, values) in grid.parameters.items():
+        over = checks.lost(np.atleast_1d(values), _dtype(values))
+        if over.any():
+            what = np.atleast_1d(values)[over][0]
+            checks.refuse(name, f"numbers that {_dtype(values)} can hold", what, checks.X64)
+
+
 def _dtype(values: np.ndarray) -> np.dtype:
     if values.dtype.kind == "b":
         return np.dtype(bool)
@@ -200,10 +214,15 @@ def _named(result: Any) -> dict[str, Any]:
                 "fn", "a function that returns real numbers", f"{value.dtype} in {name or 'its result'}"
             )
         name = name.replace("/", "_") or "value"
-        if name in named or name in _RESERVED or not name.isprintable() or name.startswith("."):
+        if name in named or name in _RESERVED or not storable(name):
             checks.refuse(
                 "fn", "a function whose results have names of their own, none of the store's",
                 checks.short(name), "rename it",
+            )  # fmt: skip
+        if not value.size:
+            checks.refuse(
+                "fn", "a function that returns at least one number under each name",
+                f"shape {value.shape} in {name}", "leave it out",
             )  # fmt: skip
         named[name] = value
     if not named:

@@ -303,4 +303,10 @@ FAULTS = {
     "flow: before a hit at the start nothing is seen": ("dynamics/integration.py", "reached & ~there", "reached", "engine/test_flow.py -k holds_at_the_start"),
     "flow: a hit at the start is of another state": ("dynamics/integration.py", "at_once = Solved(start, clock,", "at_once = Solved(result.params, clock,", "engine/test_flow.py -k holds_at_the_start"),
     "plot: every cell of a heatmap is a drawing": ("plot.py", 'shading="flat", rasterized=True', 'shading="flat", rasterized=False', "engine/test_figures.py -k pixels"),
+    "sweep: a status of no name is the last": ("sweeps/tiles.py", "code = table[jnp.where(known, status, len(Status))]", "code = table[jnp.clip(status, 0, len(Status) - 1)]", "engine/test_sweep_doors.py -k status_that_is_none"),
+    "sweep: points are infinite in float32": ("sweeps/plan.py", "    tiles.held(grid)\n", "", "engine/test_sweep_doors.py -k float32_cannot_hold"),
+    "sweep: masked entries are points": ("checks.py", "if np.ma.is_masked(value):", "if False:", "engine/test_sweep_doors.py -k masked"),
+    "sweep: statistics have no unit": ("sweeps/plan.py", "for derived in reduce.names(name) if derived not in units", "for derived in () if derived not in units", "engine/test_sweep_doors.py -k have_the_units"),
+    "sampled: whole numbers wrap": ("sweeps/axes.py", "not -(2**31) <= end < 2**31", "not -(2**63) <= end < 2**63", "engine/test_sweep_doors.py -k 32_bits"),
+    "threshold: a vector is measured": ("sweeps/threshold.py", "        if found.shape:\n", "        if False:\n", "engine/test_sweep_doors.py -k one_number"),
 }  # fmt: skip
