@@ -22,7 +22,7 @@ _WANTED = "a vector of numbers (an axis), or a number"
 
 
 def storable(name: str) -> bool:
-    """Whether an array of a store can have this name: a folder's of its own, on every file system."""
+    """Whether an array of a store can have this name, of a folder beside those of the store."""
     printed = name.isprintable() and "/" not in name and len(name.encode()) <= 100
     return bool(name) and printed and not name.startswith(".") and name not in _OF_THE_STORE
 
