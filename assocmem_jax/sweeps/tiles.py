@@ -55,8 +55,9 @@ TILE_BYTES = 24 * 1024
 SMALLEST_TILE, LARGEST_TILE = 8, 1024
 # On a card in its second-level cache (measured: benchmarks/gpu.py).
 CARD_BYTES, CARD_TILE = 32 * 2**20, 2**20
-# Flows tile their lanes themselves; the more of them there are, the better its tiles are filled.
-FLOW_TILE, FLOW_TILES = 256, 8
+# Flows tile their lanes themselves; the more of them there are, the better its tiles are filled. Below 64 a
+# tile of 16 is as fast as any, and a slow lane holds up the fewest (measured: bench_stiff_lane.py).
+FLOW_TILE, FLOW_TILES, FLOW_FEW, FLOW_NARROW = 256, 8, 64, 16
 
 
 class Variable(NamedTuple):
@@ -290,6 +291,7 @@ def default_tile(traced: Traced, lanes: int, card: bool) -> int:
     """A power of two: loop state in cache, no wider than the sweep."""
     if traced.flows and not card:
         wide = min(FLOW_TILE, max(lanes // FLOW_TILES, SMALLEST_TILE))
+        wide = min(wide, FLOW_NARROW) if wide < FLOW_FEW else wide
         return 2 ** min(int(math.log2(wide)), math.ceil(math.log2(max(lanes, 1))))
     room, most = (CARD_BYTES, CARD_TILE) if card else (TILE_BYTES, LARGEST_TILE)
     wide = min(max(room // max(traced.state_bytes, 1), SMALLEST_TILE), most)

@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+import conftest
 import found
 import mutants
 import scoreboard
@@ -144,3 +146,14 @@ def test_mutants_are_drawn_by_their_seed_from_every_room():
     first, again, other = ([m.name for m in mutants.drawn(6, seed)] for seed in (1, 1, 2))
     assert first == again != other
     assert {path.name for path in mutants.rooms()["dynamics"]} >= {"flow.py", "descent.py"}
+
+
+def test_once_keeps_the_first_case_of_every_test():
+    """As the wheel is tested: every test is there, in its order, whatever its cases are called."""
+    names = ["a.py::f[1]", "a.py::f[2]", "a.py::g", "b.py::f[x[0]]", "b.py::f[x[1]]", "a.py::h[1]"]
+    items = [SimpleNamespace(nodeid=name) for name in names]
+    for once, left in ((False, names), (True, ["a.py::f[1]", "a.py::g", "b.py::f[x[0]]", "a.py::h[1]"])):
+        config = SimpleNamespace(getoption=lambda name, once=once: {"once": once}[name])
+        kept = [*items]
+        conftest.pytest_collection_modifyitems(config, kept)
+        assert [item.nodeid for item in kept] == left
