@@ -11,6 +11,9 @@ import numpy as np
 
 from .. import checks
 
+# Points of one axis (half a GiB, as in ``studies/study.py``); seeds, which a store lists.
+MOST_POINTS, MOST_SEEDS = 2**26, 2**20
+
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
@@ -98,6 +101,10 @@ def sampled(
 def drawn(n: int, laws: Mapping[str, Any], method: str = "sobol", seed: int = 0) -> dict[str, np.ndarray]:
     """The points of ``sampled``, for laws of any name."""
     n = checks.count("n", n)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        checks.refuse("seed", "a whole number of at least 0", checks.short(seed))
+    if n > MOST_POINTS:
+        checks.refuse("n", f"at most {MOST_POINTS:,} points of one axis", n)
     for name, law in laws.items():
         if not isinstance(law, Uniform | LogUniform | Integers):
             checks.refuse(name, "a Uniform, LogUniform or Integers", repr(law))
@@ -192,7 +199,10 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
     for name in set(names) & {dim for dim, joint in dims.items() if dim not in joint.values}:
         checks.refuse(name, "the name of a dimension or of a parameter", "both")
     if seeds is not None:
-        seeds = range(checks.count("seeds", seeds)) if np.ndim(seeds) == 0 else seeds
+        if np.ndim(seeds) == 0:
+            if checks.count("seeds", seeds) > MOST_SEEDS:
+                checks.refuse("seeds", f"at most {MOST_SEEDS:,}", seeds, "sweep over an axis of them")
+            seeds = range(seeds)
         seeds = tuple(checks.count("seeds", seed, 0) for seed in np.asarray(seeds).tolist())
         if not seeds or len(set(seeds)) < len(seeds):
             checks.refuse("seeds", "a number of seeds, or distinct seeds", seeds)

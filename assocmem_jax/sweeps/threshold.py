@@ -16,6 +16,9 @@ from jaxtyping import PRNGKeyArray
 from .. import checks
 from ..progress import bar
 
+# As ``Seeds`` of configs (``studies/study.py``).
+MOST_SEEDS = 2**24
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
@@ -135,6 +138,8 @@ class Search(NamedTuple):
         if not 0 < level < 1:
             checks.refuse("level", "between 0 and 1", level)
         seeds = checks.count("seeds", seeds, 2, "an interval needs two")
+        if seeds > MOST_SEEDS:
+            checks.refuse("seeds", f"at most {MOST_SEEDS:,} (their keys are 128 MiB)", seeds)
         checks.number("resolution", resolution)
         checks.positive("resolution", resolution)
         devices = checks.count("devices", devices)
