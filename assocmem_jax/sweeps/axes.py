@@ -108,24 +108,24 @@ def drawn(n: int, laws: Mapping[str, Any], method: str = "sobol", seed: int = 0)
     for name, law in laws.items():
         if not isinstance(law, Uniform | LogUniform | Integers):
             checks.refuse(name, "a Uniform, LogUniform or Integers", repr(law))
-    if method == "sobol":
+    if checks.word("method", method, "sobol", "random") == "sobol":
         from scipy.stats import qmc
 
         with warnings.catch_warnings():  # that n is best a power of two is said above
             warnings.simplefilter("ignore", UserWarning)
             points = qmc.Sobol(len(laws), rng=np.random.default_rng(seed)).random(n)
-    elif method == "random":
-        points = np.random.default_rng(seed).random((n, len(laws)))
     else:
-        checks.refuse("method", "'sobol' or 'random'", repr(method))
+        points = np.random.default_rng(seed).random((n, len(laws)))
     return {name: law.quantile(points[:, k]) for k, (name, law) in enumerate(laws.items())}
 
 
 def _vector(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype == object or array.dtype.kind not in "fiub" or array.ndim != 1 or not array.size:
-        found = f"{array.dtype} of shape {array.shape}" if array.dtype.kind in "fiub" else repr(value)[:60]
-        checks.refuse(name, "a vector of numbers (an axis), or a number", found)
+    required = "a vector of numbers (an axis), or a number"
+    if not checks.concrete(value):
+        checks.refuse(name, required, "traced values", "sweep outside of jit")
+    array = np.asarray(checks.array(name, value, required))
+    if array.ndim != 1 or not array.size:
+        checks.refuse(name, required, f"{array.dtype} of shape {array.shape}")
     if array.dtype.kind == "f":
         checks.finite(name, array)
         return array.astype(np.float64)
@@ -182,7 +182,7 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
     for name, value in axes.items():
         if isinstance(value, Joint):
             dims[name] = value
-        elif np.ndim(value) == 0:
+        elif isinstance(value, bool | int | float) or getattr(value, "ndim", None) == 0:
             fixed[name] = _vector(name, np.asarray(value)[None])[0].item()
         else:
             dims[name] = Joint({name: _vector(name, value)}, "cartesian")
@@ -199,11 +199,13 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
     for name in set(names) & {dim for dim, joint in dims.items() if dim not in joint.values}:
         checks.refuse(name, "the name of a dimension or of a parameter", "both")
     if seeds is not None:
-        if np.ndim(seeds) == 0:
+        if isinstance(seeds, float | str) or (hasattr(seeds, "__index__") and not np.ndim(seeds)):
             if checks.count("seeds", seeds) > MOST_SEEDS:
                 checks.refuse("seeds", f"at most {MOST_SEEDS:,}", seeds, "sweep over an axis of them")
             seeds = range(seeds)
-        seeds = tuple(checks.count("seeds", seed, 0) for seed in np.asarray(seeds).tolist())
+        listed = np.asarray(checks.array("seeds", seeds, "a number of seeds, or distinct seeds"))
+        checks.shaped("seeds", listed, "a number of seeds, or a list of them", 1)
+        seeds = tuple(checks.count("seeds", seed, 0) for seed in listed.tolist())
         if not seeds or len(set(seeds)) < len(seeds):
             checks.refuse("seeds", "a number of seeds, or distinct seeds", seeds)
     found = Grid(dims, fixed, seeds)

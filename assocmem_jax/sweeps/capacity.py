@@ -83,6 +83,9 @@ def capacity(
     without an error are not taken for certainty. Expected recall is assumed to fall with N; all that was seen
     is in the result.
     """
+    for name, function in {"make_task": make_task, "make_model": make_model, "measure": measure}.items():
+        checks.a_function(name, function, "a function")
+    checks.truth("progress", progress)
     smallest = checks.count("smallest", smallest)
     largest = checks.count("largest", largest, smallest + 1)
     search = Search.of(target, seeds, key, level, resolution, together, devices, each=2)

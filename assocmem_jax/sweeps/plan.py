@@ -86,6 +86,8 @@ def prepare(
         checks.refuse("seeds", "given with reduce", None)
     if predict is not None and not callable(predict):
         checks.refuse("predict", "a function of the parameters", repr(predict))
+    if not isinstance(units, Mapping | None):
+        checks.refuse("units", "a mapping, name → unit", checks.short(units))
     traced = _traced(fn, grid)
     variables = dict(traced.variables)
     if reduce is not None:

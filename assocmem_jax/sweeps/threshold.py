@@ -97,6 +97,7 @@ def threshold(
     else:
         least, most = float(least), float(most)
     checks.truth("rising", rising)
+    checks.truth("progress", progress)
     if not checks.scalar("trials", trials) >= 1:
         checks.refuse("trials", "at least 1", trials)
     search = Search.of(target, seeds, key, level, resolution, together, devices)
@@ -142,6 +143,8 @@ class Search(NamedTuple):
             checks.refuse("seeds", f"at most {MOST_SEEDS:,} (their keys are 128 MiB)", seeds)
         checks.number("resolution", resolution)
         checks.positive("resolution", resolution)
+        if key is not None:
+            checks.key("key", key)
         devices = checks.count("devices", devices)
         if seeds % devices:
             checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)
