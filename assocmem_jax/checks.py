@@ -74,8 +74,9 @@ def key(argument: str, value: Any) -> None:
 Function = TypeVar("Function", bound=Callable)
 
 
-def takes(**kinds: type) -> Callable[[Function], Function]:
-    """Decorator: the arguments named must be of these classes (``KEY``: a typed key); in one line, else."""
+def takes(**kinds: type | tuple[str, ...]) -> Callable[[Function], Function]:
+    """Decorator: the arguments named must be of these classes (``KEY``: a typed key), or one of these words;
+    in one line, else."""
 
     def mark(function: Any) -> Any:
         names = list(inspect.signature(function).parameters)
@@ -88,6 +89,10 @@ def takes(**kinds: type) -> Callable[[Function], Function]:
                     continue
                 if kind is KEY:
                     key(name, given[name])
+                elif kind is bool:
+                    truth(name, given[name])
+                elif isinstance(kind, tuple):
+                    word(name, given[name], *kind)
                 elif not isinstance(given[name], kind):
                     refuse(name, f"of the class {kind.__name__}", short(given[name]))
             if "task" in given and "model" in given:
@@ -159,6 +164,18 @@ def a_function(argument: str, value: Any, required: str) -> None:
         refuse(argument, required, short(value))
 
 
+def number_of(argument: str, what: str, function: Callable, dtype: Any) -> None:
+    """Refuse a function of one number (``what`` it is) that does not return one, before it is used."""
+    required = f"a function of {what} that returns one number"
+    try:
+        found = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.zeros((), dtype).dtype))
+    except Exception as fault:
+        refuse(argument, required, (str(fault).splitlines() or [""])[0] or type(fault).__name__)
+    dtype, shape = getattr(found, "dtype", None), getattr(found, "shape", None)
+    if shape != () or not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+        refuse(argument, required, f"one that returns {short(found)}")
+
+
 def scalar(argument: str, value: Any) -> jax.Array:
     """One number, as JAX will use it."""
     (held,) = floats(**{argument: value})
@@ -180,6 +197,23 @@ def truth(argument: str, value: Any, also: tuple[Any, ...] = ()) -> Any:
     if not isinstance(value, bool | np.bool_):
         refuse(argument, " or ".join(["True", "False", *map(repr, also)]), short(value))
     return bool(value)
+
+
+def word(argument: str, value: Any, *words: str) -> str:
+    """One of these words."""
+    if not (isinstance(value, str) and value in words):
+        head = ", ".join(map(repr, words[:-1]))
+        refuse(argument, f"{head} or {words[-1]!r}", short(value))
+    return value
+
+
+def floating(argument: str, value: Any) -> Any:
+    """A dtype in which laws and clocks hold, as JAX has it at its present precision."""
+    with contextlib.suppress(Exception):  # NumPy raises whatever a stranger's attributes do
+        held = jnp.zeros((), value).dtype
+        if held in (jnp.float32, jnp.float64):
+            return held
+    refuse(argument, "float32 or float64", short(value))
 
 
 def short(value: Any) -> str:

@@ -44,7 +44,10 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
         "format": _FORMAT, "leaves": _described(_plain(tree)), "bytes": len(content), "about": about,
         "versions": versions("jax", "equinox", "optax"),
     }  # fmt: skip
-    line = json.dumps(header).encode()
+    try:
+        line = json.dumps(header).encode()
+    except (TypeError, ValueError) as fault:
+        checks.refuse("about", "numbers, text, lists and mappings, as JSON has them", fault)
     path.parent.mkdir(parents=True, exist_ok=True)
     put(path, checksum(line + b"\n" + content).encode() + b"\n" + line + b"\n" + content)
 

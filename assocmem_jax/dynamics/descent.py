@@ -139,6 +139,8 @@ class Descent(AbstractSteps):
             self.unit = RATE
         else:
             self.unit = _unit(self.optimizer) if ready else Clock(self.transformation()).unit
+        if self.schedule is not None:
+            _descends(self.schedule, self.steps)
         self.compensated = checks.truth("compensated", compensated, (None,))
         self.thaw = leaves.pairs("thaw", thaw, "step", _step)
         self.relative_rates = leaves.relative(relative_rates)
@@ -270,6 +272,19 @@ class Descent(AbstractSteps):
 
         carry = jax.tree.map(jnp.zeros_like, params) if compensated else None
         return advance, params, (optimizer.init(params), carry, jnp.zeros((), dtype))
+
+
+def _descends(schedule: Callable, steps: int) -> None:
+    """Refuse a schedule that is no rate at every step, of many up to a thousand: below 0 it would ascend."""
+    checks.number_of("learning_rate", "the step", schedule, jnp.int32)
+    looks = jnp.asarray(np.unique(np.linspace(0, max(steps - 1, 0), 1000, dtype=np.int32)))
+    with jax.ensure_compile_time_eval():
+        rates = jax.lax.map(lambda step: jnp.asarray(schedule(step), float), looks)
+    if checks.concrete(rates):
+        wrong = ~(np.isfinite(known := np.asarray(rates)) & (known >= 0))
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            checks.refuse("learning_rate", "finite and at least 0", f"{known[at]} at step {looks[at]}")
 
 
 @functools.lru_cache(512)

@@ -1,12 +1,14 @@
 """Gradient flow, GD (4): dW = −∇L(W) dt, integrated in logarithmic time."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from diffrax._root_finder import use_stepsize_tol
 from jaxtyping import Array, Float
 
 from .. import checks
@@ -80,8 +82,15 @@ class GradientFlow(AbstractDynamics):
                 checks.positive(name, value)
         if step is not None and (rtol is not None or atol is not None):
             checks.refuse("step", "None where rtol or atol is given", step, "a fixed step has no tolerance")
-        if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
-            checks.refuse("solver", "a diffrax solver", repr(solver), "for example diffrax.Tsit5()")
+        if solver is not None:
+            _suits(solver, step)
+        # Neither of these keeps the points that are looked at.
+        pointless = isinstance(adjoint, diffrax.BacksolveAdjoint | diffrax.ImplicitAdjoint)
+        if pointless or not isinstance(adjoint, diffrax.AbstractAdjoint | None):
+            checks.refuse(
+                "adjoint", "a diffrax adjoint of the steps that were made", checks.short(adjoint),
+                "diffrax.RecursiveCheckpointAdjoint(), DirectAdjoint() or ForwardMode()",
+            )  # fmt: skip
         self.rtol, self.atol = rtol, atol
         self.step = None if step is None else checks.floats(step=step)[0]
         self.solver = diffrax.Dopri8() if solver is None else solver
@@ -145,6 +154,29 @@ class GradientFlow(AbstractDynamics):
             if not known or int(result.status) == int(Status.STEP_LIMIT):
                 result = _solved(self, task, trained, frozen, asked, times, "both")
         return result
+
+
+def _suits(solver: diffrax.AbstractSolver, step: Scalar | None) -> None:
+    """Refuse what is no solver of an equation without noise, or cannot choose its steps, or needs to."""
+    known = isinstance(solver, diffrax.AbstractSolver)
+    form: Any = solver.term_structure if known else None
+    if not (isinstance(form, type) and issubclass(diffrax.ODETerm, form)):
+        words = checks.short(solver) if not known else f"{type(solver).__name__}, which is of other equations"
+        checks.refuse("solver", "a diffrax solver of y' = f(y)", words, "for example diffrax.Tsit5()")
+    if step is None and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+        name = type(solver).__name__
+        checks.refuse("step", f"given with {name}, which has no error estimate", None, "step=0.01")
+    if step is not None and without_tolerance(solver):
+        checks.refuse(
+            "solver", "explicit with equal steps, or given its tolerances", type(solver).__name__,
+            "root_finder=diffrax.VeryChord(rtol=1e-6, atol=1e-6)",
+        )  # fmt: skip
+
+
+def without_tolerance(solver: diffrax.AbstractSolver) -> bool:
+    """Whether a solver is implicit and solves to the tolerance of its steps, which equal ones have not."""
+    root = getattr(solver, "root_finder", None)
+    return any(getattr(root, name, None) is use_stepsize_tol for name in ("rtol", "atol", "norm"))
 
 
 @eqx.filter_jit

@@ -122,8 +122,10 @@ def dataset(run: Trajectory, batch: Sequence[str] | None):
     depth = run.status.ndim
     if batch is None:
         batch = ("batch",) if depth == 1 else tuple(f"batch_{i}" for i in range(depth))
-    batch = (batch,) if isinstance(batch, str) else tuple(batch)
-    if len(set(batch) - {"time", "step"}) != depth or len(batch) != depth:
+    batch = (batch,) if isinstance(batch, str) else batch
+    named = isinstance(batch, Sequence) and all(isinstance(name, str) for name in batch)
+    batch = tuple(batch) if named else ()
+    if not named or len(set(batch) - {"time", "step"}) != depth or len(batch) != depth:
         checks.refuse(
             "batch", f"{depth} different names, of the axes that vmap put in front", checks.short(batch)
         )

@@ -100,14 +100,21 @@ class StochasticFlow(AbstractSteps):
             checks.finite("sigma", sigma)
             checks.within("sigma", sigma, 0, np.inf, "it is a standard deviation")
             sigma = checks.scalar("sigma", sigma)
+        elif not isinstance(sigma, MinibatchNoise):
+            checks.number_of("sigma", "time", sigma, float)
         checks.positive("t1", t1)
         self.t1 = checks.scalar("t1", t1)
         self.sigma = sigma
         self.steps = checks.count("steps", steps)
         self.refine = checks.count("refine", refine)
         checks.count("steps × refine", self.steps * self.refine)
-        if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
-            checks.refuse("solver", "a diffrax solver", repr(solver))
+        if solver is not None and not _suits(solver):
+            known = isinstance(solver, diffrax.AbstractSolver)
+            name = type(solver).__name__ if known else checks.short(solver)
+            checks.refuse(
+                "solver", "a diffrax solver of equations with additive noise", name,
+                "for example diffrax.ShARK()",
+            )  # fmt: skip
         self.solver = diffrax.Euler() if solver is None else solver
         if isinstance(sigma, MinibatchNoise):
             if type(self.solver) is not diffrax.Euler:
@@ -173,12 +180,33 @@ class StochasticFlow(AbstractSteps):
             end = t1 * ((step + 1).astype(dtype) / self.steps)
             dt = t1 / self.steps
             path = _Increments(t0=time, t1=end, increment=increment(step, dt))
-            terms = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: drift(y)), spread(step, path))
-            state = self.solver.init(terms, time, time + dt, params, None)
-            moved, *_ = self.solver.step(terms, time, time + dt, params, None, state, made_jump=False)
-            return moved, inner, end
+            return _step(self.solver, drift, spread(step, path), time, time + dt, params), inner, end
 
         return advance, params, None
+
+
+def _step(solver, drift: Callable, spread: diffrax.AbstractTerm, start, end, params):
+    """The parameters after a step from ``start`` to ``end``."""
+    terms = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: drift(y)), spread)
+    state = solver.init(terms, start, end, params, None)
+    return solver.step(terms, start, end, params, None, state, made_jump=False)[0]
+
+
+def _suits(solver: Any) -> bool:
+    """Whether a solver can make a step: one is tried, of shapes alone. It says so in too many ways to ask."""
+
+    def tried(y):
+        increment = diffrax.SpaceTimeLevyArea(dt=y["w"][0], W=y, H=y)
+        noise = _Noise(lambda t: t, _Increments(t0=0.0, t1=1.0, increment=increment))
+        return _step(solver, lambda y: y, noise, 0.0, 1.0, y)
+
+    if not isinstance(solver, diffrax.AbstractSolver):
+        return False
+    try:
+        jax.eval_shape(tried, {"w": jnp.zeros(2)})
+    except Exception:
+        return False
+    return True
 
 
 def _levy_area(solver) -> type:

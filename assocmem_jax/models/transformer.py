@@ -112,7 +112,10 @@ class Transformer(AbstractSequenceModel):
     fixed_positions: bool = eqx.field(static=True, default=False)
 
     @classmethod
-    @checks.takes(key=checks.KEY)
+    @checks.takes(
+        key=checks.KEY, norm=bool, tied=bool, feedforward=("relu", "linear", "none"),
+        positions=("learned", "sinusoidal", "rotary"),
+    )  # fmt: skip
     def initial(
         cls,
         num_tokens: int,
@@ -136,14 +139,10 @@ class Transformer(AbstractSequenceModel):
         ``tied``: the unembedding is w_E/√d, with no weights of its own.
         """
         num_tokens, length = checks.count("num_tokens", num_tokens, 2), checks.count("length", length)
-        dtype = jnp.zeros((), dtype).dtype
+        dtype = checks.floating("dtype", dtype)
         width, layers = checks.count("width", width), checks.count("layers", layers)
         if width % checks.count("heads", heads):
             checks.refuse("heads", f"a divisor of width = {width}", heads)
-        if feedforward not in ("relu", "linear", "none"):
-            checks.refuse("feedforward", "'relu', 'linear' or 'none'", repr(feedforward))
-        if positions not in ("learned", "sinusoidal", "rotary"):
-            checks.refuse("positions", "'learned', 'sinusoidal' or 'rotary'", repr(positions))
         if positions == "rotary" and width // heads % 2:
             checks.refuse("width / heads", "even", width // heads)
         m = 4 * width if hidden is None else checks.count("hidden", hidden)

@@ -46,12 +46,7 @@ def lanczos_top(
     size = checks.count("size", size)
     given = matvec
     checks.a_function("matvec", matvec, "a function v -> A v")
-    try:
-        dtype = jnp.dtype(dtype)
-    except TypeError:
-        checks.refuse("dtype", "float32 or float64", checks.short(dtype))
-    if dtype not in (jnp.float32, jnp.float64):
-        checks.refuse("dtype", "float32 or float64", dtype)
+    dtype = checks.floating("dtype", dtype)
     if rtol is not None:
         rtol = float(checks.number("rtol", rtol))
         checks.positive("rtol", rtol)
@@ -61,6 +56,7 @@ def lanczos_top(
     m = min(size, checks.count("basis_size", basis_size, 4))
     kept = min(8, m // 2)
     key = jr.key(0) if key is None else key
+    checks.key("key", key)
     rows = jnp.arange(m)
 
     def ritz(projected, k):

@@ -5,7 +5,7 @@ import importlib
 import json
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import pydantic
 from pydantic import Field
@@ -15,10 +15,15 @@ Positive = Annotated[float, Field(gt=0)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Level = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=2)]  # a size that need not be whole
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=2)]
+Reach = Annotated[int, Field(ge=3)]  # of a search that begins at 2
 # A key each, of eight bytes, is a constant of a program: 2²⁴ are 128 MiB; of 2 GB (2²⁸) JAX warns.
 Seeds = Annotated[int, Field(ge=2, le=2**24)]
+# Of one axis, which is an array: half a GiB (``sweeps/axes.py`` has the same bound).
+Points = Annotated[int, Field(ge=1, le=2**26)]
 
 
 def _distinct(values: tuple) -> tuple:
@@ -161,14 +166,24 @@ def _beside(study: Any) -> Any:
     return importlib.import_module(f"{package}.{study.work}")
 
 
-class Range(Section):
-    """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``."""
+Domain = TypeVar("Domain", bound=float)
 
-    values: Annotated[tuple[float | int, ...], Field(min_length=1), DISTINCT] | None = about(
+
+class Range(Section, Generic[Domain]):
+    """Points of an axis: one of ``values``, ``linear = [low, high, n]``, ``log = [low, high, n]``.
+
+    A field of a schema is one of those below, which say where points (so ends, too) may lie.
+    """
+
+    values: Annotated[tuple[Domain, ...], Field(min_length=1), DISTINCT] | None = about(
         "the points themselves", None
     )
-    linear: tuple[Real, Real, Count] | None = about("[low, high, n]: n points with equal differences", None)
-    log: tuple[Positive, Positive, Count] | None = about("[low, high, n]: n points with equal ratios", None)
+    linear: tuple[Domain, Domain, Points] | None = about(
+        "[low, high, n]: n points with equal differences", None
+    )
+    log: tuple[Annotated[Domain, Field(gt=0)], Annotated[Domain, Field(gt=0)], Points] | None = about(
+        "[low, high, n]: n points with equal ratios", None
+    )
 
     @pydantic.model_validator(mode="after")
     def _one(self):
@@ -189,3 +204,31 @@ class Range(Section):
         make, ends = (np.linspace, self.linear) if self.linear is not None else (np.geomspace, self.log)
         assert ends is not None
         return make(*ends)
+
+
+class RealRange(Range[Real]):
+    """Points of an axis, any finite numbers."""
+
+
+class PositiveRange(Range[Positive]):
+    """Points of an axis above 0."""
+
+
+class CosineRange(Range[Cosine]):
+    """Points of an axis in [-1, 1]."""
+
+
+class LevelRange(Range[Level]):
+    """Points of an axis in [0, 1]."""
+
+
+class AmountRange(Range[Amount]):
+    """Points of an axis, sizes of at least 2 that need not be whole."""
+
+
+class Axis(Range[Real]):
+    """Points of an axis, any finite numbers; whole ones stay whole."""
+
+    values: Annotated[tuple[float | int, ...], Field(min_length=1), DISTINCT] | None = about(
+        "the points themselves", None
+    )

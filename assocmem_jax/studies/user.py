@@ -1,14 +1,14 @@
 """A sweep of the user's own: a function named in a config, over the axes named there."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from .. import named
-from .study import Count, Positive, Range, Real, Section, SweepStudy, about
+from .study import Axis, Level, Points, Positive, Real, Section, SweepStudy, about
 
 Named = Annotated[str, Field(pattern=named.PATTERN)]
-Statistic = str | Real
+Statistic = Literal["mean", "sd", "min", "max"] | Level
 
 
 class Law(Section):
@@ -32,7 +32,7 @@ class Law(Section):
 class Sampled(Section):
     """Points of one dimension, drawn from a law for each parameter."""
 
-    n: Count = about("number of points")
+    n: Points = about("number of points")
     laws: Annotated[dict[str, Law], Field(min_length=1)] = about("parameter → the law it is drawn from")
     method: Annotated[str, Field(pattern="^(sobol|random)$")] = about(
         "sobol (a low-discrepancy sequence) or random (independent)", "sobol"
@@ -52,10 +52,10 @@ class UserSweep(SweepStudy):
 
     title: ClassVar[str] = "Sweep"
     function: Named = about("module:name or path/to/file.py:name of a function of named numbers")
-    axes: dict[str, Range] = about("parameter → the points of its axis", {})
+    axes: dict[str, Axis] = about("parameter → the points of its axis", {})
     sampled: dict[str, Sampled] = about("dimension → parameters drawn together along it", {})
     fixed: dict[str, float | int] = about("parameter → its one value", {})
-    seeds: Count | None = about(
+    seeds: Annotated[int, Field(ge=1, le=2**20)] | None = about(
         "runs of each configuration, with keys of their own; the function then takes key", None
     )
     reduce: tuple[Statistic, ...] = about(

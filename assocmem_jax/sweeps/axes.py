@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import checks
 
-# Seeds are kept one by one, in the result and in what names it.
-MOST_SEEDS = 2**24
+# Points of one axis (half a GiB, as in ``studies/study.py``); seeds, which a result and its name list.
+MOST_POINTS, MOST_SEEDS = 2**26, 2**24
 _OF_THE_STORE = frozenset({"commits", "plan", "zarr.json", "plan.json", "complete", "tries"})
 
 
@@ -116,23 +116,27 @@ def sampled(
 def drawn(n: int, laws: Mapping[str, Any], method: str = "sobol", seed: int = 0) -> dict[str, np.ndarray]:
     """The points of ``sampled``, for laws of any name."""
     n = checks.count("n", n)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        checks.refuse("seed", "a whole number of at least 0", checks.short(seed))
+    if n > MOST_POINTS:
+        checks.refuse("n", f"at most {MOST_POINTS:,} points of one axis", n)
     for name, law in laws.items():
         if not isinstance(law, Uniform | LogUniform | Integers):
             checks.refuse(name, "a Uniform, LogUniform or Integers", repr(law))
-    if method == "sobol":
+    if checks.word("method", method, "sobol", "random") == "sobol":
         from scipy.stats import qmc
 
         with warnings.catch_warnings():  # that n is best a power of two is said above
             warnings.simplefilter("ignore", UserWarning)
             points = qmc.Sobol(len(laws), rng=np.random.default_rng(seed)).random(n)
-    elif method == "random":
-        points = np.random.default_rng(seed).random((n, len(laws)))
     else:
-        checks.refuse("method", "'sobol' or 'random'", repr(method))
+        points = np.random.default_rng(seed).random((n, len(laws)))
     return {name: law.quantile(points[:, k]) for k, (name, law) in enumerate(laws.items())}
 
 
 def _vector(name: str, value: Any) -> np.ndarray:
+    if not checks.concrete(value):
+        checks.refuse(name, _WANTED, "traced values", "sweep outside of jit")
     array = np.asarray(checks.array(name, value, _WANTED))
     if array.ndim != 1 or not array.size:
         checks.refuse(name, _WANTED, f"{array.dtype} of shape {array.shape}")
@@ -192,7 +196,7 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
     for name, value in axes.items():
         if isinstance(value, Joint):
             dims[name] = value
-        elif np.ndim(value) == 0:
+        elif isinstance(value, bool | int | float) or getattr(value, "ndim", None) == 0:
             known = value if isinstance(value, bool) else checks.array(name, value, _WANTED)
             fixed[name] = _vector(name, np.asarray(known)[None])[0].item()
         else:
@@ -216,10 +220,13 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
                 checks.short(name), "rename it",
             )  # fmt: skip
     if seeds is not None:
-        if np.ndim(seeds) == 0 and checks.count("seeds", seeds) > MOST_SEEDS:
-            checks.refuse("seeds", f"at most {MOST_SEEDS:,}", seeds, "split the sweep by seeds=range(…)")
-        seeds = range(checks.count("seeds", seeds)) if np.ndim(seeds) == 0 else seeds
-        seeds = tuple(checks.count("seeds", seed, 0) for seed in np.asarray(seeds).tolist())
+        if isinstance(seeds, float | str) or (hasattr(seeds, "__index__") and not np.ndim(seeds)):
+            if (many := checks.count("seeds", seeds)) > MOST_SEEDS:
+                checks.refuse("seeds", f"at most {MOST_SEEDS:,}", many, "sweep over an axis of them")
+            seeds = range(many)
+        listed = np.asarray(checks.array("seeds", seeds, "a number of seeds, or distinct seeds"))
+        checks.shaped("seeds", listed, "a number of seeds, or a list of them", 1)
+        seeds = tuple(checks.count("seeds", seed, 0) for seed in listed.tolist())
         if not seeds or len(set(seeds)) < len(seeds):
             checks.refuse("seeds", "a number of seeds, or distinct seeds", seeds)
     found = Grid(dims, fixed, seeds)

@@ -85,6 +85,7 @@ def capacity(
     """
     for name, function in {"make_task": make_task, "make_model": make_model, "measure": measure}.items():
         checks.a_function(name, function, "a function")
+    checks.truth("progress", progress)
     smallest = checks.count("smallest", smallest)
     largest = checks.count("largest", largest, smallest + 1)
     search = Search.of(target, seeds, key, level, resolution, together, devices, each=2)

@@ -25,13 +25,14 @@ class OverSeeds:
             if isinstance(item, str) and item not in self.WORDS:
                 checks.refuse("over_seeds", f"of {self.WORDS} or levels in [0, 1]", repr(item))
             if not isinstance(item, str):
+                checks.number("over_seeds", item)
                 checks.within("over_seeds", item, 0, 1)
         if not what or len(set(what)) < len(what):
             checks.refuse("over_seeds", "given a statistic or more, each once", what, 'for example "mean"')
         checks.truth("drop_bad", drop_bad)
         self.words = tuple(w for w in what if isinstance(w, str))
         self.levels = tuple(float(w) for w in what if not isinstance(w, str))
-        self.drop_bad = drop_bad
+        self.drop_bad = checks.truth("drop_bad", drop_bad)
 
     def __repr__(self):
         return f"over_seeds{(*self.words, *self.levels)}, drop_bad={self.drop_bad}"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from .. import checks
+
 
 class WorkerDied(RuntimeError):
     """A job that ended and left no result. One line: the last that it said."""
@@ -32,6 +34,13 @@ class SlurmExecutor(futures.Executor):
     """
 
     def __init__(self, executor: Any, seconds: float = 1.0, patience: float = 15.0):
+        if not (hasattr(executor, "submit") and hasattr(executor, "batch")):
+            checks.refuse(
+                "executor", "one of submitit's", checks.short(executor), "submitit.AutoExecutor(folder)"
+            )
+        for name, value in (("seconds", seconds), ("patience", patience)):
+            checks.number(name, value)
+            checks.within(name, value, 0, 1e9)
         self._executor, self._seconds, self._patience = executor, seconds, patience
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []

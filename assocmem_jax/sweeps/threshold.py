@@ -16,6 +16,9 @@ from jaxtyping import PRNGKeyArray
 from .. import checks
 from ..progress import bar
 
+# As ``Seeds`` of configs (``studies/study.py``).
+MOST_SEEDS = 2**24
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
@@ -94,6 +97,7 @@ def threshold(
     else:
         least, most = float(least), float(most)
     checks.truth("rising", rising)
+    checks.truth("progress", progress)
     if not checks.scalar("trials", trials) >= 1:  # it may be infinite
         checks.refuse("trials", "at least 1", trials)
     search = Search.of(target, seeds, key, level, resolution, together, devices)
@@ -135,6 +139,8 @@ class Search(NamedTuple):
         if not 0 < level < 1:
             checks.refuse("level", "between 0 and 1", level)
         seeds = checks.count("seeds", seeds, 2, "an interval needs two")
+        if seeds > MOST_SEEDS:
+            checks.refuse("seeds", f"at most {MOST_SEEDS:,} (their keys are 128 MiB)", seeds)
         checks.number("resolution", resolution)
         checks.positive("resolution", resolution)
         devices = checks.count("devices", devices)

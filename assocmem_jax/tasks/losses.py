@@ -79,6 +79,16 @@ def is_label(scores: Array, targets: Int[Array, "*n"]) -> Bool[Array, "*n m"]:
     return jnp.arange(scores.shape[-1]) == targets[..., None]
 
 
+def _given(scores: Any, targets: Any) -> tuple[Array, Array]:
+    """Arrays that fit one another; of NumPy's and lists, arrays of JAX."""
+    (scores,), targets = checks.floats(scores=scores), jnp.asarray(checks.array("targets", targets))
+    shapes = (scores.shape[:-1],) if jnp.issubdtype(targets.dtype, jnp.integer) else (scores.shape,)
+    if not scores.ndim or targets.shape not in shapes:
+        required = f"labels of shape {scores.shape[:-1]} or shares of shape {scores.shape}"
+        checks.refuse("targets", required, f"{targets.dtype} of shape {targets.shape}")
+    return scores, targets
+
+
 def cross_entropy(
     scores: Float[Array, "*n m"], targets: Int[Array, "*n"] | Float[Array, "*n m"]
 ) -> Float[Array, "*n"]:
@@ -87,6 +97,7 @@ def cross_entropy(
     It and its derivatives keep full relative precision however large the margin: it does not read 0
     at margin 17 in float32.
     """
+    scores, targets = _given(scores, targets)
     if jnp.issubdtype(targets.dtype, jnp.integer):
         return _surprisal(scores, is_label(scores, targets))
     # A class that is impossible, of score −∞, has no surprisal: not 0 · ∞.
@@ -102,6 +113,7 @@ def score_gradient(
 
     The two products keep 1 − p_z exact where it is far below one rounding error.
     """
+    scores, targets = _given(scores, targets)
     if jnp.issubdtype(targets.dtype, jnp.integer):
         return _surprisal_gradient(scores, is_label(scores, targets))
     odds = scores - _rivals(scores)

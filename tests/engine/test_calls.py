@@ -19,6 +19,7 @@ ZERO = am.LinearMemory.zeros(TASK)
 THREE = am.AssociationTask(am.laws.uniform(3), jnp.arange(3), jnp.eye(3), jnp.eye(3))
 SGD = optax.sgd(1.0)
 KEY = jax.random.key(0)
+DOUBLE = lambda a, b: 2 * a  # noqa: E731
 
 
 def task(p=HALF, y=IDENTITY, e=EYE, u=EYE):
@@ -105,6 +106,12 @@ CALLS = [
     (lambda: am.memory.gammas(THREE, am.LinearMemory.zeros(THREE)), "task must be of two tokens and two classes (GD (18)), got 3 tokens, 3 classes; use am.memory.plane or am.margins"),
     (lambda: am.memory.weights(TASK, am.MarginSystem.zeros(TASK)), "model must be one that holds W, got MarginSystem; use LinearMemory"),
     (lambda: am.memory.max_margin(am.AssociationTask(HALF, jnp.full((2, 2), 0.5), EYE, EYE)), "task must be deterministic (f*), got soft labels; they have a finite minimiser"),
+    # Sizes that would be allocated before anything could refuse them.
+    (lambda: am.sweep(abs, a=[1.0], seeds=10**9), "seeds must be at most 16,777,216, got 1000000000; sweep over an axis of them"),
+    (lambda: am.sweep(DOUBLE, chunk=1, a=np.arange(2.0**16), b=np.arange(2.0**14)), "chunk must be such that there are at most 1,048,576 tasks, got 1,073,741,824 of them; chunk=4096 or more"),
+    (lambda: am.sampled(2**30, a=am.Uniform(0, 1)), "n must be at most 67,108,864 points of one axis, got 1073741824"),
+    (lambda: am.threshold(lambda key, d: 0.1 * d, smallest=1, largest=9, seeds=2**30), "seeds must be at most 16,777,216 (their keys are 128 MiB), got 1073741824"),
+    (lambda: am.sampled(4, seed=-1, a=am.Uniform(0, 1)), "seed must be a whole number of at least 0, got -1"),
     (lambda: am.edge_of_stability(-2.0), "learning_rate must be positive and finite, got -2.0"),
 ]  # fmt: skip
 

@@ -4,14 +4,17 @@ sides."""
 import inspect
 import json
 import re
+import types
 from pathlib import Path
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import pytest
 
 import assocmem_jax as am
 from assocmem_jax.commands.configs import json_schema
-from assocmem_jax.studies.config import ConfigError, load
-from assocmem_jax.studies.study import DISTINCT, Range, tables
+from assocmem_jax.studies.config import ConfigError, _models, load
+from assocmem_jax.studies.registry import entries, schema
+from assocmem_jax.studies.study import DISTINCT, Axis, Range, tables
 from assocmem_jax.studies.user import OPTIONS, Law, Sampled, UserSweep
 from assocmem_jax.systems import configs
 from surface import write
@@ -37,6 +40,78 @@ def test_keys_defaults_and_bounds_are_those_that_are_written_down():
     assert keys() == json.loads(KEPT.read_text(encoding="utf-8"))
 
 
+# Numbers of which any finite one is right, and why.
+ANYWHERE = {
+    "inputs": "a coordinate of an embedding", "outputs": "a coordinate of an embedding",
+    "start": "a weight", "window": "a weight, an end of the picture",
+    "zipf_exponent": "am.laws.zipf holds for every exponent: 0 is uniform, below it the last is the likeliest",
+    "RealRange.values": "log(p₁/p₂), an axis of gd_fig3", "RealRange.linear": "log(p₁/p₂), an axis of gd_fig3",
+    "Axis.values": "of a function of the user's", "Axis.linear": "of a function of the user's",
+    "Law.uniform": "of a function of the user's", "UserSweep.fixed": "of a function of the user's",
+}  # fmt: skip
+
+
+def numbers(annotation, limits=()):
+    """The limits of every number in an annotation."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        found = [rule for part in parts[1:] for rule in getattr(part, "metadata", [part])]
+        yield from numbers(parts[0], (*limits, *found))
+    elif annotation in (int, float):
+        yield [name for rule in limits for name in ("gt", "ge", "lt", "le") if hasattr(rule, name)]
+    elif origin is not Literal:
+        kept = limits if origin in (Union, types.UnionType) else ()
+        for part in parts:
+            yield from numbers(part, kept)
+
+
+def test_every_number_has_a_domain():
+    """A key without one was taken, and ran, at correlations of 3 and at rates of -1."""
+    counted, free = 0, {}
+    for section in {inner for name in entries() for inner in schemas(schema(name))}:
+        for key, field in section.model_fields.items():
+            for limits in numbers(field.annotation, tuple(field.metadata)):
+                counted += 1
+                if not limits:
+                    free[f"{section.__name__}.{key}"] = key
+    assert counted > 300
+    assert {name if name in ANYWHERE else key for name, key in free.items()} == set(ANYWHERE)
+
+
+OUTSIDE = [
+    ("gd_fig3", "alpha={values=[3.0]}", "alpha.values.0 = 3.0: must be less than or equal to 1"),
+    ("gd_fig3", "alpha={linear=[0.5, 1.5, 3]}", "alpha.linear.1 = 1.5: must be less than or equal to 1"),
+    ("gd_fig3", "alpha={log=[-0.5, 0.5, 3]}", "alpha.log.0 = -0.5: must be greater than 0"),
+    ("gd_fig3", "learning_rate={values=[-1.0]}", "learning_rate.values.0 = -1.0: must be greater than 0"),
+    ("gd_fig3", "alpha={linear=[0, 1, 2000000000]}", "alpha.linear.2 = 2000000000: must be less than or equal to 67108864"),
+    ("facts_order", "answers={values=[1.0]}", "answers.values.0 = 1.0: must be greater than or equal to 2"),
+    ("facts_order", "subjects={values=[-1]}", "subjects.values.0 = -1: must be greater than or equal to 2"),
+    ("facts_order", "start={linear=[0.0, 1.0, 3]}", "start.linear.0 = 0.0: must be greater than 0"),
+    ("facts_order", "panel_answers=0.5", "panel_answers = 0.5: must be greater than or equal to 2"),
+    ("context_overtaking", "noise={values=[2.0]}", "noise.values.0 = 2.0: must be less than or equal to 1"),
+    ("context_overtaking", "tokens={values=[-5]}", "tokens.values.0 = -5: must be greater than or equal to 2"),
+    ("hops_construction", "betas={values=[0.0]}", "betas.values.0 = 0.0: must be greater than 0"),
+    ("real_words", "optimizers.adam={values=[-1.0]}", "optimizers.adam.values.0 = -1.0: must be greater than 0"),
+    ("bifurcation", "systems.0.labels=[[1.5, -0.5]]", "systems.0.labels.0.0 = 1.5: must be less than or equal to 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "change", "words"), OUTSIDE, ids=[change for _, change, _ in OUTSIDE])
+def test_numbers_outside_of_their_domain(config, change, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load(config, [change])
+
+
+def test_the_json_schema_says_where_points_of_an_axis_may_be():
+    fields = json.loads(json_schema("gd.learning_rates"))["$defs"]
+    points = fields["CosineRange"]["properties"]["values"]["anyOf"][0]["items"]
+    assert (points["minimum"], points["maximum"]) == (-1, 1)
+
+
+def test_axes_of_ones_own_keep_whole_numbers_whole():
+    assert [type(point) for point in Axis(values=(1, 2.5)).values] == [int, float]
+
+
 TWO, THREE = "[[1.0], [2.0]]", "[[1.0], [2.0], [3.0]]"
 WIDE = "[[1.0, 0.0], [0.0, 1.0]]"
 GRID = ["cases=[]", "grid.rates=[1.0, 2.0]"]
@@ -56,6 +131,13 @@ PAIRS = [
     ("bifurcation", [], [f"systems.0.inputs={TWO}"], "must have as many inputs (2) and labels (1) as probabilities (1)"),
     ("bifurcation", [], [f"systems.0.labels={WIDE}"], "must have as many inputs (1) and labels (2) as probabilities (1)"),
     ("bifurcation", [], ["systems.0.probabilities=[0.5, 0.5]"], "must have as many inputs (1) and labels (1) as probabilities (2)"),
+    ("bifurcation", [], ["systems.0.labels=[[0.4, 0.5]]"], "labels[0] must sum to one, got 0.9"),
+    ("bifurcation", ["systems.2.probabilities=[0.25, 0.25, 0.5]"], ["systems.2.probabilities=[0.25, 0.25, 0.25]"], "probabilities must sum to one, got 0.75"),
+    ("bifurcation", [], ["systems.2.inputs=[[1.0, 0.0], [1.0], [1.0, 0.0]]"], "inputs[1] must have 2 entries, got 1"),
+    ("schedule", ["systems.0.weights=[1.0, 1.0, 1.0]", "systems.0.alpha=-0.5"], ["systems.0.weights=[1.0, 1.0, 1.0]", "systems.0.alpha=-0.6"], "alpha of 3 tokens must be at least −1/2"),
+    ("schedule", ["smallest=1.0", "largest=1.1"], ["smallest=1.0", "largest=1.0"], "largest must be above smallest = 1, got 1"),
+    ("slides_sizes_linear", ["families.0.smallest=3"], ["families.0.smallest=100000"], "smallest must be below every largest, got 100000 and "),
+    ("facts_parameters", ["smallest=2"], ["smallest=100000"], "smallest must be below every largest, got 100000 and "),
     ("slides_optimizers", ["samples=1024"], ["samples=1023"], "batch 1024 is above samples = 1023"),
     ("slides_optimizers", ["at=50"], ["at=51"], "at = 51 must be one of dimensions"),
     ("slides_optimizers", ["zero_start=true", "cases.1.norm=false", "cases.5.norm=false"], ["zero_start=true", "cases.1.norm=false"], "layer norm has no value at W = 0"),
@@ -76,11 +158,11 @@ PAIRS = [
     ("facts_hallucination", ["cases.0.answers=16"], ["cases.0.answers=7"], "answers must divide subjects = 16, got 7"),
     ("facts_hallucination", ["length=5"], ["length=4"], "length must be at least 5, got 4"),  # said three times
     ("facts_constructed", ["curves.0.ranks=[1, 2]"], ["curves.0.ranks=[1]"], "ranks must be as many as dimensions (2) or left out, got 1"),
-    ("facts_constructed", ["curves.0.largest=[2, 3]"], ["curves.0.largest=[2]"], "largest must be as many as dimensions (2) or left out, got 1"),
+    ("facts_constructed", ["curves.0.largest=[3, 4]"], ["curves.0.largest=[3]"], "largest must be as many as dimensions (2) or left out, got 1"),
     ("facts_constructed", [], ["curves.4.widths=[64]"], "widths must be as many as dimensions (2) or left out, got 1"),
     ("facts_constructed", [], ["curves.4.widths=[]"], FEATURES),
     ("facts_constructed", [], ["curves.0.widths=[1, 2]"], FEATURES),
-    ("facts_constructed", ["curves.0.largest=[2, 3]"], ["curves.2.largest=[2, 3]"], "a search is of attention alone"),
+    ("facts_constructed", ["curves.0.largest=[3, 4]"], ["curves.2.largest=[3, 4]"], "a search is of attention alone"),
     ("facts_parameters", [], ["shapes.0.head_widths=[1]"], "head_widths must be as many as dimensions (2)"),
     ("facts_parameters", [], ["shapes.0.widths=[1, 2, 3]"], "widths must be as many as dimensions (2)"),
     ("facts_parameters", [], ["shapes.0.largest=[]"], "largest must be as many as dimensions (2)"),
@@ -119,6 +201,14 @@ def test_keys_that_must_fit_each_other(config, taken, refused, words):
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         load(config, refused)
     assert len(caught.value.lines) == 1
+
+
+def schemas(model):
+    """A schema and those of its tables."""
+    yield model
+    for field in model.model_fields.values():
+        for inner in _models(field.annotation):
+            yield from schemas(inner)
 
 
 def sections(part):
@@ -189,7 +279,7 @@ def test_a_parameter_has_the_name_of_no_option():
     for name in OPTIONS:
         renamed = law | {"laws": {name: Law(uniform=(0.0, 1.0))}}
         for keys in (
-            {"fixed": {name: 1}}, {"axes": {name: Range(values=(1,))}}, {"sampled": {name: Sampled(**law)}},
+            {"fixed": {name: 1}}, {"axes": {name: Axis(values=(1,))}}, {"sampled": {name: Sampled(**law)}},
             {"sampled": {"b": Sampled(**renamed)}},
         ):  # fmt: skip
             with pytest.raises(ValueError, match=f"other names than options of am.sweep, got {name}"):

@@ -428,7 +428,7 @@ def test_any_function_can_be_swept_from_a_config(tmp_path, capsys, monkeypatch):
         (("verify", "nowhere"), "nowhere: no such store"),
         (("verify",), "sweep verify takes one store"),
         ((CONFIG, CONFIG), "sweep takes one config"),
-        ((CONFIG, "--set", "alpha.log=[1.0, 2.0, 3]"), "alpha: must have one of values, linear and log, got linear and log"),
+        ((CONFIG, "--set", "alpha.log=[0.5, 1.0, 3]"), "alpha: must have one of values, linear and log, got linear and log"),
     ],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line(arguments, said, capsys, tmp_path, monkeypatch):

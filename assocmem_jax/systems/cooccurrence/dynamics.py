@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ... import checks
 from ...checks import Scalar
 from ...dynamics import Until
+from ...models import AbstractModel
 
 
 class _ScoresMoved(eqx.Module):
@@ -19,11 +20,14 @@ class _ScoresMoved(eqx.Module):
         return jnp.max(jnp.abs(model.table - self.start)) - self.level
 
 
+@checks.takes(model=AbstractModel)
 def scores_moved(model: Any, level: Scalar, hold: int | None = 1) -> Until:
     """Some attention score μᵀW_KᵀW_Qν has moved by more than ``level`` from where ``model`` has it.
 
     Cooc's Phase 1 is over when all samples are right (``perfect_accuracy``) and was one only if this has
     not happened by then.
     """
+    if not hasattr(model, "table"):
+        checks.refuse("model", "one with attention scores, ``table``", type(model).__name__)
     checks.positive("level", level)
     return Until(_ScoresMoved(model.table, checks.scalar("level", level)), hold)

@@ -39,7 +39,7 @@ class CooccurrenceTask(AbstractClassificationTask):
     dimension: int = eqx.field(static=True)
 
     def __init__(self, tokens, labels, dimension: int):
-        tokens = jnp.asarray(tokens)
+        tokens = jnp.asarray(checks.array("tokens", tokens, "whole numbers of shape (n, L)"))
         (labels,) = checks.floats(labels=labels)
         checks.shaped("tokens", tokens, "indices of shape (n, L)", 2)
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
@@ -59,7 +59,7 @@ class CooccurrenceTask(AbstractClassificationTask):
         self.tokens, self.labels = tokens, labels
 
     @classmethod
-    @checks.takes(key=checks.KEY)
+    @checks.takes(key=checks.KEY, distinct=bool)
     def training(
         cls,
         key: PRNGKeyArray,
@@ -77,6 +77,8 @@ class CooccurrenceTask(AbstractClassificationTask):
         experiment (60 samples, L = 5, d = 64) needs d ≥ 163 (docs/theory.md: cooc.45). Else they are
         drawn uniformly, with repetition.
         """
+        if not isinstance(counts, Sequence | np.ndarray | jax.Array) or np.ndim(counts) != 1:  # type: ignore[arg-type]
+            checks.refuse("counts", "four numbers with a positive sum", checks.short(counts))
         counts = tuple(checks.count(f"counts[{k}]", count, 0) for k, count in enumerate(counts))
         if len(counts) != 4 or sum(counts) < 1:
             checks.refuse("counts", "four numbers with a positive sum", counts)

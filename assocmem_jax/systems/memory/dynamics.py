@@ -38,6 +38,7 @@ class Hits(NamedTuple):
     status: Int[Array, "*batch"]
 
 
+@checks.takes(task=AssociationTask, stable=bool)
 def time_to_perfect(
     task: AssociationTask,
     learning_rate: Scalar,
@@ -62,6 +63,7 @@ def time_to_perfect(
     """
     steps = checks.count("steps", steps, 0)
     checks.positive("learning_rate", learning_rate)
+    learning_rate = checks.scalar("learning_rate", learning_rate)
     dtype = task.inputs.dtype
     if dtype == jnp.float32 and steps > FLOAT32_UPDATES:
         checks.refuse("steps", f"at most {FLOAT32_UPDATES} in float32", steps, "use float64")

@@ -87,15 +87,15 @@ class CooccurrenceTransformer(AbstractWeights):
         large = 0.3 / np.sqrt(neurons) if sigma1 is None else sigma1
         checks.positive("sigma0", small)
         checks.positive("sigma1", large)
-        # As arrays: a Python integer above 2³¹ is none that JAX takes without x64.
-        small, large = (jnp.asarray(sigma, task.dtype) for sigma in (small, large))
+        small = checks.scalar("sigma0", small).astype(task.dtype)
+        large = checks.scalar("sigma1", large).astype(task.dtype)
         keys, shape = jr.split(key, 5), (width, task.dimension)
         value, at, query = (small * jr.normal(k, shape, task.dtype) for k in keys[:3])
         mlp = large * jr.normal(keys[3], (neurons, width), task.dtype)
         return cls(mlp, value, at, query, jr.rademacher(keys[4], (neurons,), task.dtype))
 
     @classmethod
-    @checks.takes(task=CooccurrenceTask, key=checks.KEY)
+    @checks.takes(task=CooccurrenceTask, key=checks.KEY, law=("uniform", "normal"))
     def kaiming(
         cls,
         task: CooccurrenceTask,
@@ -113,8 +113,7 @@ class CooccurrenceTransformer(AbstractWeights):
         """
         width, neurons = checks.count("width", width), checks.count("neurons", neurons)
         checks.positive("gain", gain)
-        if law not in ("uniform", "normal"):
-            checks.refuse("law", "'uniform' or 'normal'", repr(law))
+        gain = checks.scalar("gain", gain).astype(task.dtype)
 
         def draw(key, rows, fan_in):
             if law == "normal":

@@ -4,7 +4,19 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import Count, Positive, Range, Schema, Section, Seeds, Size, SweepSchema, about
+from ....studies.study import (
+    Amount,
+    AmountRange,
+    Count,
+    Positive,
+    PositiveRange,
+    Schema,
+    Section,
+    Seeds,
+    Size,
+    SweepSchema,
+    about,
+)
 
 
 class Case(Section):
@@ -55,12 +67,12 @@ class Order(SweepSchema):
 
     title: ClassVar[str] = "Facts: which half is first"
     work: ClassVar[str] = "order"
-    subjects: Range = about("S; sizes need not be whole numbers")
-    relations: Range = about("R")
-    answers: Range = about("D")
-    start: Range = about("α")
+    subjects: AmountRange = about("S; sizes need not be whole numbers")
+    relations: AmountRange = about("R")
+    answers: AmountRange = about("D")
+    start: PositiveRange = about("α")
     level: Annotated[float, Field(gt=0, lt=0.3)] = about("below which a loss counts as learned", 0.1)
-    panel_answers: Positive = about("D of the maps over S and R; added to the axis", 8)
+    panel_answers: Amount = about("D of the maps over S and R; added to the axis", 8)
     panel_start: Positive = about("α of the maps over S and R; added to the axis", 1e-5)
-    panel_subjects: Positive = about("S of the map over D and α; added to the axis", 16)
-    panel_relations: Positive = about("R of the map over D and α; added to the axis", 4)
+    panel_subjects: Amount = about("S of the map over D and α; added to the axis", 16)
+    panel_relations: Amount = about("R of the map over D and α; added to the axis", 4)

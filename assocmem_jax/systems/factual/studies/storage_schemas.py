@@ -4,7 +4,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Section, Seeds, Size, about
+from ....studies.study import (
+    DISTINCT,
+    Count,
+    Positive,
+    Precision,
+    Probability,
+    Reach,
+    Schema,
+    Section,
+    Seeds,
+    Size,
+    about,
+)
 
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
 
@@ -22,7 +34,7 @@ class Written(Section):
     ranks: tuple[Count, ...] = about("H d_h, one for each of dimensions; min(d, S + R) unless given", ())
     widths: tuple[Count, ...] = about("m of the features, one for each of dimensions", ())
     degree: Count = about("of the Hermite features", 2)
-    largest: tuple[Size, ...] = about(
+    largest: tuple[Reach, ...] = about(
         "S that a search may reach, one for each of dimensions; none: no search", ()
     )
 
@@ -58,7 +70,7 @@ class Constructed(Schema):
     noise: Count = about("types of noise tokens", 20)
     length: Annotated[int, Field(ge=4)] = about("T", 32)
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of the facts that a search asks for", 0.9)
-    resolution: Positive = about("of the search, as a share of S", 0.02)
+    resolution: Probability = about("of the search, as a share of S", 0.02)
     seeds: Seeds = about("independent facts and embeddings", 10)
 
 
@@ -103,9 +115,15 @@ class FactsOverParameters(Schema):
     training: Training = about("of every model", Training())
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of the facts that must be recalled", 0.99)
     smallest: Size = about("N where the search begins", 16)
-    resolution: Positive = about("of the search, as a share of N", 0.05)
+    resolution: Probability = about("of the search, as a share of N", 0.05)
     seeds: Seeds = about("independent facts, embeddings and starts", 4)
     together: Count = about("seeds computed at once", 1)
+
+    @model_validator(mode="after")
+    def _begins(self):
+        if (least := min(n for shape in self.shapes for n in shape.largest)) <= self.smallest:
+            raise ValueError(f"smallest must be below every largest, got {self.smallest} and {least}")
+        return self
 
 
 class AccuracyMap(Schema):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import DISTINCT, Count, Positive, Precision, Range, Schema, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Positive, PositiveRange, Precision, Schema, Seeds, Size, about
 
 
 def check_hops(hops: int) -> None:
@@ -20,7 +20,7 @@ class Construction(Schema):
     sizes: Annotated[tuple[tuple[Size, Count], ...], Field(min_length=1, max_length=6), DISTINCT] = about(
         "(N, k), a curve each"
     )
-    betas: Range = about("β")
+    betas: PositiveRange = about("β")
     contexts: Count = about("contexts of a measurement", 256)
     rounds: Count = about("of the search for worse contexts, 50 steps each", 16)
 

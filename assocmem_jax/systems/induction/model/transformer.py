@@ -94,7 +94,9 @@ class InductionTransformer(AbstractSequenceModel):
         self.scaled = scaled
 
     @classmethod
-    @checks.takes(task=BigramTask, key=checks.KEY)
+    @checks.takes(
+        task=BigramTask, key=checks.KEY, feedforward=bool, tied=bool, positions=("random", "sinusoidal")
+    )
     def published(
         cls,
         task: BigramTask,
@@ -111,8 +113,6 @@ class InductionTransformer(AbstractSequenceModel):
         ``positions``: "random" or "sinusoidal". ``tied``: w_U = w_E/√d.
         """
         bound = 1 / np.sqrt(checks.count("width", width))
-        if positions not in ("random", "sinusoidal"):
-            checks.refuse("positions", "'random' or 'sinusoidal'", repr(positions))
         uniform = lambda key, rows: jr.uniform(key, (rows, width), task.dtype, -bound, bound)  # noqa: E731
         model = cls._drawn(task, key, width, layers, feedforward, 1.0, uniform, uniform, True)
         if positions == "sinusoidal":
@@ -123,7 +123,7 @@ class InductionTransformer(AbstractSequenceModel):
         return model
 
     @classmethod
-    @checks.takes(task=BigramTask, key=checks.KEY)
+    @checks.takes(task=BigramTask, key=checks.KEY, feedforward=bool, scaled=bool)
     def gaussian(
         cls,
         task: BigramTask,
@@ -139,14 +139,14 @@ class InductionTransformer(AbstractSequenceModel):
 
         ``trained`` multiplies the matrices that are trained (0: the zero start of appendix B).
         """
-        spread = 1 / np.sqrt(checks.count("width", width))
+        spread, trained = 1 / np.sqrt(checks.count("width", width)), checks.number("trained", trained)
         normal = lambda key, rows: spread * jr.normal(key, (rows, width), task.dtype)  # noqa: E731
-        small = lambda key, rows: trained * normal(key, rows)  # noqa: E731
+        small = lambda key, rows: trained.astype(task.dtype) * normal(key, rows)  # noqa: E731
         return cls._drawn(task, key, width, layers, feedforward, spread, normal, small, scaled)
 
     @classmethod
     def _drawn(cls, task, key, width, layers, feedforward, spread, frozen, trained, scaled):
-        if layers not in (1, 2):
+        if checks.count("layers", layers) > 2:
             checks.refuse("layers", "1 or 2", layers)
         keys = jr.split(key, 10)
         embedding = spread * jr.normal(keys[0], (task.num_tokens, width), task.dtype)
@@ -159,6 +159,7 @@ class InductionTransformer(AbstractSequenceModel):
             key1, trained(keys[7], width), trained(keys[8], width), last, scaled=scaled,
         )  # fmt: skip
 
+    @checks.takes(task=BigramTask, global_bigrams=bool)
     def constructed(
         self,
         task: BigramTask,
@@ -172,6 +173,7 @@ class InductionTransformer(AbstractSequenceModel):
         (8) needs π_b > 0; where it is 0 the log is taken of the smallest positive float.
         """
         E, P, U = self.embedding, self.positions, self.unembedding
+        boost = checks.number("boost", boost).astype(E.dtype)
         among = task.possible_triggers
         remapped = E @ self.phi1.T
         key1 = None if self.key1 is None else boost * P[1:].T @ P[:-1]

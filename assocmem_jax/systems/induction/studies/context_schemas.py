@@ -8,11 +8,12 @@ from pydantic import Field, model_validator
 
 from ....studies.study import (
     DISTINCT,
+    AmountRange,
     Count,
+    LevelRange,
     Positive,
     Precision,
     Probability,
-    Range,
     Schema,
     Size,
     SweepSchema,
@@ -26,8 +27,8 @@ class Overtaking(SweepSchema):
 
     title: ClassVar[str] = "Context: when the answer overtakes the noise"
     work: ClassVar[str] = "overtaking"
-    tokens: Range = about("N; it need not be whole")
-    noise: Range = about("α")
+    tokens: AmountRange = about("N; it need not be whole")
+    noise: LevelRange = about("α")
     shown: Annotated[tuple[Probability, ...], Field(min_length=1, max_length=6), DISTINCT] = about(
         "α of the curves over N; added to the axis", (0.1, 0.3, 0.45)
     )

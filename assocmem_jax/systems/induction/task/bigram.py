@@ -115,16 +115,14 @@ class BigramTask(AbstractClassificationTask):
             if self.num_triggers > known:
                 checks.refuse("triggers", f"at most the {known} tokens that occur", triggers)
         else:
-            fixed = np.asarray(triggers)
+            fixed = np.asarray(checks.array("triggers", triggers, "a number, or tokens"))
             if fixed.ndim != 1 or not fixed.size or not np.issubdtype(fixed.dtype, np.integer):
                 checks.refuse("triggers", "a number, or tokens", repr(triggers))
             if fixed.min() < 0 or fixed.max() >= size or len(set(fixed.tolist())) < fixed.size:
                 checks.refuse("triggers", f"distinct tokens from 0 to {size - 1}", fixed.tolist())
             self.num_triggers = fixed.size
             self.fixed_triggers = jnp.asarray(fixed, jnp.int32)
-        if loss_on not in ("in_context", "all"):
-            checks.refuse("loss_on", "'in_context' or 'all'", repr(loss_on))
-        self.loss_on = loss_on
+        self.loss_on = checks.word("loss_on", loss_on, "in_context", "all")
         if alphabet is not None and (not isinstance(alphabet, str) or len(alphabet) != size):
             checks.refuse("alphabet", f"a string of {size} characters", checks.short(alphabet))
         if alphabet is not None and self.noise is not None:
@@ -156,6 +154,9 @@ class BigramTask(AbstractClassificationTask):
     @classmethod
     def from_text(cls, path: str | Path, *, alphabet: str | None = None, **options: Any) -> "BigramTask":
         """Counts of a text file in UTF-8. ``alphabet``: the characters, in order; else those that occur."""
+        checks.a_path("path", path)
+        if not isinstance(alphabet, str | None):
+            checks.refuse("alphabet", "a string, or None", checks.short(alphabet))
         text = checks.text(str(path), path)
         if not text:
             checks.refuse(str(path), "a text of at least two characters", "an empty file")

@@ -48,10 +48,11 @@ class ParticleSystem(AbstractModel):
         return cls(jnp.zeros(shape, task.inputs.dtype), gram(task.inputs), gram(task.outputs))
 
     @classmethod
-    @checks.takes(task=AssociationTask)
+    @checks.takes(task=AssociationTask, memory=LinearMemory)
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "ParticleSystem":
         """The particles of a memory."""
         _refuse_large(task)
+        _refuse_other(task, memory)
         return cls(memory.scores(task.unrestricted), gram(task.inputs), gram(task.outputs))
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):
@@ -96,6 +97,14 @@ class ParticleSystem(AbstractModel):
     def curvature_residual(self, task):
         """See ``KnowsResidual``."""
         return curvature.residual_of_scores(task, self, self.alpha, self.beta)
+
+
+def _refuse_other(task: AssociationTask, memory: LinearMemory) -> None:
+    shape = (task.outputs.shape[1], task.inputs.shape[1])
+    if memory.weight.shape != shape:
+        checks.refuse(
+            "memory", f"of shape {shape}", f"shape {memory.weight.shape}", "build it from this task"
+        )
 
 
 def _refuse_large(task: AssociationTask) -> None:
@@ -148,9 +157,10 @@ class MarginSystem(AbstractModel):
         return cls(margins, jnp.dot(difference, difference) * gram(signed))
 
     @classmethod
-    @checks.takes(task=AssociationTask)
+    @checks.takes(task=AssociationTask, memory=LinearMemory)
     def from_memory(cls, task: AssociationTask, memory: LinearMemory) -> "MarginSystem":
         """The margins of a memory."""
+        _refuse_other(task, memory)
         scores = memory.scores(task)
         return cls.from_margins(task, _signs(task) * (scores[:, 0] - scores[:, 1]))
 

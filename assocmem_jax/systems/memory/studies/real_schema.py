@@ -8,8 +8,9 @@ from ....studies.study import (
     DISTINCT,
     Count,
     Positive,
+    PositiveRange,
     Precision,
-    Range,
+    Reach,
     Schema,
     Section,
     Seeds,
@@ -42,7 +43,7 @@ class Search(Section):
     dimensions: Dimensions = about("d: coordinates of the embeddings, drawn at random")
     trained_to: Size = about("d up to which memories are trained too", 24)
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of words that must be recalled", 0.95)
-    largest: Size = about("N that the search may reach; at most d²/2", 2048)
+    largest: Reach = about("N that the search may reach; at most d²/2", 2048)
     seeds: Seeds = about("independent draws of words and coordinates", 8)
     steps: Count = about("of Adam, for the trained memories", 300)
     learning_rate: Positive = about("of Adam", 0.1)
@@ -54,7 +55,7 @@ class Pairs(Section):
     shown: tuple[tuple[str, str], ...] = about("pairs that are drawn; the three nearest unless given", ())
     nearest: Count = about("pairs of largest cosine that the steps are counted for", 200)
     among: Size = about("they are looked for among this many of the most frequent words", 2048)
-    learning_rates: Range = about("η at which steps are counted")
+    learning_rates: PositiveRange = about("η at which steps are counted")
     drawn_rates: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3), DISTINCT] = about(
         "η of the losses that are drawn", (1.0, 10.0)
     )
@@ -67,9 +68,9 @@ class Optimized(Section):
 
     tokens: Size = about("N: the most frequent words", 500)
     steps: Count = about("of each optimizer", 5)
-    sgd: Range = about("η of SGD; of each grid the rate of least loss is kept")
-    adam: Range = about("η of Adam")
-    sign: Range = about("η of sign descent")
+    sgd: PositiveRange = about("η of SGD; of each grid the rate of least loss is kept")
+    adam: PositiveRange = about("η of Adam")
+    sign: PositiveRange = about("η of sign descent")
 
 
 class Edge(Section):

@@ -1,6 +1,7 @@
 """Configs of the studies of this system: what they hold and what is refused. No JAX here."""
 
 import itertools
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -8,12 +9,15 @@ from pydantic import Field, model_validator
 from ....studies.study import (
     DISTINCT,
     Cosine,
+    CosineRange,
     Count,
+    Level,
     Positive,
+    PositiveRange,
     Precision,
     Probability,
-    Range,
     Real,
+    RealRange,
     Schema,
     Section,
     Seeds,
@@ -116,9 +120,9 @@ class LearningRates(SweepSchema):
 
     title: ClassVar[str] = "GD Figure 3"
     work: ClassVar[str] = "learning_rates"
-    learning_rate: Range = about("η")
-    imbalance: Range = about("log(p₁/p₂)")
-    alpha: Range = about("⟨e₁, e₂⟩")
+    learning_rate: PositiveRange = about("η")
+    imbalance: RealRange = about("log(p₁/p₂)")
+    alpha: CosineRange = about("⟨e₁, e₂⟩")
     steps: Count = about("after which a run is given up", 1000)
     panel_alpha: Cosine = about("α of the first slice that is drawn", 0.75)
     panel_p1: Probability = about("p₁ of the second slice that is drawn", 0.75)
@@ -225,9 +229,9 @@ class System(Section):
     """A memory without a perfect answer: soft labels on one token, or tokens that no W separates."""
 
     name: str = about("of the panel")
-    probabilities: tuple[Positive, ...] = about("p(x), one a token")
-    inputs: tuple[tuple[float, ...], ...] = about("embeddings, a row a token")
-    labels: tuple[tuple[float, float], ...] = about("[P(y = 0), P(y = 1)], a row a token")
+    probabilities: Annotated[tuple[Positive, ...], Field(min_length=1)] = about("p(x), one a token")
+    inputs: tuple[Vector, ...] = about("embeddings, a row a token")
+    labels: tuple[tuple[Level, Level], ...] = about("[P(y = 0), P(y = 1)], a row a token")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -237,6 +241,14 @@ class System(Section):
                 f"must have as many inputs ({len(self.inputs)}) and labels ({len(self.labels)}) as "
                 f"probabilities ({n})"
             )
+        check_rows("inputs", self.inputs)
+        laws = {
+            "probabilities": self.probabilities,
+            **{f"labels[{i}]": row for i, row in enumerate(self.labels)},
+        }
+        for name, law in laws.items():
+            if abs(math.fsum(law) - 1) > 8 * 2**-52:  # what am.laws takes for one at any size
+                raise ValueError(f"{name} must sum to one, got {math.fsum(law):.9g}")
         return self
 
 
@@ -262,6 +274,14 @@ class Tokens(Section):
     alpha: Cosine = about("⟨e_i, e_j⟩ of any two")
     weights: Annotated[tuple[Positive, ...], Field(min_length=2)] = about("p(x) up to a factor, one a token")
 
+    @model_validator(mode="after")
+    def _admitted(self):
+        if self.alpha < -(1 + 2**-51) / (len(self.weights) - 1):
+            raise ValueError(
+                f"alpha of {len(self.weights)} tokens must be at least −1/{len(self.weights) - 1}"
+            )
+        return self
+
 
 class Schedule(Schema):
     """A rate for every step, found by differentiating through the training, against the best constant."""
@@ -278,6 +298,12 @@ class Schedule(Schema):
     longest: Count = about("steps of the longest learned schedule", 8)
     starts: Count = about("schedules that the search begins from", 32)
     iterations: Count = about("of the optimizer of schedules", 600)
+
+    @model_validator(mode="after")
+    def _between(self):
+        if not self.smallest < self.largest:
+            raise ValueError(f"largest must be above smallest = {self.smallest:g}, got {self.largest:g}")
+        return self
 
 
 class Interfering(Section):
@@ -449,6 +475,8 @@ class Family(Section):
             raise ValueError(f"must have as many largest ({len(self.largest)}) as dimensions ({n})")
         if (self.widths or self.memory in ("low rank", "kernel", "mlp")) and len(self.widths) != n:
             raise ValueError(f"{self.memory} needs widths, one for each of dimensions ({n})")
+        if (least := min(self.largest)) <= self.smallest:
+            raise ValueError(f"smallest must be below every largest, got {self.smallest} and {least}")
         return self
 
 
@@ -461,7 +489,7 @@ class Sizes(Schema):
     precision: Precision = "float32"
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = about("curves")
     target: Annotated[float, Field(gt=0, lt=1)] = about("share of tokens that must be recalled", 0.99)
-    resolution: Positive = about("of the capacity, as a share of it", 0.02)
+    resolution: Probability = about("of the capacity, as a share of it", 0.02)
     against: Literal["dimension", "width", "parameters"] = about("what the horizontal axis is", "dimension")
     collapse: bool = about(
         "a panel of N log N/(md): one number for all if capacity is that of parameters", False

@@ -27,6 +27,7 @@ def counts(
     """q(x) = how often x is seen in n samples, (1) of Slides p. 33; for a traced n, ``largest`` bounds it."""
     most = checks.count("n", n) if largest is None else checks.count("largest", largest)
     checks.within("n", n, 0, most)
+    n = checks.scalar("n", n)
     tokens, _ = task.sample(key, most)
     drawn = (jnp.arange(most) < n).astype(task.dtype)
     return jnp.bincount(tokens, drawn, length=task.num_tokens)
@@ -35,6 +36,7 @@ def counts(
 def seen(scheme: Float[Array, " n"], times: int = 1) -> Float[Array, " n"]:
     """1 where a count is at least ``times``; (2) and (3) of Slides p. 33."""
     checks.count("times", times)
+    (scheme,) = checks.floats(scheme=scheme)
     return (scheme >= times).astype(scheme.dtype)
 
 
@@ -44,5 +46,7 @@ def top(scheme: Float[Array, " n"], k: Scalar | Int[Array, ""]) -> Float[Array, 
     ``top(task.probabilities, d / 8)`` keeps the most frequent tokens: as many as W has room for.
     """
     checks.within("k", k, 0, jnp.inf)
+    k, (scheme,) = checks.scalar("k", k), checks.floats(scheme=scheme)
+    checks.shaped("scheme", scheme, "a vector, one number a token", 1)
     place = jnp.argsort(jnp.argsort(-scheme, stable=True), stable=True)
-    return ((place < jnp.floor(jnp.asarray(k))) & (scheme > 0)).astype(scheme.dtype)
+    return ((place < jnp.floor(k)) & (scheme > 0)).astype(scheme.dtype)

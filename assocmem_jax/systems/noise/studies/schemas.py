@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ....studies.study import DISTINCT, Count, Positive, Precision, Probability, Schema, Seeds, Size, about
+from ....studies.study import DISTINCT, Count, Precision, Probability, Schema, Seeds, Size, about
 
 Lengths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=6), DISTINCT]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1), DISTINCT]
@@ -58,7 +58,7 @@ class NoiseLaw(Schema):
         ("same", "fresh"),
     )
     target: Probability = about("P(attention right) that is asked for", 0.5)
-    resolution: Positive = about("of the search, as a share of d", 0.02)
+    resolution: Probability = about("of the search, as a share of d", 0.02)
     reach: Annotated[int, Field(ge=2)] = about("largest d of the search, in multiples of the one derived", 4)
     seeds: Seeds = about("independent embeddings and sequences", 24)
 

@@ -4,7 +4,19 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from ....studies.study import DISTINCT, Count, Positive, Precision, Schema, Section, Seeds, Share, Size, about
+from ....studies.study import (
+    DISTINCT,
+    Count,
+    Positive,
+    Precision,
+    Reach,
+    Schema,
+    Section,
+    Seeds,
+    Share,
+    Size,
+    about,
+)
 
 
 class Hopfield(Schema):
@@ -33,7 +45,7 @@ class _Curve(Section):
 
     degree: Annotated[int, Field(ge=0)] = about("k of E = −Σ (ξ·x)^k; 0: the exponential")
     dimensions: Annotated[tuple[Size, ...], Field(min_length=3), DISTINCT] = about("d, a point each")
-    largest: tuple[Size, ...] = about(
+    largest: tuple[Reach, ...] = about(
         "N that the search may reach, one for each of dimensions; the exponential needs it", ()
     )
 
