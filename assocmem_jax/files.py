@@ -37,6 +37,17 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest(path: Path) -> list:
+    """[size, checksum] of a file."""
+    content = path.read_bytes()
+    return [len(content), checksum(content)]
+
+
+def digests(folder: Path) -> dict[str, list]:
+    """Name in a folder → [size, checksum], of every file in it."""
+    return {str(f.relative_to(folder)): digest(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
 def beside(path: Path) -> Path:
     """A name beside a path that nobody can know beforehand: what is written there is moved into place."""
     return path.with_name(f".{path.name}-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
@@ -92,10 +103,10 @@ def put(path: str | Path, content: str | bytes) -> None:
     sync(path.parent)
 
 
-def read(path: str | Path, most: int | None = None) -> bytes:
-    """The content of a file that others may have put there: of no link, pipe or device, and no more than
-    ``most`` bytes; else ``OSError``."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+def read(path: str | Path, most: int | None = None, *, links: bool = False) -> bytes:
+    """The content of a file that others may have put there: of no pipe or device, of no link (unless
+    ``links``), and no more than ``most`` bytes; else ``OSError``."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
     with os.fdopen(handle, "rb") as file:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..named import NamedError
+from ..named import NamedError, told
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
 from .stop import code, heeded
@@ -126,10 +126,17 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
 
 
 def draw(study: Study, data: Any, stem: Path) -> None:
-    """The figure of a study as PNG and PDF, its curves computed at the precision of the study."""
+    """The figure of a study as PNG and PDF, its curves computed at the precision of the study.
+
+    Data may be anybody's, and so may the study: whatever its figure raises is one line."""
     import jax
 
     from ..plot import paper, save
 
-    with jax.enable_x64(study.precision == "float64"), paper():
-        save(study.figure(data), stem)
+    try:
+        with jax.enable_x64(study.precision == "float64"), paper():
+            save(study.figure(data), stem)
+    except (OSError, MemoryError):  # of the disk, of the machine
+        raise
+    except Exception as fault:
+        raise RecordError(f"{stem}.png: cannot be drawn of these data: {told(fault)}", code=1) from fault

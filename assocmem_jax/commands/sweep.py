@@ -153,11 +153,16 @@ def _state(out: Path) -> list[str]:
 
 
 def _finish(study: Study, data, out: Path) -> list[str]:
-    from ..sweeps import Outcome
+    from ..sweeps import Outcome, StoreError
+    from ..sweeps.reading import sound
 
-    if (data.status == int(Outcome.PENDING)).any():
-        return [f"  some tasks are pending: `assocmem sweep status {out}`"]
-    data = data.load()
+    try:
+        with sound(out):
+            if (data.status == int(Outcome.PENDING)).any():
+                return [f"  some tasks are pending: `assocmem sweep status {out}`"]
+            data = data.load()
+    except StoreError as fault:
+        raise RecordError(f"{fault}; `assocmem sweep verify {out} --repair` mends it", code=3) from None
     stem = out.parent / out.name.removesuffix(".zarr")
     draw(study, data, stem)
     return [*study.report(data), f"figure: {stem}.png"]

@@ -22,7 +22,7 @@ from .. import checks
 from .. import machine as memory
 from .. import progress as shown
 from ..files import tidy
-from .ledger import strangers
+from .ledger import MOST_TASKS, strangers
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
 from .slurm import WorkerDied
@@ -152,6 +152,14 @@ def into_store(
     """Compute and commit what a store lacks."""
     try:
         if not path.exists():
+            if len(plan.blocks) > MOST_TASKS:
+                remedy = "a larger chunk, or no chunk"
+                checks.refuse(
+                    "chunk",
+                    f"such that a store has at most {MOST_TASKS:,} tasks",
+                    f"{len(plan.blocks):,}",
+                    remedy,
+                )
             create(path, plan.layout)
         store = Store(path)
         same(plan, store)
