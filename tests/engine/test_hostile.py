@@ -254,7 +254,7 @@ def test_a_store_has_no_more_tasks_than_a_folder_has_files(here, monkeypatch):
 
     monkeypatch.setattr(run, "MOST_TASKS", 2)
     with pytest.raises(
-        ValueError, match="^chunk must be such that a store has at most 2 tasks, got 3; a larger"
+        ValueError, match=r"^chunk must be such that a store has at most 2 tasks, got 3; a larger"
     ):
         am.sweep(lambda a: {"y": a}, a=[1.0, 2.0, 3.0], chunk=1, store="new.zarr")
     assert not Path("new.zarr").exists()
