@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 _DAY = 86_400
+_NAME, _CUT = 255, 160  # bytes: of the longest name, and of what is kept of one
 # What a number depends on: written beside every result.
 PACKAGES = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy", "xarray", "zarr")
 
@@ -50,7 +51,33 @@ def digests(folder: Path) -> dict[str, list]:
 
 def beside(path: Path) -> Path:
     """A name beside a path that nobody can know beforehand: what is written there is moved into place."""
-    return path.with_name(f".{path.name}-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
+    return hidden(path, f"-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
+def hidden(path: Path, ending: str) -> Path:
+    """``.NAME`` and an ending beside a path. A name that has no room for it stands cut, with its checksum."""
+    name = os.fsencode(path.name)
+    if 1 + len(name) + len(ending.encode()) > _NAME:
+        name = name[:_CUT].decode(errors="ignore").encode() + f"~{checksum(name)[:16]}".encode()
+    return path.with_name(f".{os.fsdecode(name)}{ending}")
+
+
+def tried(path: Path) -> None:
+    """``OSError`` unless something can be put at a path, by the same steps: what modes tell is not all."""
+    if path.name in ("", ".."):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no name has a null byte")
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(path)
+    fresh = beside(path)
+    fresh.mkdir()
+    fresh.rmdir()
+
+
+def remove(folder: Path) -> None:
+    """With all that is in it; of a link, only the link."""
+    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
 
 
 @functools.cache
@@ -65,7 +92,7 @@ def _here() -> str:
 def tidy(folder: Path) -> None:
     """Remove what processes that were killed left half written in a folder: of this machine, and of any after
     a day. What a living process writes is left alone."""
-    for entry in list(os.scandir(folder)) if folder.is_dir() else ():
+    for entry in list(os.scandir(folder)) if os.path.isdir(folder) else ():
         found = re.fullmatch(r"\..+-([0-9a-z]{8})-(\d+)-[0-9a-f]{16}", entry.name)
         if found is None or entry.is_symlink():
             continue
@@ -147,7 +174,7 @@ class Fresh:
                 old = beside(self.out)
                 os.replace(self.out, old)
                 os.replace(self.place, self.out)
-                old.unlink() if old.is_symlink() else shutil.rmtree(old)
+                remove(old)
             else:
                 os.replace(self.place, self.out)
             sync(self.out.parent)

@@ -79,9 +79,9 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
             sys.path.insert(0, os.getcwd())
         return _run(place, lambda: importlib.import_module(place))
     path = Path(place)
-    if not path.is_file() and beside is not None:
+    if not os.path.isfile(path) and beside is not None:
         path = beside / path
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NamedError(f"{place!r}: no such file")
     path = path.resolve()
     # A name of its own, that shadows no module of the environment.

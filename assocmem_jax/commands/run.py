@@ -5,7 +5,6 @@ Written beside its place and moved there when complete, so that a directory is a
 
 import contextlib
 import datetime
-import errno
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..files import Fresh, digests, read, tidy, versions
+from ..files import Fresh, digests, hidden, read, tidy, tried, versions
 from ..named import untrusted
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
@@ -26,7 +25,7 @@ _LONGEST = 2**26
 
 def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     """Run a study into ``out`` unless it is there already; returns the lines to print."""
-    if out.exists() and not force:
+    if os.path.exists(out) and not force:
         found = _provenance(out)
         if found is None:
             raise RecordError(f"{out} exists and is not a result: choose another --out")
@@ -35,13 +34,12 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         if not os.path.isfile(out / "figure.png"):  # which failed
             _drawn(study, out, found)
         return [f"{out} is already there (--force runs it again)", *found["report"], _shown(out)]
-    if out.exists() and _provenance(out) is None:
+    if os.path.exists(out) and _provenance(out) is None:
         raise RecordError(f"{out} exists and is not a result: --force replaces results only")
     with written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(out.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    scratch = out.parent / f".{out.name}.{study.hash()[:8]}.unfinished"
+        tried(out)
+    scratch = hidden(out, f".{study.hash()[:8]}.unfinished")
     if scratch.is_symlink():
         raise RecordError(f"{scratch} is a link: what is kept of a run is not written through it; remove it")
     tidy(out.parent)
@@ -79,7 +77,11 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
 
 
 def _kept(scratch: Path) -> str:
-    files = [path for path in scratch.glob("*") if not path.name.startswith(".")] if scratch.is_dir() else []
+    files = (
+        [path for path in scratch.glob("*") if not path.name.startswith(".")]
+        if os.path.isdir(scratch)
+        else []
+    )
     if not files:
         return "nothing was kept: no part of it was done"
     return f"what is done is kept ({len(files)} files in {scratch}); the same command goes on from there"

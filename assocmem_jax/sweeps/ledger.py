@@ -124,7 +124,12 @@ def recorded(record: Mapping[str, Any], task: int, blocks: Blocks) -> dict[str, 
 
 def walked(root: Path, name: str = "") -> Iterator[tuple[str, str | None]]:
     """(name, what is wrong with it) of all in a store but folders: what is no file may lead anywhere."""
-    with os.scandir(root) as entries:
+    try:
+        entries = os.scandir(root)
+    except OSError as fault:
+        yield name.rstrip("/"), f"unreadable ({fault.strerror})"
+        return
+    with entries:
         for entry in entries:
             here = f"{name}{entry.name}"
             if entry.is_symlink():

@@ -25,7 +25,7 @@ def dataset(path: str | os.PathLike) -> Any:
     import xarray as xr
 
     root = Path(path)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise StoreError(f"{root}: no such store")
     for name, what in walked(root):
         last = name.rpartition("/")[2]

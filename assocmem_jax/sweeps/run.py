@@ -151,15 +151,10 @@ def into_store(
 ) -> None:  # fmt: skip
     """Compute and commit what a store lacks."""
     try:
-        if not path.exists():
+        if not os.path.exists(path):
             if len(plan.blocks) > MOST_TASKS:
-                remedy = "a larger chunk, or no chunk"
-                checks.refuse(
-                    "chunk",
-                    f"such that a store has at most {MOST_TASKS:,} tasks",
-                    f"{len(plan.blocks):,}",
-                    remedy,
-                )
+                most = f"such that a store has at most {MOST_TASKS:,} tasks"
+                checks.refuse("chunk", most, f"{len(plan.blocks):,}", "a larger one, or none")
             create(path, plan.layout)
         store = Store(path)
         same(plan, store)

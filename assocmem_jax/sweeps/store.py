@@ -125,7 +125,7 @@ class Store:
     def __init__(self, path: Path):
         self.path = path
         self.commits = path / COMMITS
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise StoreError(f"{path}: no such store")
         faults = []
         for name, section in ((f"{COMMITS}/manifest.json", unsealed), ("zarr.json", said)):
