@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 _DAY = 86_400
+_NAME, _CUT = 255, 160  # bytes: of the longest name, and of what is kept of one
 # What a number depends on: written beside every result.
 PACKAGES = ("assocmem_jax", "jax", "equinox", "diffrax", "optax", "numpy", "scipy", "xarray", "zarr")
 
@@ -37,9 +38,46 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest(path: Path) -> list:
+    """[size, checksum] of a file."""
+    content = path.read_bytes()
+    return [len(content), checksum(content)]
+
+
+def digests(folder: Path) -> dict[str, list]:
+    """Name in a folder → [size, checksum], of every file in it."""
+    return {str(f.relative_to(folder)): digest(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
 def beside(path: Path) -> Path:
     """A name beside a path that nobody can know beforehand: what is written there is moved into place."""
-    return path.with_name(f".{path.name}-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
+    return hidden(path, f"-{_here()}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
+def hidden(path: Path, ending: str) -> Path:
+    """``.NAME`` and an ending beside a path. A name that has no room for it stands cut, with its checksum."""
+    name = os.fsencode(path.name)
+    if 1 + len(name) + len(ending.encode()) > _NAME:
+        name = name[:_CUT].decode(errors="ignore").encode() + f"~{checksum(name)[:16]}".encode()
+    return path.with_name(f".{os.fsdecode(name)}{ending}")
+
+
+def tried(path: Path) -> None:
+    """``OSError`` unless something can be put at a path, by the same steps: what modes tell is not all."""
+    if path.name in ("", ".."):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no name has a null byte")
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(path)
+    fresh = beside(path)
+    fresh.mkdir()
+    fresh.rmdir()
+
+
+def remove(folder: Path) -> None:
+    """With all that is in it; of a link, only the link."""
+    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
 
 
 @functools.cache
@@ -54,7 +92,7 @@ def _here() -> str:
 def tidy(folder: Path) -> None:
     """Remove what processes that were killed left half written in a folder: of this machine, and of any after
     a day. What a living process writes is left alone."""
-    for entry in list(os.scandir(folder)) if folder.is_dir() else ():
+    for entry in list(os.scandir(folder)) if os.path.isdir(folder) else ():
         found = re.fullmatch(r"\..+-([0-9a-z]{8})-(\d+)-[0-9a-f]{16}", entry.name)
         if found is None or entry.is_symlink():
             continue
@@ -92,10 +130,10 @@ def put(path: str | Path, content: str | bytes) -> None:
     sync(path.parent)
 
 
-def read(path: str | Path, most: int | None = None) -> bytes:
-    """The content of a file that others may have put there: of no link, pipe or device, and no more than
-    ``most`` bytes; else ``OSError``."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+def read(path: str | Path, most: int | None = None, *, links: bool = False) -> bytes:
+    """The content of a file that others may have put there: of no pipe or device, of no link (unless
+    ``links``), and no more than ``most`` bytes; else ``OSError``."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
     with os.fdopen(handle, "rb") as file:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
@@ -136,7 +174,7 @@ class Fresh:
                 old = beside(self.out)
                 os.replace(self.out, old)
                 os.replace(self.place, self.out)
-                old.unlink() if old.is_symlink() else shutil.rmtree(old)
+                remove(old)
             else:
                 os.replace(self.place, self.out)
             sync(self.out.parent)

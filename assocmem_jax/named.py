@@ -79,9 +79,9 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
             sys.path.insert(0, os.getcwd())
         return _run(place, lambda: importlib.import_module(place))
     path = Path(place)
-    if not path.is_file() and beside is not None:
+    if not os.path.isfile(path) and beside is not None:
         path = beside / path
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NamedError(f"{place!r}: no such file")
     path = path.resolve()
     # A name of its own, that shadows no module of the environment.
@@ -111,8 +111,12 @@ def _run(place: str, load) -> ModuleType:
     try:
         return load()
     except Exception as fault:
-        last = traceback.extract_tb(fault.__traceback__)[-1]
-        where = f" ({Path(last.filename).name}:{last.lineno})" if last.filename.endswith(".py") else ""
-        where = "" if isinstance(fault, ModuleNotFoundError) else where
-        reason = (str(fault).splitlines() or [""])[0]
-        raise NamedError(f"{place!r} cannot be imported: {type(fault).__name__}: {reason}{where}") from fault
+        raise NamedError(f"{place!r} cannot be imported: {told(fault)}") from fault
+
+
+def told(fault: Exception) -> str:
+    """An exception of code that need not be ours, in one line: what it says, and where."""
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    where = f" ({Path(last.filename).name}:{last.lineno})" if last.filename.endswith(".py") else ""
+    where = "" if isinstance(fault, ModuleNotFoundError) else where
+    return f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0][:160]}{where}"

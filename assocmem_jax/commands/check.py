@@ -1,13 +1,12 @@
 """What ``assocmem check`` does."""
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files import put
+from ..files import put, tried
 from ..named import NamedError, is_named, module, named
-from .common import RecordError
+from .common import RecordError, reported, written
 
 
 def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: Sequence[str]) -> int:
@@ -15,24 +14,24 @@ def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: 
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    try:
-        if out is not None and (
-            (out.exists() and not out.is_file()) or not os.access(out.resolve().parent, os.W_OK)
-        ):
-            raise RecordError(f"--json {out}: cannot be written there")
+    reports = []
+
+    def work() -> Iterable[str]:
+        if out is not None:
+            with written(f"--json {out}", code=2):
+                if os.path.lexists(out) and not os.path.isfile(out):
+                    raise OSError("what is there is no file")
+                tried(out)
         ids = _registered(what, places)
         from ..statements import check
 
-        report = check(*ids, samples=samples, seed=seed, show=lambda line: print(line, flush=True))
+        reports.append(check(*ids, samples=samples, seed=seed, show=lambda line: print(line, flush=True)))
         if out is not None:
-            put(out, report.to_json() + "\n")
-    except RecordError as fault:
-        print(*fault.args, sep="\n", file=sys.stderr)
-        return fault.code
-    except ValueError as fault:  # a refusal of ours: one line
-        print(f"assocmem: {fault}", file=sys.stderr)
-        return 2
-    return 0 if report.ok else 1
+            with written(f"--json {out}", code=2):
+                put(out, reports[0].to_json() + "\n")
+        return ()
+
+    return reported(work) or (0 if reports[0].ok else 1)
 
 
 def listed(what: Sequence[str], places: Sequence[str]) -> list[str]:

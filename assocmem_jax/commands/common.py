@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..named import NamedError
+from ..named import NamedError, told
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
 from .stop import code, heeded
@@ -35,29 +35,35 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         for line in action():
             print(printable(line, "\n"))
     except RecordError as fault:
-        return _refused(fault.args, fault.code)
+        return refused(fault.args, fault.code)
     except ConfigError as fault:
-        return _refused(fault.lines)
+        return refused(fault.lines)
     except (NamedError, MemoryError) as fault:  # what a config names is not there, or is too large
-        return _refused([f"assocmem: {str(fault) or 'memory: not enough; make the sizes smaller'}"])
+        return refused([f"assocmem: {str(fault) or 'memory: not enough; make the sizes smaller'}"])
     except ValueError as fault:
         if not getattr(fault, "refused", False):  # no refusal of ours
             raise
-        return _refused([f"assocmem: {fault}"])
+        return refused([f"assocmem: {fault}"])
+    except OSError as fault:
+        if fault.filename is None:  # of the terminal, or of nothing that a user can mend
+            raise
+        return refused([f"assocmem: {told(fault)}"], 1)
     except RuntimeError as fault:  # JAX's, whose class is not imported here
         asked = re.search(r"(?:RESOURCE_EXHAUSTED|Out of memory).*?(\d+) bytes", str(fault))
         if asked is None:
             raise
         size = f"an array of {int(asked[1]) / 2**30:.3g} GiB"
-        return _refused([f"assocmem: memory: {size} is more than there is; make the sizes smaller"])
+        return refused([f"assocmem: memory: {size} is more than there is; make the sizes smaller"])
     return 0
 
 
-def _refused(lines: Iterable[str], code: int = 2) -> int:
-    """A line each, of nothing that moves a terminal, and no longer than can be read."""
+def refused(lines: Iterable[str], code: int = 2) -> int:
+    """A line each, of nothing that moves a terminal, and no longer than can be read: names stand first, what
+    to do last."""
     for line in lines:
         words = printable(line)
-        print(words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…", file=sys.stderr)
+        cut = f"{words[: _LONGEST - 101]}…{words[-100:]}"
+        print(words if len(words) <= _LONGEST else cut, file=sys.stderr)
     return code
 
 
@@ -74,13 +80,15 @@ def place(config: str, study: Study, ending: str = "") -> Path:
 
 def usable(out: Path) -> Path:
     """A place where a result can be, as far as its name and the folders above tell; else refused."""
+    above = next((folder for folder in (out, *out.parents) if os.path.exists(folder)), Path())
+    if not os.path.isdir(above):
+        raise RecordError(f"--out must be in a directory, got {out}: {above} is none")
     try:
-        above = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(out)
     except (OSError, ValueError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else fault
         raise RecordError(f"--out must be a path, got {str(out)[:80]!r}: {reason}") from None
-    if not above.is_dir():
-        raise RecordError(f"--out must be in a directory, got {out}: {above} is none")
     return out
 
 
@@ -97,12 +105,12 @@ def interruptible(work: Callable[[], T], kept: Callable[[], str]) -> T:
 
 
 @contextlib.contextmanager
-def written(out: Path):
+def written(out: Path | str, code: int = 1):
     """What the disk refuses while a result is written is one line."""
     try:
         yield
     except OSError as fault:
-        raise RecordError(f"{out}: cannot be written: {fault.strerror or fault}", code=1) from None
+        raise RecordError(f"{out}: cannot be written: {fault.strerror or fault}", code=code) from None
 
 
 def prepare(study: Study, devices: int | None = None, *, parallel: bool = False) -> None:
@@ -126,10 +134,17 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
 
 
 def draw(study: Study, data: Any, stem: Path) -> None:
-    """The figure of a study as PNG and PDF, its curves computed at the precision of the study."""
+    """The figure of a study as PNG and PDF, its curves computed at the precision of the study.
+
+    Data may be anybody's, and so may the study: whatever its figure raises is one line."""
     import jax
 
     from ..plot import paper, save
 
-    with jax.enable_x64(study.precision == "float64"), paper():
-        save(study.figure(data), stem)
+    try:
+        with jax.enable_x64(study.precision == "float64"), paper():
+            save(study.figure(data), stem)
+    except (OSError, MemoryError):  # of the disk, of the machine
+        raise
+    except Exception as fault:
+        raise RecordError(f"{stem}.png: cannot be drawn of these data: {told(fault)}", code=1) from fault

@@ -2,19 +2,20 @@
 
 import inspect
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from ..files import put
+from ..files import put, tried
 from ..named import PATTERN
 from ..studies.config import in_words, nearest, source
 from ..studies.registry import entries, schema
 from ..studies.study import Section, Study, tables
 from ..systems import configs
-from .common import RecordError
+from .common import RecordError, written
 
 SCHEMA = "assocmem.schema.json"
 
@@ -88,17 +89,16 @@ def copied(name: str, target: Path | None) -> list[str]:
     """A config that comes with the package as a file of the user's, with the schema for editors beside it."""
     path, text = source(name)
     target = Path(path.name) if target is None else target
-    target = target / path.name if target.is_dir() else target
-    if target.exists():
+    target = target / path.name if os.path.isdir(target) else target
+    if os.path.lexists(target):
         raise RecordError(f"{target} exists: choose another place")
     beside = target.parent / SCHEMA
-    try:
+    with written(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not beside.exists():
+        tried(target)
+        if not os.path.exists(beside):
             put(beside, json_schema())
         put(target, f"#:schema ./{SCHEMA}\n{text}")
-    except OSError as fault:
-        raise RecordError(f"{target}: cannot be written: {fault.strerror or fault}", code=1) from None
     return [f"{target}, and for completion in editors {beside}", f"assocmem run {target}"]
 
 

@@ -1,14 +1,16 @@
 """Sweeps in a store: run, look at, verify. What ``assocmem sweep`` does."""
 
 import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+from ..files import tried
 from ..named import untrusted
 from ..studies.config import ConfigError, load_text
 from ..studies.study import Study, SweepStudy
-from .common import RecordError, draw, interruptible, prepare
+from .common import RecordError, draw, interruptible, prepare, written
 
 
 def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int | None) -> list[str]:
@@ -16,10 +18,19 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
     options = _ready(study, devices)
     from .. import sweeps
 
-    part = _shard(shard)
+    part, stem = _shard(shard), _stem(out)
+    with written(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tried(out)
+    for ending in (".png", ".pdf"):  # of the figure that is drawn when all is computed
+        place = stem.with_name(stem.name + ending)
+        with written(place):
+            tried(place)
+        if os.path.isdir(place):
+            raise RecordError(f"{place} is a directory, where the figure goes: choose another --out")
     kwargs = {"store": out, "shard": part, "overwrite": force, "config": study.canonical()}
     with _refusals():
-        before = _committed(out) if part is not None and out.exists() and not force else set()
+        before = _committed(out) if part is not None and os.path.exists(out) and not force else set()
         data = interruptible(lambda: sweeps.sweep(**options, **kwargs, progress=True), lambda: _kept(out))
         if part is not None and _committed(out, part) <= before:
             # Who did nothing draws nothing: of a job array each would write the same figure.
@@ -91,7 +102,7 @@ def verify(out: Path, *, repair: bool = False, trust: bool = False) -> list[str]
 
 def _there(out: Path) -> None:
     """Said before JAX is imported."""
-    if not out.exists():
+    if not os.path.exists(out):
         raise RecordError(f"{out}: no such store")
 
 
@@ -153,11 +164,22 @@ def _state(out: Path) -> list[str]:
 
 
 def _finish(study: Study, data, out: Path) -> list[str]:
-    from ..sweeps import Outcome
+    from ..sweeps import Outcome, StoreError
+    from ..sweeps.reading import sound
 
-    if (data.status == int(Outcome.PENDING)).any():
-        return [f"  some tasks are pending: `assocmem sweep status {out}`"]
-    data = data.load()
-    stem = out.parent / out.name.removesuffix(".zarr")
-    draw(study, data, stem)
+    try:
+        with sound(out):
+            if (data.status == int(Outcome.PENDING)).any():
+                return [f"  some tasks are pending: `assocmem sweep status {out}`"]
+            data = data.load()
+    except StoreError as fault:
+        raise RecordError(f"{fault}; `assocmem sweep verify {out} --repair` mends it", code=3) from None
+    stem = _stem(out)
+    with written(stem.with_name(f"{stem.name}.png")):
+        draw(study, data, stem)
     return [*study.report(data), f"figure: {stem}.png"]
+
+
+def _stem(out: Path) -> Path:
+    """Where the figure of a store goes, but for its ending."""
+    return out.parent / out.name.removesuffix(".zarr")

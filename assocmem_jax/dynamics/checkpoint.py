@@ -133,7 +133,7 @@ def in_segments(
     said_of = {name: begun.provenance.get(name) for name in ("task", "loss", "dynamics")}
     origin = {**said_of, "start": fingerprint(begun)}
     whole = begun
-    if path is not None and Path(path).exists():
+    if path is not None and os.path.exists(path):
         header, _ = _opened(Path(path))
         known = header["about"]
         done = known.get("done")

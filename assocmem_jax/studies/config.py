@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import os
 import re
 import tomllib
 import types
@@ -12,10 +13,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
 
+from ..files import read
 from ..named import NamedError, UntrustedError
 from ..systems import configs
 from .registry import entries, schema
 from .study import Section, Study
+
+# Bytes of a config: one with a table of 10⁵ rows.
+_LONGEST = 2**24
 
 
 class ConfigError(Exception):
@@ -57,10 +62,10 @@ def load(config: str | Path, overrides: Sequence[str] = ()) -> Study:
 def source(config: str | Path) -> tuple[Path, str]:
     """(file, text) of a config: a file, else one that comes with the package, by its name."""
     path = Path(str(config).replace("\0", "\ufffd"))  # what no file has in its name
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is false, too, of what cannot be looked at
         path = configs().get(str(config), path)
     try:
-        return path, path.read_text(encoding="utf-8-sig")
+        return path, read(path, _LONGEST, links=True).decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise ConfigError([f"{path}: is not UTF-8 text (byte {fault.start})"]) from None
     except OSError as fault:

@@ -2,8 +2,8 @@
 
 import io
 import json
+import os
 import sys
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..dynamics import CheckpointError
-from ..files import put
+from ..files import checksum, put, read
 from ..progress import bar
 from ..sweeps import Capacity, power_law
 
@@ -38,7 +38,7 @@ class Parts:
 
     def __call__(self, name: str, make: Callable[[], Any]) -> Any:
         path = None if self.scratch is None else self.scratch / f"{name}.npz"
-        if path is not None and path.exists():
+        if path is not None and os.path.lexists(path):
             found = _read(path)
         else:
             if self.done and not self.made:
@@ -49,13 +49,15 @@ class Parts:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 content = io.BytesIO()
                 np.savez(content, **found)  # pyright: ignore[reportArgumentType]
-                put(path, content.getvalue())
+                # What an archive says of itself is not under its own checksums.
+                put(path, content.getvalue() + checksum(content.getvalue()).encode())
         self.done += 1
         self.bar.update()
         return _dataset(found) if _DIMS in found else found
 
 
 _DIMS = "dims of a Dataset"
+_CHECK = 64  # characters of a checksum
 
 
 def _arrays(made: Mapping[str, Any] | xr.Dataset) -> dict[str, np.ndarray]:
@@ -73,10 +75,14 @@ def _dataset(found: dict[str, np.ndarray]) -> xr.Dataset:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            return dict(kept)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise CheckpointError(f"{path}: is cut short or altered") from None
+        raw = read(path)
+    except OSError as fault:
+        raise CheckpointError(f"{path}: cannot be read: {fault.strerror}") from None
+    content, check = raw[:-_CHECK], raw[-_CHECK:]
+    if checksum(content).encode() != check:
+        raise CheckpointError(f"{path}: is cut short or altered")
+    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        return dict(kept)
 
 
 def interval(values, axis: int = -1):

@@ -16,6 +16,8 @@ from .axes import Blocks
 from .tiles import Outcome
 
 COMMITS = "commits"
+# Most tasks of a store: each is a file in one folder, and a number that is held.
+MOST_TASKS = 10**6
 # Longest description, in bytes: a manifest of 10⁵ names.
 _LONGEST = 2**26
 
@@ -66,6 +68,7 @@ def planned(attributes: Any) -> tuple[dict[str, Any], Blocks]:
             and len(shape) == len(box)
             and all(1 <= b <= n for b, n in zip(box, shape))
             and math.prod(shape) < 2**31
+            and len(Blocks(tuple(shape), tuple(box))) <= MOST_TASKS
             and isinstance(plan["fixed"], dict)
             and all(type(value) in (bool, int, float) for value in plan["fixed"].values())
             and (plan["seeds"] is None or _all(plan["seeds"], int))
@@ -121,7 +124,12 @@ def recorded(record: Mapping[str, Any], task: int, blocks: Blocks) -> dict[str, 
 
 def walked(root: Path, name: str = "") -> Iterator[tuple[str, str | None]]:
     """(name, what is wrong with it) of all in a store but folders: what is no file may lead anywhere."""
-    with os.scandir(root) as entries:
+    try:
+        entries = os.scandir(root)
+    except OSError as fault:
+        yield name.rstrip("/"), f"unreadable ({fault.strerror})"
+        return
+    with entries:
         for entry in entries:
             here = f"{name}{entry.name}"
             if entry.is_symlink():

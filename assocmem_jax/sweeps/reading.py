@@ -1,6 +1,9 @@
 """Reading arrays that others may have written: Zarr format 3, plain numbers and words, nothing outside."""
 
+import contextlib
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ def dataset(path: str | os.PathLike) -> Any:
     import xarray as xr
 
     root = Path(path)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise StoreError(f"{root}: no such store")
     for name, what in walked(root):
         last = name.rpartition("/")[2]
@@ -32,8 +35,17 @@ def dataset(path: str | os.PathLike) -> Any:
             raise StoreError(f"{root}: {name} is of Zarr format 2; results are of format 3")
         if last == "zarr.json":
             _described(root, name)
-    try:
+    with sound(root):
         return xr.open_zarr(root, chunks=None, consolidated=False, zarr_format=3)
+
+
+@contextlib.contextmanager
+def sound(root: str | os.PathLike) -> Iterator[None]:
+    """Whatever Zarr, a codec or xarray finds wrong with what others wrote is one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except Exception as fault:
         reason = (str(fault).splitlines() or [type(fault).__name__])[0]
         raise StoreError(f"{root}: cannot be read as Zarr: {reason[:160]}") from None
@@ -46,7 +58,8 @@ def whole(path: str | os.PathLike) -> Any:
         if free is not None and data.nbytes > free:
             size = f"{data.nbytes / 2**30:.3g} GiB of values, {free / 2**30:.3g} GiB is free"
             raise StoreError(f"{path}: is too large to be read at once: {size}")
-        return data.load()
+        with sound(path):
+            return data.load()
 
 
 def _described(root: Path, name: str) -> None:
@@ -69,3 +82,9 @@ def _described(root: Path, name: str) -> None:
         used = codec.get("name") if isinstance(codec, dict) else None
         if not isinstance(used, str) or used not in _CODECS:
             raise StoreError(f"{root}: {name} names the codec {used!r}, which results do not use")
+    # A chunk that is no file is none to Zarr, which fills in what is missing.
+    shape = about.get("shape")
+    chunks = "/".join(["c", *"*" * len(shape)]) if isinstance(shape, list) else "c"
+    for chunk in (root / name).parent.glob(chunks):
+        if os.path.isdir(chunk):
+            raise StoreError(f"{root}: {chunk.relative_to(root)} is a directory, no chunk")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import beside, checksum, put, read, sync
+from ..files import beside, checksum, digest, digests, put, read, sync
 from .axes import Blocks, Grid, Joint
 from .ledger import COMMITS, fault_of, inventory, planned, recorded, said, sealed, strangers, unsealed
 from .tiles import Outcome, Variable
@@ -62,11 +62,6 @@ class Layout(NamedTuple):
     @property
     def dims(self) -> tuple[str, ...]:
         return tuple(self.grid.dims)
-
-
-def _digest(path: Path) -> list[Any]:
-    content = path.read_bytes()
-    return [len(content), checksum(content)]
 
 
 def _word(fault: OSError | ValueError) -> str:
@@ -112,8 +107,7 @@ def _skeleton(path: Path, layout: Layout) -> None:
             dimension_names=layout.dims + variable.dims, fill_value=variable.missing,
             attributes=variable_attributes(name, layout.units),
         )  # fmt: skip
-    files = {str(f.relative_to(path)): _digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
-    put(path / COMMITS / "manifest.json", sealed({"files": files, "attributes": dict(attributes)}))
+    put(path / COMMITS / "manifest.json", sealed({"files": digests(path), "attributes": dict(attributes)}))
 
 
 def variable_attributes(name: str, units: Mapping[str, str]) -> dict[str, Any]:
@@ -131,7 +125,7 @@ class Store:
     def __init__(self, path: Path):
         self.path = path
         self.commits = path / COMMITS
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise StoreError(f"{path}: no such store")
         faults = []
         for name, section in ((f"{COMMITS}/manifest.json", unsealed), ("zarr.json", said)):
@@ -247,7 +241,7 @@ class Store:
             chunk = self.chunk(name, task)
             sync(chunk)
             sync(chunk.parent)
-            files[str(chunk.relative_to(self.path))] = _digest(chunk)
+            files[str(chunk.relative_to(self.path))] = digest(chunk)
         record = {"task": task, "files": files, **about}
         put(self.record(task), sealed(record))
         self.give_up(task)

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from .. import machine as memory
+from ..files import remove
 from .axes import grid
 from .plan import Plan, prepare, program
 from .reading import dataset
@@ -89,7 +89,9 @@ def sweep(
     if store is not None:
         checks.a_path("store", store)
     path = None if store is None else Path(store)
-    existing = Store(path) if path is not None and path.exists() else None  # refuses what is not a store
+    existing = (
+        Store(path) if path is not None and os.path.exists(path) else None
+    )  # refuses what is not a store
     kept = None if existing is None or overwrite else existing.plan
     plan = prepare(
         fn, grid(axes, seeds), tile=tile, chunk=chunk, reduce=reduce, predict=predict, units=units,
@@ -98,7 +100,7 @@ def sweep(
     if path is None:
         return _into_memory(plan, progress)
     if existing is not None and overwrite:  # not before the new sweep is known to be sound
-        shutil.rmtree(path)
+        remove(path)
     into_store(plan, path, executor=executor, shard=shard, progress=progress, repair=repair)
     return open_store(path)
 

@@ -252,16 +252,40 @@ def test_a_directory_that_is_no_result_is_left_alone(tmp_path, capsys):
     assert run("figure", tmp_path / "mine") == 2
 
 
+def raising(fault):
+    def fail(*_, **__):
+        raise fault
+
+    return fail
+
+
 def test_a_failing_run_leaves_nothing_half_written(tmp_path, monkeypatch, capsys):
-    from assocmem_jax.commands import run as record
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(record, "draw", fail)
+    monkeypatch.setattr(xr.Dataset, "to_zarr", raising(OSError("disk full")))
     assert run("run", "gd_fig2", "--out", tmp_path / "r", *options("gd_fig2")) == 1
     assert capsys.readouterr().err.endswith(f"assocmem: {tmp_path / 'r'}: cannot be written: disk full\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError("disk full"), "cannot be written: disk full"),
+        (KeyError("x"), "cannot be drawn of these data: KeyError: 'x' (test_cli.py:"),
+    ],
+)
+def test_a_failing_figure_loses_no_run(fault, said, tmp_path, monkeypatch, capsys):
+    """All else of the result is there, and the same command draws what is missing."""
+    out = tmp_path / "r"
+    with monkeypatch.context() as patch:
+        patch.setattr(plot, "save", raising(fault))
+        assert run("run", "gd_fig2", "--out", out, *options("gd_fig2")) == 1
+    (_, line) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"assocmem: {out / 'figure.png'}: {said}")
+    assert line.endswith(f"; all else is kept: `assocmem figure {out}` draws it")
+    assert {p.name for p in tmp_path.rglob("*.*")} >= {"config.json", "provenance.json", "data.zarr"}
+    monkeypatch.setattr("assocmem_jax.commands.run.interruptible", None)  # nothing is computed again
+    assert run("run", "gd_fig2", "--out", out, *options("gd_fig2")) == 0
+    assert (out / "figure.png").is_file()
 
 
 def test_list_help_and_usage(capsys):

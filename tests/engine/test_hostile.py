@@ -40,7 +40,9 @@ class Own(Study):
         return ["fine"]
 
     def figure(self, data):
-        return plot.panels(1, 1, 2.4, plot.COLUMN)[0]
+        figure, axes = plot.panels(1, 1, 2.4, plot.COLUMN)
+        plot.line(axes[0, 0], [0.0, 1.0], data.y)
+        return figure
 """
 
 
@@ -221,9 +223,11 @@ def test_a_store_is_not_trusted_too_far(damage, here, capsys):
     assert not [p for p in here.rglob("*") if p.is_symlink()]
 
 
-@pytest.mark.parametrize("plan", ["{}", "[" * 10**5, '{"shape": [3], "box": [0]}', "7"])
+@pytest.mark.parametrize("plan", ["{}", "[" * 10**5, '{"shape": [3], "box": [0]}', "7", "tasks without end"])
 def test_a_store_without_a_plan(plan, here, capsys):
     store = Store(Path("s.zarr"))
+    if plan == "tasks without end":  # 2·10⁹, which no memory can count one by one
+        plan = json.dumps(store.plan | {"shape": [40000, 50000], "box": [1, 1]})
     resealed(store.commits / "manifest.json", lambda record: record["attributes"].update(sweep=plan))
     group = json.loads(Path("s.zarr/zarr.json").read_text(encoding="utf-8"))
     group["attributes"]["sweep"] = plan
@@ -233,6 +237,27 @@ def test_a_store_without_a_plan(plan, here, capsys):
         said = capsys.readouterr().err
         assert "commits/manifest.json: corrupt (its plan); zarr.json: corrupt (its plan)" in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_sweep_draws_no_chunk_that_is_damaged(here, capsys):
+    chunk = Store(Path("s.zarr")).chunk("y", 0)
+    chunk.write_bytes(chunk.read_bytes()[:5])
+    capsys.readouterr()
+    assert command("sweep", "sweep.toml", "--out", "s.zarr") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("assocmem: s.zarr: cannot be read as Zarr: ")
+    assert line.endswith("; `assocmem sweep verify s.zarr --repair` mends it")
+
+
+def test_a_store_has_no_more_tasks_than_a_folder_has_files(here, monkeypatch):
+    from assocmem_jax.sweeps import run
+
+    monkeypatch.setattr(run, "MOST_TASKS", 2)
+    with pytest.raises(
+        ValueError, match=r"^chunk must be such that a store has at most 2 tasks, got 3; a larger"
+    ):
+        am.sweep(lambda a: {"y": a}, a=[1.0, 2.0, 3.0], chunk=1, store="new.zarr")
+    assert not Path("new.zarr").exists()
 
 
 def test_nothing_is_written_through_a_link(here, capsys):
@@ -303,17 +328,127 @@ def of_a_terabyte(place):
     return "is too large to be read at once"
 
 
-@pytest.mark.parametrize("change", [pickled, with_another_codec, of_objects, of_a_terabyte])
+def described(place, **changed):
+    file = next(place.rglob("y/zarr.json"))
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changed), encoding="utf-8")
+    return "cannot be read as Zarr"
+
+
+def of_chunks_of_nothing(place):
+    return described(place, chunk_grid={"name": "regular", "configuration": {"chunk_shape": [0]}})
+
+
+def of_halves(place):
+    return described(place, data_type="float16", fill_value=0.0)
+
+
+def cut_in_half(place):
+    chunk = place / "y" / "c" / "0"
+    chunk.write_bytes(chunk.read_bytes()[: chunk.stat().st_size // 2])
+    return "cannot be read as Zarr"
+
+
+def a_folder_for_a_chunk(place):
+    (place / "y" / "c" / "0").unlink()
+    (place / "y" / "c" / "0").mkdir()
+    return "y/c/0 is a directory, no chunk"
+
+
+def provenance(change):
+    """What the result says of itself, changed."""
+    path = Path("r/provenance.json")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    change(found)
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
+AT_ONCE = [pickled, with_another_codec, of_objects, a_folder_for_a_chunk]
+WHEN_READ = [of_a_terabyte, of_chunks_of_nothing, of_halves, cut_in_half]
+
+
+@pytest.mark.parametrize("change", AT_ONCE + WHEN_READ)
 def test_arrays_of_others_are_numbers_and_words(change, here, capsys):
+    provenance(lambda found: found.pop("files"))  # nobody knows what was written
     said = change(Path("r/data.zarr"))
     capsys.readouterr()
     assert command("figure", "r", "--trust") == 3
     err = capsys.readouterr().err
     assert said in err
     assert len(err.splitlines()) == 1
-    if change is not of_a_terabyte:  # whose values are not read until they are asked for
+    if change in AT_ONCE:
         with pytest.raises(am.StoreError, match=said):
             am.open_store("r/data.zarr")
+
+
+def gone(place):
+    (place / "y" / "c" / "0").unlink()
+
+
+def one_bit(place):
+    chunk = place / "y" / "c" / "0"
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+
+
+def another_config(place):
+    file = place.parent / "config.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [a_folder_for_a_chunk, cut_in_half, gone, one_bit, another_config])
+def test_a_result_is_drawn_of_what_was_written(change, here, capsys):
+    change(Path("r/data.zarr"))
+    before = Path("r/figure.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert command("figure", "r", "--trust") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "assocmem: r/" + ("config.json" if change is another_config else "data.zarr/y/c/0")
+    )
+    assert line.endswith("with --force computes it again")
+    assert Path("r/figure.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("data", [{}, {"y": ("x", [1.0])}, {"y": (("x", "z"), np.ones((3, 2)))}])
+def test_data_of_others_that_cannot_be_drawn(data, here, capsys):
+    provenance(lambda found: found.pop("files"))
+    shutil.rmtree("r/data.zarr")
+    xr.Dataset(data).to_zarr("r/data.zarr", zarr_format=3, consolidated=False)
+    capsys.readouterr()
+    assert command("figure", "r", "--trust") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("assocmem: r/figure.png: cannot be drawn of these data: ")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[1]", '{"complete": true}', "[" * 10**5, '{"complete": true, "config_hash": 1, "report": []}', 5, [1],
+     None, os.mkfifo, lambda path: os.symlink("/dev/zero", path)],
+)  # fmt: skip
+def test_a_result_that_says_nonsense_of_itself_is_none(said, here, capsys):
+    path = Path("r/provenance.json")
+    if callable(said):
+        path.unlink()
+        said(path)
+    elif isinstance(said, str):
+        path.write_text(said, encoding="utf-8")
+    else:
+        provenance(lambda found: found.update(report=said))
+    capsys.readouterr()
+    for ask in (("figure", "r", "--trust"), ("run", "own.toml", "--out", "r")):
+        assert command(*ask) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "r is not a result of" in line or "r exists and is not a result" in line
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_config_is_a_file(put, here, capsys):
+    Path("r/config.json").unlink()
+    put("r/config.json")
+    assert command("figure", "r", "--trust") == 2
+    assert command("show", "r/config.json") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith("r/config.json: cannot be read: no regular file") for line in lines)
 
 
 def test_words_and_times_come_back(tmp_path):

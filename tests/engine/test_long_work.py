@@ -12,6 +12,7 @@ import xarray as xr
 
 from assocmem_jax import files, progress
 from assocmem_jax.dynamics import CheckpointError
+from assocmem_jax.studies import kit
 from assocmem_jax.studies.kit import Parts
 
 
@@ -41,8 +42,19 @@ def test_a_second_run_goes_on_from_the_parts_that_are_kept(tmp_path, capsys):
             assert one[name].dtype == whole[name].dtype
             np.testing.assert_array_equal(one[name], whole[name])
     file = tmp_path / "s" / "part1.npz"
-    file.write_bytes(file.read_bytes()[:-9])
+    written = file.read_bytes()
+    assert set(np.load(file)) == {"a", "b"}  # anybody can look at one
+    for k in range(0, len(written), 7):  # of some bits, an archive takes the other value for good
+        for bit in (1, 128):
+            file.write_bytes(written[:k] + bytes([written[k] ^ bit]) + written[k + 1 :])
+            with pytest.raises(CheckpointError, match=r"part1\.npz: is cut short or altered"):
+                kit._read(file)
+    file.write_bytes(written[:-9])
     with pytest.raises(CheckpointError, match=r"part1\.npz: is cut short or altered"):
+        parts(tmp_path / "s", made)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(CheckpointError, match=r"part1\.npz: cannot be read: no regular file"):
         parts(tmp_path / "s", made)
 
 

@@ -1,7 +1,7 @@
 """Configs of the studies of the global against the context: what they hold and what is refused. No JAX
 here."""
 
-from pathlib import Path
+import os
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -89,6 +89,6 @@ class Truncation(Schema):
     def _whole(self):
         if self.width % self.heads:
             raise ValueError(f"heads must divide width = {self.width}")
-        if self.checkpoint is not None and not Path(self.checkpoint).is_file():
+        if self.checkpoint is not None and not os.path.isfile(self.checkpoint):
             raise ValueError(f"checkpoint: {self.checkpoint}: no such file")
         return self
