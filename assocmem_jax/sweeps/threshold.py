@@ -144,14 +144,14 @@ class Search(NamedTuple):
         checks.number("resolution", resolution)
         checks.positive("resolution", resolution)
         devices = checks.count("devices", devices)
+        if seeds % devices:
+            checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)
         if devices > jax.local_device_count():
             there = f"at most the number of devices there are, {jax.local_device_count()}"
             remedy = "jax.config.update('jax_num_cpu_devices', n) before JAX starts makes several of a CPU"
             checks.refuse("devices", there, devices, remedy)
         if key is not None:
             checks.key("key", key)
-        if seeds % devices:
-            checks.refuse("seeds", f"a multiple of devices = {devices}", seeds)
         keys = jr.split(jr.key(0) if key is None else key, seeds if each is None else (seeds, each))
         batch = seeds if together is None else checks.count("together", together)
         return cls(target, level, seeds, keys, resolution, batch)

@@ -87,8 +87,11 @@ REFUSED = {
         lambda: am.threshold(two, smallest=1, largest=9, key=jr.split(jr.key(0)))
     ),
     "make_task must be a function, got 'x'": lambda: am.capacity("x", lambda task, key: task, largest=8),
-    "error must be relative errors within seven decades": (
+    "error must be within a hundred decades of y": (
         lambda: am.power_law([1.0, 2, 4], [1.0, 2, 4], [1e-200] * 3)
+    ),
+    "error must be such that more points than one or two count": (
+        lambda: am.power_law([1.0, 10, 100, 1000], [1.0, 10, 100, 1000], [1e-16, 10, 100, 1e-13])
     ),
 }
 
