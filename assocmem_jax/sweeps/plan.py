@@ -103,6 +103,10 @@ def prepare(
             "fn", "a function whose results (and their axes) are not named like an axis", sorted(taken)
         )
     measured = None
+    if isinstance(tile, str):
+        checks.word("tile", tile, "measure")
+    elif tile is not None:
+        checks.count("tile", tile)
     if kept is not None and tile in (None, "measure"):
         tile, measured = kept["tile"], kept["tile_measured"]
     elif tile == "measure":
