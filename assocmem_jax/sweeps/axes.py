@@ -200,9 +200,9 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
         checks.refuse(name, "the name of a dimension or of a parameter", "both")
     if seeds is not None:
         if isinstance(seeds, float | str) or (hasattr(seeds, "__index__") and not np.ndim(seeds)):
-            if checks.count("seeds", seeds) > MOST_SEEDS:
-                checks.refuse("seeds", f"at most {MOST_SEEDS:,}", seeds, "sweep over an axis of them")
-            seeds = range(seeds)
+            if (number := checks.count("seeds", seeds)) > MOST_SEEDS:
+                checks.refuse("seeds", f"at most {MOST_SEEDS:,}", number, "sweep over an axis of them")
+            seeds = range(number)
         listed = np.asarray(checks.array("seeds", seeds, "a number of seeds, or distinct seeds"))
         checks.shaped("seeds", listed, "a number of seeds, or a list of them", 1)
         seeds = tuple(checks.count("seeds", seed, 0) for seed in listed.tolist())
