@@ -24,6 +24,7 @@ def refuse(argument: str, required: str, actual: Any, remedy: str = "") -> NoRet
     """Raise the one-line ``ValueError`` that every refusal of this package is; ``refused`` marks it."""
     words = " ".join(str(actual).split())
     words = words if len(words) <= 160 else f"{words[:159]}…"
+    required = " ".join(required.split())  # a shape or a repr may be of several lines
     fault = ValueError(f"{argument} must be {required}, got {words}" + (f"; {remedy}" if remedy else ""))
     fault.refused = True  # type: ignore[attr-defined]
     raise fault
@@ -74,7 +75,7 @@ def key(argument: str, value: Any) -> None:
 Function = TypeVar("Function", bound=Callable)
 
 
-def takes(**kinds: type | tuple[str, ...]) -> Callable[[Function], Function]:
+def takes(**kinds: Any) -> Callable[[Function], Function]:
     """Decorator: the arguments named must be of these classes (``KEY``: a typed key), or one of these words;
     in one line, else."""
 
@@ -91,6 +92,8 @@ def takes(**kinds: type | tuple[str, ...]) -> Callable[[Function], Function]:
                     key(name, given[name])
                 elif kind is bool:
                     truth(name, given[name])
+                elif kind is Callable:
+                    a_function(name, given[name], "a function")
                 elif isinstance(kind, tuple):
                     word(name, given[name], *kind)
                 elif not isinstance(given[name], kind):
@@ -130,6 +133,16 @@ def standard() -> Iterator[None]:
 
 class KEY:
     """Stands for a typed key in ``takes``."""
+
+
+def listed(argument: str, value: Any, required: str) -> list:
+    """The parts of a list, a tuple, an array or whatever else gives them one by one; text is none."""
+    try:
+        if not isinstance(value, str | bytes):
+            return list(value)
+    except TypeError:
+        pass
+    refuse(argument, required, short(value))
 
 
 def a_path(argument: str, value: Any) -> None:
@@ -203,7 +216,7 @@ def word(argument: str, value: Any, *words: str) -> str:
     """One of these words."""
     if not (isinstance(value, str) and value in words):
         head = ", ".join(map(repr, words[:-1]))
-        refuse(argument, f"{head} or {words[-1]!r}", short(value))
+        refuse(argument, f"{head} or {words[-1]!r}" if head else repr(words[-1]), short(value))
     return value
 
 

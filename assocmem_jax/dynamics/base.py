@@ -122,7 +122,7 @@ class AbstractSteps(AbstractDynamics):
             every = quality.apart(task, batch_size) if every is None else checks.count("every", every)
             looks = -(-self.steps // every)
         else:
-            looks = np.asarray(request.at).size
+            looks = np.asarray(checks.array("at", request.at, "a vector of steps (whole numbers)")).size
         refuse_looks(task, model, request, looks, every)
         marks = Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
@@ -142,7 +142,7 @@ def step_marks(steps: int, every: int | None, at) -> np.ndarray:
     if at is not None:
         if every is not None:
             checks.refuse("every", "None where at is given", every)
-        marks = np.asarray(at)
+        marks = np.asarray(checks.array("at", at, "a vector of steps (whole numbers)"))
         if marks.ndim != 1 or not np.issubdtype(marks.dtype, np.integer):
             checks.refuse("at", "a vector of steps (whole numbers)", repr(at))
         if len(marks) and (marks.min() < 0 or marks.max() > steps):

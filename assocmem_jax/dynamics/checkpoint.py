@@ -37,6 +37,8 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
     """
     checks.a_path("path", path)
     path = Path(path)
+    if path.is_dir():
+        checks.refuse("path", "that of a file", f"{path}, a directory")
     tree = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else _held(leaf), tree)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(_plain(tree))]
     content = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
@@ -63,7 +65,7 @@ def load(path: str | Path, like: Any) -> Any:
     try:
         plain = jax.eval_shape(_plain, like)
         wanted = _described(plain)
-    except (TypeError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         checks.refuse("like", "a tree of arrays, or of their shapes", checks.short(like))
     for have, want in zip(header["leaves"], wanted):
         if have != want:

@@ -120,6 +120,8 @@ class Descent(AbstractSteps):
         self.hyper, self.settings = _sorted(optimizer, ready, hyper)
         self.optimizer = alike(optimizer)
         self.steps = checks.count("steps", steps, 0)
+        if self.schedule is not None:
+            _descends(self.schedule, self.steps)
         if learning_rate is not None and learning_rate.shape not in ((), (self.steps,)):
             checks.refuse(
                 "learning_rate", f"one number, or one for each of the {steps} steps",
@@ -139,8 +141,6 @@ class Descent(AbstractSteps):
             self.unit = RATE
         else:
             self.unit = _unit(self.optimizer) if ready else Clock(self.transformation()).unit
-        if self.schedule is not None:
-            _descends(self.schedule, self.steps)
         self.compensated = checks.truth("compensated", compensated, (None,))
         self.thaw = leaves.pairs("thaw", thaw, "step", _step)
         self.relative_rates = leaves.relative(relative_rates)
@@ -281,7 +281,9 @@ def _descends(schedule: Callable, steps: int) -> None:
     with jax.ensure_compile_time_eval():
         rates = jax.lax.map(lambda step: jnp.asarray(schedule(step), float), looks)
     if checks.concrete(rates):
-        wrong = ~(np.isfinite(known := np.asarray(rates)) & (known >= 0))
+        known = np.asarray(rates)
+        # What ends at 0 may end a rounding below.
+        wrong = ~(np.isfinite(known) & (known >= -1e-6 * np.abs(known).max()))
         if wrong.any():
             at = int(np.argmax(wrong))
             checks.refuse("learning_rate", "finite and at least 0", f"{known[at]} at step {looks[at]}")

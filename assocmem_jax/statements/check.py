@@ -245,6 +245,11 @@ def check(
         assert am.check("mine").ok
     """
     samples, seed = checks.count("samples", samples), checks.count("seed", seed, 0)
+    for one in which:
+        if not isinstance(one, str):
+            checks.refuse("which", "names of statements or of sources", checks.short(one))
+    if show is not None:
+        checks.a_function("show", show, "a function of a line")
     if not jax.config.read("jax_enable_x64"):
         checks.refuse(
             "check", "run in float64", "float32 (JAX's default)", "jax.config.update('jax_enable_x64', True)"

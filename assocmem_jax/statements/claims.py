@@ -6,6 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from .. import checks
+
 EPS = 2.0**-52
 
 
@@ -57,6 +59,9 @@ def amplified(rate: Any, sharpness: Any, size: Any, operations: float | int = 64
 def _claim(relation: str, left: Any, right: Any, within: Any, given: Any) -> Claim:
     if isinstance(left, bool) or getattr(left, "dtype", None) == jnp.bool_:
         left, right, within = left * 1.0, right * 1.0, 0.5
+    for name, side in (("left", left), ("right", right)):
+        checks.array(name, side)
+    given = given if isinstance(given, bool) else checks.array("given", given, "True where it holds")
     return Claim(left, right, rounding(right) if within is None else within, given, relation)
 
 

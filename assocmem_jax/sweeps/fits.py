@@ -42,6 +42,7 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
     the line (Student t with n − 2 degrees): points off the line by more than their errors widen it.
     """
     x, y = (np.asarray(checks.array(name, v), float) for name, v in (("x", x), ("y", y)))
+    checks.number("level", level)
     checks.within("level", level, 0, 1, "the share of intervals that hold the slope")
     if not 0 < level < 1:
         checks.refuse("level", "between 0 and 1, both excluded", level)

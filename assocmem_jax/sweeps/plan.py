@@ -103,6 +103,10 @@ def prepare(
         )
     units = _units(units, results | {*grid.dims, *grid.parameters, *traced.variables}, traced, reduce)
     measured = None
+    if isinstance(tile, str):
+        checks.word("tile", tile, "measure")
+    elif tile is not None:
+        checks.count("tile", tile)
     if kept is not None and tile in (None, "measure"):
         tile, measured = kept["tile"], kept["tile_measured"]
     elif tile == "measure":

@@ -130,6 +130,8 @@ def from_gram(gram: Float[Array | np.ndarray, "n n"], d: int | None = None) -> F
 
 def gram(rows: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """Inner products of the rows: α of GD (11) for the inputs."""
+    (rows,) = checks.floats(rows=rows)
+    checks.shaped("rows", rows, "a matrix", 2)
     return product(rows, rows.T)
 
 
@@ -177,6 +179,11 @@ def written_out(
 
 def pairs(first: Float[Array, "n d"], second: Float[Array, "m d"]) -> Float[Array, "nm d"]:
     """Sums e_i + ẽ_j of all pairs, j fastest: the inputs of a multi-input memory (Slides p. 9)."""
+    first, second = checks.floats(first=first, second=second)
+    for name, rows in (("first", first), ("second", second)):
+        checks.shaped(name, rows, "a matrix, one row a part", 2)
+    if first.shape[1] != second.shape[1]:
+        checks.refuse("second", f"of {first.shape[1]} columns, as first", second.shape[1])
     return (first[:, None, :] + second[None, :, :]).reshape(-1, first.shape[1])
 
 

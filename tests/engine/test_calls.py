@@ -1,7 +1,10 @@
 """Malformed calls: each refused in one line that names the argument, what is required and what was given."""
 
+import importlib.util
 import inspect
+from pathlib import Path
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +109,18 @@ CALLS = [
     (lambda: am.memory.gammas(THREE, am.LinearMemory.zeros(THREE)), "task must be of two tokens and two classes (GD (18)), got 3 tokens, 3 classes; use am.memory.plane or am.margins"),
     (lambda: am.memory.weights(TASK, am.MarginSystem.zeros(TASK)), "model must be one that holds W, got MarginSystem; use LinearMemory"),
     (lambda: am.memory.max_margin(am.AssociationTask(HALF, jnp.full((2, 2), 0.5), EYE, EYE)), "task must be deterministic (f*), got soft labels; they have a finite minimiser"),
+    (lambda: am.Descent(optax.sgd, 3, learning_rate=lambda step: -1.0), "learning_rate must be finite and at least 0, got -1.0 at step 0"),
+    (lambda: am.Descent(optax.sgd, 9, learning_rate=lambda step: 1.0 - step / 4), "learning_rate must be finite and at least 0, got -0.25 at step 5"),
+    (lambda: am.Descent(optax.sgd, 3, learning_rate=lambda step: jnp.ones(2)), "learning_rate must be a function of the step that returns one number, got one that returns ShapeDtypeStruct(shape=(2,), dtype=float64)"),
+    (lambda: am.StochasticFlow(lambda t: jnp.ones(2), 1.0, 3), "sigma must be a function of time that returns one number, got one that returns ShapeDtypeStruct(shape=(2,), dtype=float64)"),
+    (lambda: am.StochasticFlow(0.1, 1.0, 3, solver=diffrax.ItoMilstein()), "solver must be a diffrax solver of equations with additive noise, got ItoMilstein; for example diffrax.ShARK()"),
+    (lambda: am.StochasticFlow(0.1, 1.0, 3, solver=diffrax.Kvaerno3()), "solver must be a diffrax solver of equations with additive noise, got Kvaerno3; for example diffrax.ShARK()"),
+    (lambda: am.GradientFlow(1.0, solver=diffrax.ShARK()), "solver must be a diffrax solver of y' = f(y), got ShARK, which is of other equations; for example diffrax.Tsit5()"),
+    (lambda: am.GradientFlow(1.0, solver=diffrax.SemiImplicitEuler()), "solver must be a diffrax solver of y' = f(y), got SemiImplicitEuler, which is of other equations; for example diffrax.Tsit5()"),
+    (lambda: am.GradientFlow(1.0, solver=diffrax.Euler()), "step must be given with Euler, which has no error estimate, got None; step=0.01"),
+    (lambda: am.GradientFlow(1.0, solver=diffrax.Kvaerno3(), step=0.1), "solver must be explicit with equal steps, or given its tolerances, got Kvaerno3; root_finder=diffrax.VeryChord(rtol=1e-6, atol=1e-6)"),
+    (lambda: am.GradientFlow(1.0, adjoint="x"), "adjoint must be a diffrax adjoint of the steps that were made, got 'x'; diffrax.RecursiveCheckpointAdjoint(), DirectAdjoint() or ForwardMode()"),
+    (lambda: am.GradientFlow(1.0, adjoint=diffrax.BacksolveAdjoint()), "adjoint must be a diffrax adjoint of the steps that were made, got BacksolveAdjoint(kwargs={}); diffrax.RecursiveCheckpointAdjoint(), DirectAdjoint() or ForwardMode()"),
     # Sizes that would be allocated before anything could refuse them.
     (lambda: am.sweep(abs, a=[1.0], seeds=10**9), "seeds must be at most 16,777,216, got 1000000000; sweep over an axis of them"),
     (lambda: am.sweep(DOUBLE, chunk=1, a=np.arange(2.0**16), b=np.arange(2.0**14)), "chunk must be such that there are at most 1,048,576 tasks, got 1,073,741,824 of them; chunk=4096 or more"),
@@ -138,12 +153,19 @@ def test_nothing_known_is_refused_under_transformations():
     assert status(jnp.array([0.5, jnp.nan])) == am.Status.NON_FINITE
 
 
+def test_every_public_callable_is_called_wrongly():
+    """With every argument: one that is new has a row in malformed.py, or a reason there why it has none."""
+    spec = importlib.util.spec_from_file_location("malformed", Path(__file__).with_name("malformed.py"))
+    malformed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(malformed)
+    assert malformed.unlisted() == set()
+
+
 @pytest.mark.thorough
 def test_every_public_callable_refuses_what_it_is_not_given():
-    """Without the type hook, as users are: 3,700 calls, each refused in one line or sound (malformed.py)."""
+    """Without the type hook, as users are: 14,000 calls, each refused in one line or sound (malformed.py)."""
     import subprocess
     import sys
-    from pathlib import Path
 
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("malformed.py")],
@@ -152,6 +174,19 @@ def test_every_public_callable_refuses_what_it_is_not_given():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_solvers_and_schedules_that_are_taken():
+    """What is refused above is no more than what diffrax cannot do."""
+    for solver in (diffrax.ShARK(), diffrax.Heun(), diffrax.StratonovichMilstein()):
+        am.StochasticFlow(0.1, 1.0, 3, solver=solver)
+    root = diffrax.VeryChord(rtol=1e-6, atol=1e-6)
+    am.GradientFlow(1.0, solver=diffrax.Kvaerno3(root_finder=root), step=0.1)
+    for solver in (diffrax.Tsit5(), diffrax.Kvaerno5(), diffrax.HalfSolver(diffrax.Euler())):
+        am.GradientFlow(1.0, solver=solver)
+    am.GradientFlow(1.0, solver=diffrax.Euler(), step=0.1, adjoint=diffrax.DirectAdjoint())
+    am.Descent(optax.sgd, 3, learning_rate=lambda step: 1 - step / 2.0000001)
+    jax.jit(lambda rate: am.Descent(optax.sgd, 3, learning_rate=lambda step: rate / (1 + step)).steps)(-1.0)
 
 
 def makers():

@@ -77,12 +77,12 @@ class CooccurrenceTask(AbstractClassificationTask):
         experiment (60 samples, L = 5, d = 64) needs d ≥ 163 (docs/theory.md: cooc.45). Else they are
         drawn uniformly, with repetition.
         """
-        if not isinstance(counts, Sequence | np.ndarray | jax.Array) or np.ndim(counts) != 1:  # type: ignore[arg-type]
-            checks.refuse("counts", "four numbers with a positive sum", checks.short(counts))
-        counts = tuple(checks.count(f"counts[{k}]", count, 0) for k, count in enumerate(counts))
+        known = np.asarray(checks.array("counts", counts, "four numbers with a positive sum"))
+        checks.shaped("counts", known, "four numbers with a positive sum", 1)
+        counts = tuple(checks.count(f"counts[{k}]", count, 0) for k, count in enumerate(known.tolist()))
         if len(counts) != 4 or sum(counts) < 1:
             checks.refuse("counts", "four numbers with a positive sum", counts)
-        if n is not None and sum(counts) != n:
+        if n is not None and sum(counts) != checks.count("n", n):
             checks.refuse("counts", f"of sum n = {n}", f"{counts}, of sum {sum(counts)}")
         length = checks.count("length", length, 3, "two signals and the common token")
         dimension = checks.count("dimension", dimension, 4, "three signals and an irrelevant token")

@@ -52,7 +52,7 @@ class FactualSystem(AbstractModel):
         return cls(start, zero, other, zero)
 
     @classmethod
-    @checks.takes(task=FactualTask)
+    @checks.takes(task=FactualTask, model=LinearAttentionRecall)
     def from_weights(cls, task: FactualTask, model: LinearAttentionRecall) -> "FactualSystem":
         """The halves of weights that are symmetric; others are refused."""
         _needs_symmetry(task)

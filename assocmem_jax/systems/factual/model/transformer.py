@@ -96,7 +96,7 @@ class FactualTransformer(AbstractWeights):
         self.activation = activation
 
     @classmethod
-    @checks.takes(task=FactualTask, key=checks.KEY)
+    @checks.takes(task=FactualTask, key=checks.KEY, draw=Callable)
     def gaussian(
         cls,
         task: FactualTask,
@@ -120,7 +120,7 @@ class FactualTransformer(AbstractWeights):
         return cls(*_embedded(task, keys, d, draw), query, at, value, output, inner, outer)
 
     @classmethod
-    @checks.takes(task=FactualTask, key=checks.KEY)
+    @checks.takes(task=FactualTask, key=checks.KEY, draw=Callable, pseudo_inverse=bool)
     def constructed(
         cls,
         task: FactualTask,
@@ -153,12 +153,13 @@ class FactualTransformer(AbstractWeights):
         basis, factor = jnp.linalg.qr(write.T)
         left, sizes, right = jnp.linalg.svd(2 * answers @ _wanted(task).T @ factor.T, full_matrices=False)
         root, right = jnp.sqrt(sizes)[:, None], right @ basis.T
+        beta = checks.number("beta", beta).astype(task.dtype)
         attended = _attended(task, write, E, beta, heads, head_width)
         value, output = (_shared(w, heads, head_width) for w in (root * right, root * left.T))
         return cls(E, U, *attended, value, output)
 
     @classmethod
-    @checks.takes(task=FactualTask, key=checks.KEY)
+    @checks.takes(task=FactualTask, key=checks.KEY, draw=Callable, memory=Callable, pseudo_inverse=bool)
     def constructed_mlp(
         cls,
         task: FactualTask,
@@ -191,6 +192,7 @@ class FactualTransformer(AbstractWeights):
         stored = memory(AssociationTask(law, task.facts.reshape(-1), pairs.reshape(-1, d), U), keys[6])
         # The square root of √2 on either side of the projector.
         shared = _shared(2**0.25 * jnp.linalg.svd(_kept(task, E), full_matrices=False)[2], heads, head_width)
+        beta = checks.number("beta", beta).astype(task.dtype)
         attended = _attended(task, write, E, beta, heads, head_width)
         layers = stored.input, d * stored.output, stored.bias
         return cls(E, U, *attended, shared, shared, *layers, stored.activation)

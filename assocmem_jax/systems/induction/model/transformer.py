@@ -77,8 +77,13 @@ class InductionTransformer(AbstractSequenceModel):
             key2=key2,
             output2=output2,
         )
+        checks.shaped("embedding", embedding, "a matrix, one row a token", 2)
+        checks.shaped("positions", positions, "a matrix, one row a position", 2)
         size, d = embedding.shape
-        key1, feedforward = (None if w is None else jnp.asarray(w, key2.dtype) for w in (key1, feedforward))
+        optional = (("key1", key1), ("feedforward", feedforward))
+        key1, feedforward = (
+            None if w is None else checks.floats(**{name: w})[0].astype(key2.dtype) for name, w in optional
+        )
         shapes = {
             "positions": (positions, (positions.shape[0], d)), "unembedding": (unembedding, (size, d)),
             "output1": (output1, (d, d)), "value1": (value1, (d, d)), "value2": (value2, (d, d)),
@@ -91,7 +96,7 @@ class InductionTransformer(AbstractSequenceModel):
         self.embedding, self.positions, self.unembedding = embedding, positions, unembedding
         self.output1, self.value1, self.value2 = output1, value1, value2
         self.key1, self.key2, self.output2, self.feedforward = key1, key2, output2, feedforward
-        self.scaled = scaled
+        self.scaled = checks.truth("scaled", scaled)
 
     @classmethod
     @checks.takes(
@@ -372,4 +377,7 @@ def ablated(model: Any, head: int, tokens: Int[Array, "n t"] | None = None) -> P
     silent = patched(model, head, jnp.zeros((1, 1)))
     if tokens is None:
         return silent
+    tokens = jnp.asarray(checks.array("tokens", tokens, "whole numbers of shape (n, T)"))
+    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
+        checks.refuse("tokens", "whole numbers of shape (n, T)", f"{tokens.dtype} of shape {tokens.shape}")
     return patched(model, head, jnp.mean(model.attention(tokens)[:, head], axis=0))

@@ -12,7 +12,7 @@ from ....observe import observable
 from ....tasks import cross_entropy
 from ....tasks.losses import lead
 from ..model import InductionTransformer, ablated
-from ..task import BigramTask
+from ..task import BigramTask, Sequences
 
 _OURS: Any = {"task": BigramTask, "model": InductionTransformer}
 
@@ -74,7 +74,7 @@ def head_effects(task: BigramTask, model: Any, mean: bool = False) -> Float[Arra
 
     ``mean``: its attention is set to its mean over ``task.data``, not to zero. See ``ablated``.
     """
-    tokens = task.data.tokens if mean else None
+    tokens = task.data.tokens if checks.truth("mean", mean) else None
     without = [in_context_loss(task, ablated(model, head, tokens)) for head in range(model.num_heads)]
     return jnp.stack(without) - in_context_loss(task, model)
 
@@ -90,7 +90,7 @@ def memory(
     - ``"key2"``: rows queries w_E(i), columns Φ₁w_E(j); those i count that can be a trigger.
     - ``"output2"``: rows W_V²w_E(i), columns w_U(j).
     """
-    if name == "key1":
+    if checks.word("name", name, "key1", "key2", "output2") == "key1":
         if model.key1 is None:
             checks.refuse("model", "of two layers for the probe of W_K¹", "one layer")
         scores = model.positions[1:] @ model.key1 @ model.positions.T
@@ -100,9 +100,7 @@ def memory(
     if name == "key2":
         remapped = E @ model.phi1.T if model.key1 is not None else E
         return E @ model.key2 @ remapped.T, tokens, task.possible_triggers.astype(E.dtype)
-    if name == "output2":
-        return E @ model.phi2.T @ model.unembedding.T, tokens, every
-    checks.refuse("name", "'key1', 'key2' or 'output2'", repr(name))
+    return E @ model.phi2.T @ model.unembedding.T, tokens, every
 
 
 def _recall(task, model, name, until=None):
@@ -185,6 +183,8 @@ def one_step_recall(task: BigramTask, model: InductionTransformer, batch: Any = 
     (of ``task.data`` unless given).
     """
     batch = task.data if batch is None else batch
+    if not isinstance(batch, Sequences):
+        checks.refuse("batch", "Sequences, as of task.sample", checks.short(batch))
     remapped = model.embedding @ model.value2.T
     heard = jax.nn.one_hot(batch.tokens, task.num_tokens, dtype=remapped.dtype)
     bags = jnp.cumsum(heard, axis=1) / jnp.arange(1, task.length + 1)[:, None]

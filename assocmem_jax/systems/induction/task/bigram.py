@@ -100,6 +100,7 @@ class BigramTask(AbstractClassificationTask):
         if size < 2:
             checks.refuse("N", "at least 2 tokens", size)
         laws = checked(*given, outputs, output_tokens, repeat)
+        checks.scalar("noise", noise)
         checks.within("noise", noise, 0, 1)
         self.noise = self._noise_cut = None
         if not checks.concrete(noise) or noise > 0:

@@ -23,7 +23,7 @@ def checked(unigram, bigram, outputs, output_tokens, repeat):
         checks.refuse("bigram", "of rows with sum 1 (or 0: then π_u)", f"{bigram[row].sum()} in row {row}")
     if isinstance(outputs, str):
         if outputs not in ("uniform", "bigram"):
-            checks.refuse("outputs", "'uniform', 'bigram' or a matrix", repr(outputs))
+            checks.refuse("outputs", "'uniform', 'bigram' or a matrix", checks.short(outputs))
         answers = np.full((size, size), 1 / size) if outputs == "uniform" else bigram.copy()
     else:
         answers = np.asarray(
@@ -37,7 +37,7 @@ def checked(unigram, bigram, outputs, output_tokens, repeat):
         if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
             checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
         allowed &= np.isin(np.arange(size), kept)
-    if not repeat:
+    if not checks.truth("repeat", repeat):
         np.fill_diagonal(allowed, False)
     if not allowed.any(axis=1).all():
         checks.refuse("output_tokens", "more than a trigger itself with repeat=False", repr(output_tokens))

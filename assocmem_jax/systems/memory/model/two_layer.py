@@ -127,11 +127,11 @@ class MLPMemory(AbstractWeights):
     def __init__(self, output, input, bias=None, activation: Callable = jax.nn.relu):
         self.output, self.input = _pair(output, input)
         width = self.input.shape[0]
-        self.bias = (
-            jnp.zeros(width, self.input.dtype) if bias is None else jnp.asarray(bias, self.input.dtype)
-        )
+        given = jnp.zeros(width) if bias is None else checks.floats(bias=bias)[0]
+        self.bias = given.astype(self.input.dtype)
         if self.bias.shape != (width,):
             checks.refuse("bias", f"of shape ({width},)", f"shape {self.bias.shape}")
+        checks.a_function("activation", activation, "a function of an array")
         self.activation = activation
 
     @classmethod
@@ -144,7 +144,7 @@ class MLPMemory(AbstractWeights):
         return cls(start.output, start.input, None, activation)
 
     @classmethod
-    @checks.takes(task=AssociationTask, key=checks.KEY)
+    @checks.takes(task=AssociationTask, key=checks.KEY, activation=Callable)
     def one_step(
         cls,
         task: AssociationTask,
@@ -168,7 +168,7 @@ class MLPMemory(AbstractWeights):
         cls, task: AssociationTask, threshold: Scalar = 0.5, activation: Callable = jax.nn.relu
     ) -> "MLPMemory":
         """F(h) = Σ_x u_{f(x)} σ(e_xᵀh − b), one neuron a stored token (Birth appendix D, MLP blocks)."""
-        bias = jnp.full(task.num_tokens, -jnp.asarray(threshold, task.dtype))
+        bias = jnp.full(task.num_tokens, -checks.number("threshold", threshold).astype(task.dtype))
         return cls(task.outputs[task.labels] * schemes.equal(task)[:, None], task.inputs, bias, activation)
 
     def scores(self, task, tokens: Int[Array, " b"] | None = None):

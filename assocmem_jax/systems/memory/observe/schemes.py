@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .... import checks
 from ....models import AbstractModel
 from ....observe import observable
 from ..task import AssociationTask
@@ -12,7 +13,16 @@ from .reading import weights
 
 def _fitted(task: AssociationTask, model: AbstractModel, start):
     """(q, bᵀq/‖W‖²) of the least-squares problem on W − start."""
-    moved = weights(task, model) - (0 if start is None else start)
+    moved, shape = weights(task, model), (task.outputs.shape[1], task.inputs.shape[1])
+    if moved.shape != shape:
+        checks.refuse(
+            "model", f"of weights of shape {shape}", f"shape {moved.shape}", "build it from this task"
+        )
+    if start is not None:
+        (start,) = checks.floats(start=start)
+        if start.shape != shape:
+            checks.refuse("start", f"of shape {shape}, as W", f"shape {start.shape}")
+        moved = moved - start
     pulls = task.outputs[task.labels] - task.outputs.mean(axis=0)
     products = (pulls @ pulls.T) * (task.inputs @ task.inputs.T)
     read = jnp.sum((pulls @ moved) * task.inputs, axis=1)

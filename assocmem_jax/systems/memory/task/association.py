@@ -127,9 +127,13 @@ class AssociationTask(AbstractClassificationTask):
             self.token_loss.refuse_infinite(m, p.dtype)
         self.probabilities, self.targets, self.inputs, self.outputs = p, targets, inputs, outputs
         self.possible = possible
-        for axis, size in (("token", n), ("class", m)):
-            if (known := dict(names).get(axis)) is not None and len(known) != size:
-                checks.refuse("names", f"{size} of axis {axis!r}", len(known))
+        required = "pairs (axis, names)"
+        for pair in checks.listed("names", names, required):
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+                checks.refuse("names", required, checks.short(pair))
+            known, size = pair[1], {"token": n, "class": m}.get(pair[0])
+            if size is not None and len(checks.listed("names", known, required)) != size:
+                checks.refuse("names", f"{size} of axis {pair[0]!r}", len(known))
         self.names = names
 
     @classmethod

@@ -21,7 +21,9 @@ def arrays(
     key: PRNGKeyArray | None,
 ) -> dict[str, Any]:
     """Arguments of ``AssociationTask``: see ``AssociationTask.from_pairs``."""
-    given: list[Any] = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
+    given: list[Any] = checks.listed(
+        "pairs", pairs.items() if isinstance(pairs, Mapping) else pairs, "pairs (token, answer)"
+    )
     for k, pair in enumerate(given):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             checks.refuse(f"pairs[{k}]", "(token, answer)", checks.short(pair))
@@ -44,7 +46,8 @@ def arrays(
     conditional = joint / p[:, None]
     hard = (conditional.max(axis=1) == 1).all()
     if embeddings is None:
-        embeddings = sphere(jr.key(0) if key is None else key, len(tokens), dimension or len(tokens))
+        d = len(tokens) if dimension is None else checks.count("dimension", dimension)
+        embeddings = sphere(jr.key(0) if key is None else key, len(tokens), d)
     elif dimension is not None:
         checks.refuse("dimension", "left out where embeddings are given", dimension)
     else:

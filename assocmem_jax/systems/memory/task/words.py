@@ -60,7 +60,8 @@ def real_words(n: int | None = None, *, names: Any = None, vectors: Any = None, 
     elif len(given) < 3:
         checks.refuse("names, vectors and counts", "given together", f"only {' and '.join(given)}")
     else:
-        names = tuple(_lines("names", names)) if from_file else tuple(map(str, names))
+        listed = _lines("names", names) if from_file else checks.listed("names", names, "words, or a file")
+        names = tuple(map(str, listed))
         rows = read_vectors("vectors", vectors, names)
     often = _counts(counts, names)
     if from_file:

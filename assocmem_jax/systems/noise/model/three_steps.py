@@ -61,6 +61,7 @@ def three_steps(
 @checks.takes(task=TriggerTask)
 def three_steps_on(task: TriggerTask, batches: Sequence[Any], *, centred: bool = False) -> ThreeSteps:
     """``three_steps`` on sequences of one's own: three batches, one a step, or one for all."""
+    batches = checks.listed("batches", batches, "one or three Sequences")
     if len(batches) not in (1, 3) or not all(isinstance(batch, Sequences) for batch in batches):
         checks.refuse("batches", "one or three Sequences", checks.short(batches))
     return _taught(task, list(batches), checks.truth("centred", centred))
