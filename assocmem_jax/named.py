@@ -82,7 +82,7 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
     if not os.path.isfile(path) and beside is not None:
         path = beside / path
     if not os.path.isfile(path):
-        raise NamedError(f"{place!r}: no such file")
+        raise NamedError(f"{place!r}: no such file that can be read")
     path = path.resolve()
     # A name of its own, that shadows no module of the environment.
     known = f"{path.stem}_{zlib.crc32(str(path).encode()):x}"
@@ -119,4 +119,4 @@ def told(fault: Exception) -> str:
     last = traceback.extract_tb(fault.__traceback__)[-1]
     where = f" ({Path(last.filename).name}:{last.lineno})" if last.filename.endswith(".py") else ""
     where = "" if isinstance(fault, ModuleNotFoundError) else where
-    return f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0][:160]}{where}"
+    return f"{type(fault).__name__}: {(str(fault).strip().splitlines() or [''])[0][:160]}{where}"

@@ -1,16 +1,19 @@
 """Trajectories and Datasets on matplotlib Axes. The only module that imports matplotlib."""
 
+import contextlib
 import io
 import itertools
+import logging
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import ticker
+from matplotlib import cbook, ticker
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -19,6 +22,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Patch
 
 from . import checks
@@ -64,6 +68,30 @@ def rows(heights: Sequence[float], width: float = PAGE) -> tuple[Figure, Any]:
     """(figure, its rows); heights in inches. A row has axes and a legend of its own."""
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     return figure, figure.subfigures(len(heights), 1, height_ratios=heights)
+
+
+@contextlib.contextmanager
+def boxes() -> Iterator[None]:
+    """Where the font lacks a glyph a box stands: matplotlib need not say so of each, whenever it is drawn."""
+    log, silent = logging.getLogger("matplotlib.mathtext"), lambda record: False
+    log.addFilter(silent)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+            yield
+    finally:
+        log.removeFilter(silent)
+
+
+def settable(text: str) -> bool:
+    """Whether what a text has between dollar signs is mathematics that matplotlib can set."""
+    try:
+        with boxes():
+            if cbook.is_math_text(text):
+                MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -227,8 +255,10 @@ def landscape(ax: Axes, x, y, loss, error=None, levels: int = 18):
         window = x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1]
         image = ax.imshow(error, _BLUES, vmin=0, vmax=1, origin="lower", extent=window, aspect="auto",
                           interpolation_stage="rgba")  # fmt: skip
-    spaced = np.geomspace(max(loss.min(), 1e-4), loss.max(), levels)
-    ax.contour(x, y, loss, levels=spaced, colors="black", linewidths=0.4, alpha=0.75)
+    low, high = max(loss.min(), 1e-4), loss.max()
+    if low < high < np.inf:  # a plain has no lines, and a slight slope few that differ
+        spaced = np.unique(np.geomspace(low, high, levels))
+        ax.contour(x, y, loss, levels=spaced, colors="black", linewidths=0.4, alpha=0.75)
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     return image

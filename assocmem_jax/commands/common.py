@@ -139,10 +139,10 @@ def draw(study: Study, data: Any, stem: Path) -> None:
     Data may be anybody's, and so may the study: whatever its figure raises is one line."""
     import jax
 
-    from ..plot import paper, save
+    from ..plot import boxes, paper, save
 
     try:
-        with jax.enable_x64(study.precision == "float64"), paper():
+        with jax.enable_x64(study.precision == "float64"), paper(), boxes():
             save(study.figure(data), stem)
     except (OSError, MemoryError):  # of the disk, of the machine
         raise

@@ -103,7 +103,7 @@ def verify(out: Path, *, repair: bool = False, trust: bool = False) -> list[str]
 def _there(out: Path) -> None:
     """Said before JAX is imported."""
     if not os.path.exists(out):
-        raise RecordError(f"{out}: no such store")
+        raise RecordError(f"{out}: no such store that can be read")
 
 
 def _ready(study: Study, devices: int | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -58,10 +59,27 @@ class Section(pydantic.BaseModel):
     @classmethod
     def _printed(cls, value: Any) -> Any:
         """Labels reach the terminal and the figure."""
-        texts = value if isinstance(value, tuple) else (value,)
-        if not all(text.isprintable() for text in texts if isinstance(text, str)):
-            raise ValueError("must be of characters that are printed")
+        for text in _texts(value):
+            if not text.isprintable():
+                raise ValueError("must be of characters that are printed")
+            if "$" in text:  # of nearly no config: what follows imports matplotlib
+                from ..plot import settable
+
+                if not settable(text):
+                    shown = repr(text if len(text) <= 60 else f"{text[:59]}…")
+                    raise ValueError(
+                        f"must be mathematics between $ and $, got {shown}; \\$ is a dollar sign"
+                    )
         return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The words of a value: of a list each, of a table its keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | tuple):
+        for part in (*value.keys(), *value.values()) if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def tables(value: Any) -> list[tuple[str | int, Section]]:

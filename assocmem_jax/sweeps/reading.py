@@ -26,7 +26,7 @@ def dataset(path: str | os.PathLike) -> Any:
 
     root = Path(path)
     if not os.path.isdir(root):
-        raise StoreError(f"{root}: no such store")
+        raise StoreError(f"{root}: no such store that can be read")
     for name, what in walked(root):
         last = name.rpartition("/")[2]
         if what is not None:

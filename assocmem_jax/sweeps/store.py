@@ -126,7 +126,7 @@ class Store:
         self.path = path
         self.commits = path / COMMITS
         if not os.path.isdir(path):
-            raise StoreError(f"{path}: no such store")
+            raise StoreError(f"{path}: no such store that can be read")
         faults = []
         for name, section in ((f"{COMMITS}/manifest.json", unsealed), ("zarr.json", said)):
             try:

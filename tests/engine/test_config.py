@@ -161,6 +161,30 @@ def test_words_that_a_terminal_would_obey(tmp_path, word):
     assert load(path).cases[0].label.startswith("é η SGD")
 
 
+def test_keys_of_tables_are_words_too():
+    said = r"matrices: must be of characters that are printed"
+    with pytest.raises(ConfigError, match=said):
+        load("context_truncation", ['matrices={"a\\u001b[31m"="blocks.-1.outer"}'])
+
+
+@pytest.mark.parametrize("text", [r"$\frac{$", r"$\foo$", "a $b_$", "$$", "$x$ $^"])
+def test_mathematics_that_cannot_be_set_is_refused_before_the_run(text):
+    """In a label, in the key of a table; the figure would fail of it, when all is computed."""
+    quoted = f"'{text}'"
+    case = '{label="a", tokens=6, dimension=4, classes=3, learning_rate=10, steps=40}'
+    for name, item in (
+        ("slides_decay", f"cases=[{case.replace(chr(34) + 'a' + chr(34), quoted)}]"),
+        ("context_truncation", f'matrices={{{quoted}="blocks.-1.outer"}}'),
+    ):
+        if text == "$x$ $^":  # three signs are no mathematics
+            load(name, [item])
+            continue
+        with pytest.raises(ConfigError) as caught:
+            load(name, [item])
+        (line,) = caught.value.lines
+        assert line.endswith(f"must be mathematics between $ and $, got {text!r}; \\$ is a dollar sign")
+
+
 def test_there_are_sixty():
     assert len(FAULTS) >= 60
 

@@ -199,3 +199,26 @@ def test_a_figure_is_saved_as_matplotlib_saves_it(styled, tmp_path):
     ours, theirs = ((tmp_path / f"{name}.png").read_bytes() for name in ("ours", "theirs"))
     assert ours == theirs
     assert (tmp_path / "ours.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("loss", [0.0, 1e-6, 0.7, 0.7 * (1 + 1e-16 * np.arange(3)), np.inf])
+def test_a_plain_has_no_level_lines(loss):
+    with plot.paper():
+        _, axes = plot.panels(1, 1, 2)
+        plot.landscape(axes[0, 0], np.arange(3.0), np.arange(3.0), np.zeros((3, 3)) + loss)
+
+
+def test_glyphs_that_the_font_lacks_are_not_said_each_time(recwarn, caplog, tmp_path):
+    from types import SimpleNamespace
+
+    from assocmem_jax.commands.common import draw
+
+    def figure(data):
+        made, axes = plot.panels(1, 1, 2)
+        axes[0, 0].set_title("漢字 $漢$")
+        return made
+
+    assert plot.settable("漢字 $漢$")
+    draw(SimpleNamespace(precision="float64", figure=figure), None, tmp_path / "f")
+    assert (tmp_path / "f.pdf").is_file()
+    assert [*map(str, recwarn), *caplog.messages] == []

@@ -90,5 +90,5 @@ class Truncation(Schema):
         if self.width % self.heads:
             raise ValueError(f"heads must divide width = {self.width}")
         if self.checkpoint is not None and not os.path.isfile(self.checkpoint):
-            raise ValueError(f"checkpoint: {self.checkpoint}: no such file")
+            raise ValueError(f"checkpoint: {self.checkpoint}: no such file that can be read")
         return self
