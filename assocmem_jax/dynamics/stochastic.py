@@ -108,13 +108,6 @@ class StochasticFlow(AbstractSteps):
         self.steps = checks.count("steps", steps)
         self.refine = checks.count("refine", refine)
         checks.count("steps × refine", self.steps * self.refine)
-        if solver is not None and not _suits(solver):
-            known = isinstance(solver, diffrax.AbstractSolver)
-            name = type(solver).__name__ if known else checks.short(solver)
-            checks.refuse(
-                "solver", "a diffrax solver of equations with additive noise", name,
-                "for example diffrax.ShARK()",
-            )  # fmt: skip
         self.solver = diffrax.Euler() if solver is None else solver
         if isinstance(sigma, MinibatchNoise):
             if type(self.solver) is not diffrax.Euler:
@@ -124,6 +117,13 @@ class StochasticFlow(AbstractSteps):
                 )  # fmt: skip
             if sigma.draws is not None and self.refine > 1:
                 checks.refuse("refine", "1 where examples are drawn", self.refine, "leave draws out")
+        elif solver is not None and not _suits(solver):
+            known = isinstance(solver, diffrax.AbstractSolver)
+            name = type(solver).__name__ if known else checks.short(solver)
+            checks.refuse(
+                "solver", "a diffrax solver of equations with additive noise", name,
+                "for example diffrax.ShARK()",
+            )  # fmt: skip
 
     def prepare(
         self, task: AbstractTask, combine: Callable[[Any], AbstractModel], params, key: PRNGKeyArray | None

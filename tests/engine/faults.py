@@ -317,4 +317,7 @@ FAULTS = {
     "a config whose name is too long": ("studies/config.py", "if not os.path.isfile(path):", "if not path.is_file():", "engine/test_paths.py -k too_long"),
     "chunks that are folders": ("sweeps/reading.py", "if os.path.isdir(chunk):", "if False:", "engine/test_hostile.py -k numbers_and_words"),
     "a report where none can be put": ("commands/check.py", "                tried(out)\n", "                pass\n", "engine/test_paths.py -k no_report"),
+    "an axis of correlations goes anywhere": ("systems/memory/studies/schemas.py", "alpha: CosineRange", "alpha: RealRange", "engine/test_schemas.py -k domain"),
+    "a schedule may ascend": ("dynamics/descent.py", "if wrong.any():\n            at = int", "if False:\n            at = int", "engine/test_calls.py -k malformed_calls"),
+    "tasks are not bounded": ("sweeps/plan.py", "if len(cut) > MOST_BOXES:", "if False:", "engine/test_calls.py -k malformed_calls"),
 }  # fmt: skip
