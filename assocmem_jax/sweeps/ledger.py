@@ -17,7 +17,7 @@ from .tiles import Outcome
 
 COMMITS = "commits"
 # Most tasks of a store: each is a file in one folder, and a number that is held.
-MOST_TASKS = 10**6
+MOST_TASKS = 2**20
 # Longest description, in bytes: a manifest of 10⁵ names.
 _LONGEST = 2**26
 

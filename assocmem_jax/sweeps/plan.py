@@ -14,6 +14,7 @@ from .. import checks, machine
 from ..files import checksum, versions
 from . import tiles
 from .axes import Blocks, Grid, blocks
+from .ledger import MOST_TASKS
 from .reduce import OverSeeds
 from .store import Layout
 from .tiles import Program, Traced, Variable
@@ -21,7 +22,6 @@ from .tiles import Program, Traced, Variable
 # Configurations in a box, unless asked for: enough boxes to resume and to show progress, none too small.
 SMALLEST_BOX, LARGEST_BOX, BOXES = 4096, 2**20, 64
 BOX_BYTES = 2**27
-MOST_BOXES = 2**20  # each is a task, and a file of a store
 
 
 class Plan(NamedTuple):
@@ -123,9 +123,9 @@ def prepare(
         most = max(most, tile * jax.local_device_count() // grid.replicas)
         most = max(1, min(int(most), BOX_BYTES // (lane_bytes * grid.replicas)))
         cut = blocks(grid.shape, most if chunk is None else checks.count("chunk", chunk))
-    if len(cut) > MOST_BOXES:
-        least = -(-grid.size // MOST_BOXES)
-        checks.refuse("chunk", f"such that there are at most {MOST_BOXES:,} tasks", f"{len(cut):,} of them",
+    if len(cut) > MOST_TASKS:
+        least = -(-grid.size // MOST_TASKS)
+        checks.refuse("chunk", f"such that there are at most {MOST_TASKS:,} tasks", f"{len(cut):,} of them",
                       f"chunk={4 * least} or more")  # fmt: skip
     double = jax.config.jax_enable_x64  # type: ignore[attr-defined]
     description: dict[str, Any] = {

@@ -22,7 +22,7 @@ from .. import checks
 from .. import machine as memory
 from .. import progress as shown
 from ..files import tidy
-from .ledger import MOST_TASKS, strangers
+from .ledger import strangers
 from .plan import Plan, guard, prepare, program
 from .reduce import OverSeeds
 from .slurm import WorkerDied
@@ -152,9 +152,6 @@ def into_store(
     """Compute and commit what a store lacks."""
     try:
         if not os.path.exists(path):
-            if len(plan.blocks) > MOST_TASKS:
-                most = f"such that a store has at most {MOST_TASKS:,} tasks"
-                checks.refuse("chunk", most, f"{len(plan.blocks):,}", "a larger one, or none")
             create(path, plan.layout)
         store = Store(path)
         same(plan, store)

@@ -15,9 +15,7 @@ from jaxtyping import PRNGKeyArray
 
 from .. import checks
 from ..progress import bar
-
-# As ``Seeds`` of configs (``studies/study.py``).
-MOST_SEEDS = 2**24
+from .axes import MOST_SEEDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
-    "cooc: whole scales that JAX does not take": ("systems/cooccurrence/model/transformer.py", "small, large = (jnp.asarray(sigma, task.dtype) for sigma in (small, large))", "pass", "cooccurrence/test_cooccurrence.py -k any_number"),
+    "cooc: whole scales that JAX does not take": ("systems/cooccurrence/model/transformer.py", 'small = checks.scalar("sigma0", small).astype(task.dtype)', "pass", "cooccurrence/test_cooccurrence.py -k any_number"),
     "cooc: K without its mixed term": ("systems/cooccurrence/theory.py", "jnp.sqrt(c**2 + 4 * neurons * length * e)", "jnp.sqrt(c**2)", "engine/test_statements.py -k 'cooc.loss'"),
     "cooc: half the speed of one sample": ("systems/cooccurrence/theory.py", "((high - low) / 2)[..., 0] / root", "(high - low)[..., 0] / root", "engine/test_statements.py -k 'cooc.loss'"),
     "cooc: energy that grows half as fast": ("systems/cooccurrence/model/systems.py", "energy = 2 * self.neurons * jnp.dot(self.values, s)", "energy = self.neurons * jnp.dot(self.values, s)", "engine/test_statements.py -k 'cooc.late or cooc.loss'"),

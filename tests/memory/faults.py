@@ -52,7 +52,7 @@ FAULTS = {
     "answers of absent tokens compete": ("systems/memory/task/association.py", "return scores if self.possible is None else jnp.where(self.possible, scores, -jnp.inf)", "return scores", "memory/test_capacity.py -k first_tokens"),
     "a scheme squared": ("systems/memory/model/linear.py", "weighted = scheme[:, None] * features", "weighted = scheme[:, None] ** 2 * features", "memory/test_capacity.py -k 'written_memory or moments'"),
     "missing 1/d of a wrong answer": ("systems/memory/theory/outer_product.py", "wrong = square * (1 + ke) / d + own_class", "wrong = own_class", "memory/test_capacity.py -k moments"),
-    "threshold by rank, one too many": ("systems/memory/task/schemes.py", "(place < jnp.floor(jnp.asarray(k)))", "(place <= jnp.floor(jnp.asarray(k)))", "memory/test_capacity.py -k test_schemes"),
+    "threshold by rank, one too many": ("systems/memory/task/schemes.py", "(place < jnp.floor(k))", "(place <= jnp.floor(k))", "memory/test_capacity.py -k test_schemes"),
     "Hermite without its norm": ("systems/memory/model/two_layer.py", "return here / math.sqrt(math.factorial(self.degree))", "return here", "memory/test_capacity.py -k hermite"),
     "factors off by two": ("systems/memory/model/two_layer.py", "scale = math.sqrt(d / (2 * rank))", "scale = math.sqrt(d / rank)", "memory/test_capacity.py -k factorised"),
     "bias left out": ("systems/memory/model/two_layer.py", "hidden = self.activation(product(rows(task, tokens), self.input.T) + self.bias)", "hidden = self.activation(product(rows(task, tokens), self.input.T))", "memory/test_capacity.py -k mlp_by_hand"),
