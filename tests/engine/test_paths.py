@@ -149,7 +149,7 @@ def test_where_no_report_can_be_put_nothing_is_checked(place, here, capsys):
 
 def test_words_are_read_of_a_file(here):
     os.mkfifo("pipe")
-    with pytest.raises(ValueError, match="^names must be a file that can be read, got a pipe or a device$"):
+    with pytest.raises(ValueError, match=r"^names must be a file that can be read, got a pipe or a device$"):
         checks.text("names", "pipe")
 
 
