@@ -153,6 +153,8 @@ def a_path(argument: str, value: Any) -> None:
 
 def text(argument: str, path: Any) -> str:
     """What a file in UTF-8 says; a byte-order mark is no character."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # it may never end
+        refuse(argument, "a file that can be read", "a pipe or a device")
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:

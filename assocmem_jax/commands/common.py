@@ -144,7 +144,7 @@ def draw(study: Study, data: Any, stem: Path) -> None:
     try:
         with jax.enable_x64(study.precision == "float64"), paper(), boxes():
             save(study.figure(data), stem)
-    except (OSError, MemoryError):  # of the disk, of the machine
+    except OSError:  # of the disk
         raise
     except Exception as fault:
         raise RecordError(f"{stem}.png: cannot be drawn of these data: {told(fault)}", code=1) from fault

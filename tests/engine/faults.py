@@ -246,7 +246,7 @@ FAULTS = {
     "a bound of a key is another": ("systems/memory/studies/schemas.py", "Field(ge=2, le=2000)", "Field(ge=2, le=2001)", "engine/test_schemas.py -k written_down"),
     "a file whose path begins like ours is trusted": ("named.py", "own = not place.endswith(\".py\") and ", "own = ", "engine/test_hostile.py -k out_of_the_package"),
     "a mean of one point has no shape": ("sweeps/run.py", "v.reshape((*sizes, *plan.variables[name].shape))", "v.reshape(*sizes, *plan.variables[name].shape)", "engine/test_sweep_failures.py -k of_one_point"),
-    "a device is replaced by a report": ("commands/check.py", "if os.path.lexists(out) and not os.path.isfile(out):", "if False:", "engine/test_statements.py -k refuses_in_one_line"),
+    "a device is replaced by a report": ("commands/check.py", "os.path.lexists(out) and not os.path.isfile(out)", "os.path.isdir(out)", "engine/test_statements.py -k refuses_in_one_line"),
     "a second line that is set and not said": ("studies/config.py", "(parsed,) = tomllib.loads(f\"value = {value}\").values()", "parsed = tomllib.loads(f\"value = {value}\")[\"value\"]", "engine/test_schemas.py -k index_of_digits"),
     "digits that no index has": ("studies/config.py", "return re.fullmatch(\"[0-9]{1,9}\", key) is not None", "return key.isdigit()", "engine/test_schemas.py -k index_of_digits"),
     "a parameter taken for an option": ("studies/user.py", "*self.axes, *self.sampled, *self.fixed, *drawn", "*self.axes, *self.sampled, *self.fixed", "engine/test_schemas.py -k name_of_no_option"),

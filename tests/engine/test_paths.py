@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import assocmem_jax as am
-from assocmem_jax import cli, files
+from assocmem_jax import checks, cli, files
 
 OWN = """
 from assocmem_jax import plot
@@ -145,6 +145,12 @@ def test_where_no_report_can_be_put_nothing_is_checked(place, here, capsys):
     assert out == ""
     assert err.startswith(f"assocmem: --json {place}: cannot be written: ")
     assert err.count("\n") == 1
+
+
+def test_words_are_read_of_a_file(here):
+    os.mkfifo("pipe")
+    with pytest.raises(ValueError, match=r"^names must be a file that can be read, got a pipe or a device$"):
+        checks.text("names", "pipe")
 
 
 def test_paths_of_users_are_asked_about_by_os_path():
