@@ -21,6 +21,8 @@ from .study import Section, Study
 
 # Bytes of a config: one with a table of 10⁵ rows.
 _LONGEST = 2**24
+# What a shell gives for ``assocmem run <(…)``: a pipe that its user asked for.
+_OF_THE_SHELL = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 class ConfigError(Exception):
@@ -65,6 +67,9 @@ def source(config: str | Path) -> tuple[Path, str]:
     if not os.path.isfile(path):  # which is false, too, of what cannot be looked at
         path = configs().get(str(config), path)
     try:
+        if str(path).startswith(_OF_THE_SHELL):
+            with open(path, "rb") as pipe:
+                return path, pipe.read(_LONGEST).decode("utf-8-sig")
         return path, read(path, _LONGEST, links=True).decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise ConfigError([f"{path}: is not UTF-8 text (byte {fault.start})"]) from None

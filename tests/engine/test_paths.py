@@ -153,6 +153,18 @@ def test_words_are_read_of_a_file(here):
         checks.text("names", "pipe")
 
 
+def test_a_config_from_the_shell(here, capsys):
+    """``assocmem show <(sed … sweep.toml)``: the end of a pipe, by the name that a shell gives it."""
+    ends = os.pipe()
+    os.write(ends[1], Path("sweep.toml").read_bytes())
+    os.close(ends[1])
+    assert command("show", f"/dev/fd/{ends[0]}") == 0
+    os.close(ends[0])
+    piped = capsys.readouterr().out
+    assert command("show", "sweep.toml") == 0
+    assert piped.splitlines()[1:] == capsys.readouterr().out.splitlines()[1:]
+
+
 def test_paths_of_users_are_asked_about_by_os_path():
     """``Path.exists`` and its like raise where a name is too long or a folder shut; ``os.path`` says no."""
     package, found = Path(am.__file__).parent, []
