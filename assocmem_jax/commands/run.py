@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from ..files import Fresh, digests, hidden, read, tidy, tried, versions
-from ..named import untrusted
+from ..named import told, untrusted
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
 from .common import RecordError, draw, interruptible, prepare, written
@@ -57,8 +57,12 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     provenance = _describe(study, seconds)
     data.attrs |= {"study": study.study, "config_hash": study.hash(), "seed": study.seed,
                    "versions": json.dumps(provenance["versions"])}  # fmt: skip
-    provenance["report"] = study.report(data)
-    undrawn = None
+    lacks = None  # a result all the same: what was computed is kept
+    try:
+        provenance["report"] = study.report(data)
+    except Exception as fault:  # of a study that may be the user's own
+        lacks = f"{out}: has no report: {told(fault)}; all else is kept"
+        provenance["report"] = []
     with written(out), Fresh(out) as fresh:
         (fresh / "config.json").write_text(study.canonical() + "\n", encoding="utf-8")
         data.to_zarr(fresh / "data.zarr", mode="w", zarr_format=3, consolidated=False)
@@ -67,12 +71,12 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         try:
             with written(out / "figure.png"):
                 draw(study, data, fresh / "figure")
-        except RecordError as fault:  # a result all the same: what was computed is kept
-            undrawn = fault
+        except RecordError as fault:
+            reason = fault.args[0].replace(str(fresh), str(out)).removeprefix("assocmem: ")
+            lacks = f"{reason}; all else is kept: `assocmem figure {out}` draws it"
     shutil.rmtree(scratch, ignore_errors=True)
-    if undrawn is not None:
-        reason = undrawn.args[0].replace(str(fresh), str(out)).removeprefix("assocmem: ")
-        raise RecordError(f"{reason}; all else is kept: `assocmem figure {out}` draws it", code=1)
+    if lacks is not None:
+        raise RecordError(lacks, code=1)
     return [f"{study.study}: {seconds:.1f} s", *provenance["report"], _shown(out)]
 
 

@@ -310,7 +310,7 @@ FAULTS = {
     "sampled: whole numbers wrap": ("sweeps/axes.py", "not -(2**31) <= end < 2**31", "not -(2**63) <= end < 2**63", "engine/test_sweep_doors.py -k 32_bits"),
     "threshold: a vector is measured": ("sweeps/threshold.py", "        if found.shape:\n", "        if False:\n", "engine/test_sweep_doors.py -k one_number"),
     "a result drawn of what was not written": ("commands/run.py", "if fault := fault_of(out, name, expected):", "if fault := None:", "engine/test_hostile.py -k of_what_was_written"),
-    "a figure that loses its run": ("commands/run.py", "except RecordError as fault:  # a result all the same", "except ZeroDivisionError as fault:  # a result all the same", "engine/test_cli.py -k failing_figure"),
+    "a figure that loses its run": ("commands/run.py", "except RecordError as fault:\n", "except ZeroDivisionError as fault:\n", "engine/test_cli.py -k failing_figure"),
     "a hidden name longer than names are": ("files.py", "if 1 + len(name) + len(ending.encode()) > _NAME:", "if False:", "engine/test_paths.py -k as_long_as"),
     "mathematics that nobody has read": ("studies/study.py", "if not settable(text):", "if False:", "engine/test_config.py -k mathematics"),
     "a part that nobody vouches for": ("studies/kit.py", "if checksum(content).encode() != check:", "if False:", "engine/test_long_work.py -k goes_on"),

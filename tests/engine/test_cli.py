@@ -288,6 +288,17 @@ def test_a_failing_figure_loses_no_run(fault, said, tmp_path, monkeypatch, capsy
     assert (out / "figure.png").is_file()
 
 
+def test_a_failing_report_loses_no_run(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "r"
+    monkeypatch.setattr("assocmem_jax.systems.memory.studies.loss_spikes.report", raising(KeyError("x")))
+    assert run("run", "gd_fig2", "--out", out, *options("gd_fig2")) == 1
+    (_, line) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"assocmem: {out}: has no report: KeyError: 'x' (test_cli.py:")
+    assert line.endswith("; all else is kept")
+    assert (out / "figure.png").is_file()
+    assert run("figure", out) == 0
+
+
 def test_list_help_and_usage(capsys):
     assert run("list") == 0
     run("list")
