@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,11 @@ class Range(Section, Generic[Domain]):
             low, high, n = getattr(self, given[0])
             if n > 1 and low == high:
                 raise ValueError(f"{given[0]}: {n} points need low and high that differ, got {low:g} twice")
+            linear = self.linear is not None
+            gap = abs(high - low) if linear else abs(math.log(high) - math.log(low))
+            least = 2**-51 * (n - 1) * (max(abs(low), abs(high)) if linear else 1)  # of float64
+            if n > 1 and not least < gap < math.inf:
+                raise ValueError(f"{given[0]}: {n} points that differ must fit between {low!r} and {high!r}")
         return self
 
     def points(self) -> Any:
