@@ -279,7 +279,7 @@ def _descends(schedule: Callable, steps: int) -> None:
     checks.number_of("learning_rate", "the step", schedule, jnp.int32)
     looks = jnp.asarray(np.unique(np.linspace(0, max(steps - 1, 0), 1000, dtype=np.int32)))
     with jax.ensure_compile_time_eval():
-        rates = jax.lax.map(lambda step: jnp.asarray(schedule(step), float), looks)
+        rates = jax.vmap(lambda step: jnp.asarray(schedule(step), float))(looks)
     if checks.concrete(rates):
         known = np.asarray(rates)
         # What ends at 0 may end a rounding below.

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffrax._root_finder import use_stepsize_tol
 from jaxtyping import Array, Float
 
 from .. import checks
@@ -156,6 +155,10 @@ class GradientFlow(AbstractDynamics):
         return result
 
 
+# What a root finder has for a tolerance where it takes that of the steps.
+_OF_STEPS = diffrax.Kvaerno5().root_finder.rtol
+
+
 def _suits(solver: diffrax.AbstractSolver, step: Scalar | None) -> None:
     """Refuse what is no solver of an equation without noise, or cannot choose its steps, or needs to."""
     known = isinstance(solver, diffrax.AbstractSolver)
@@ -176,7 +179,7 @@ def _suits(solver: diffrax.AbstractSolver, step: Scalar | None) -> None:
 def without_tolerance(solver: diffrax.AbstractSolver) -> bool:
     """Whether a solver is implicit and solves to the tolerance of its steps, which equal ones have not."""
     root = getattr(solver, "root_finder", None)
-    return any(getattr(root, name, None) is use_stepsize_tol for name in ("rtol", "atol", "norm"))
+    return any(getattr(root, name, None) is _OF_STEPS for name in ("rtol", "atol", "norm"))
 
 
 @eqx.filter_jit
