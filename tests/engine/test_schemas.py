@@ -249,7 +249,9 @@ def test_ends_of_a_range_differ():
             Range(**{way: (low, low, 2)})
         # 1,000 points of 2⁻⁴⁰ are apart (2⁻⁵⁰ each), of 2⁻⁴⁵ are not; nor is a span that overflows.
         assert len(set(Range(**{way: (low, low + 2**-40, 1000)}).points().tolist())) == 1000
-        with pytest.raises(ValueError, match=f"{way}: 1000 points that differ must fit between 1.0 and 1.0000"):
+        with pytest.raises(
+            ValueError, match=f"{way}: 1000 points that differ must fit between 1.0 and 1.0000"
+        ):
             Range(**{way: (low, low + 2**-45, 1000)})
     with pytest.raises(ValueError, match="linear: 3 points that differ must fit between"):
         Range(linear=(-1.7e308, 1.7e308, 3))
