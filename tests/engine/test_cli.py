@@ -200,9 +200,8 @@ def test_figure_2_numbers(tmp_path, capsys, figures):
 def test_a_damaged_checkpoint_is_one_line(tmp_path, capsys, monkeypatch):
     """A run goes on from checkpoints beside its place; one that is cut short is named, with what to do."""
     config, few = "birth_layers", [*options("birth_layers"), "--set", 'cases=[{label="one", layers=1}]']
-    from assocmem_jax.systems.induction.studies import formation
-
-    monkeypatch.setattr(formation, "report", lambda study, data: 1 / 0)  # after the run, before its result
+    # After the run, before its result.
+    monkeypatch.setattr("assocmem_jax.commands.run._describe", lambda study, seconds: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("run", config, "--out", tmp_path / "r", *few)
     monkeypatch.undo()
