@@ -3,9 +3,9 @@
 Soft labels have a finite minimiser, which makes a long flow stiff; kept on the explicit solver
 (``stiff=False``), the stiff lane takes some thousands of steps where the easy ones take tens.
 
-Notes. A tile goes on until its slowest lane is done. In the same minutes (28 November 2026, by hand), all lanes
-together in tiles of 8, 16, 32 and 64: 67, 95, 161 and 286 ms; 256 flows of one kind (`bench_flow`'s): 880, 712,
-732 and 527 µs each. So fewer than 512 flows run in tiles of 16, not 32 as they did.
+Notes. A tile goes on until its slowest lane is done. In the same minutes (28 November 2026, by hand), all
+lanes together in tiles of 8, 16, 32 and 64: 67, 95, 161 and 286 ms; 256 flows of one kind (`bench_flow`'s):
+880, 712, 732 and 527 µs each. So fewer than 512 flows run in tiles of 16, not 32 as they did.
 """
 
 import time
