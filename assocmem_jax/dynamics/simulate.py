@@ -61,7 +61,8 @@ def simulate(
     - ``throw``: outside transformations, raise ``SimulationError`` (it carries the trajectory) if the
       run did not reach its horizon. With ``False``, and always under transformations, the status
       tells.
-    - ``progress``: ``True`` for a tqdm bar, or a diffrax progress meter. Silent unless asked.
+    - ``progress``: ``True`` for a tqdm bar, or a diffrax progress meter. Silent unless asked. It changes no
+      bit of steps; a flow that tells its progress is diffrax's, which agrees within its tolerance.
     - ``resumable``: keep the optimizer's state in ``trajectory.state``; ``resume``: such a trajectory, of the
       same task, model and dynamics, to go on from for ``dynamics.steps`` more updates (``every`` and ``at``
       count from there). Its first entry repeats the last one. See ``in_segments`` for runs that survive.

@@ -307,8 +307,8 @@ FAULTS = {
     "sweep: points are infinite in float32": ("sweeps/plan.py", "    tiles.held(grid)\n", "", "engine/test_sweep_doors.py -k float32_cannot_hold"),
     "sweep: masked entries are points": ("checks.py", "if np.ma.is_masked(value):", "if False:", "engine/test_sweep_doors.py -k masked"),
     "sweep: statistics have no unit": ("sweeps/plan.py", "for derived in reduce.names(name) if derived not in units", "for derived in () if derived not in units", "engine/test_sweep_doors.py -k have_the_units"),
-    "sampled: whole numbers wrap": ("sweeps/axes.py", "not -(2**31) <= end < 2**31", "not -(2**63) <= end < 2**63", "engine/test_sweep_doors.py -k 32_bits"),
-    "threshold: a vector is measured": ("sweeps/threshold.py", "        if found.shape:\n", "        if False:\n", "engine/test_sweep_doors.py -k one_number"),
+    "sampled: whole numbers wrap": ("sweeps/axes.py", "not -(2**31) <= end < 2**31", "not -(2**63) <= end < 2**63", "engine/test_sweep_doors.py -k integers"),
+    "threshold: a vector is measured": ("sweeps/threshold.py", "        if found.shape:\n", "        if False:\n", "engine/test_sweep_doors.py -k measure"),
     "a result drawn of what was not written": ("commands/run.py", "if fault := fault_of(out, name, expected):", "if fault := None:", "engine/test_hostile.py -k of_what_was_written"),
     "a figure that loses its run": ("commands/run.py", "except RecordError as fault:\n", "except ZeroDivisionError as fault:\n", "engine/test_cli.py -k failing_figure"),
     "a hidden name longer than names are": ("files.py", "if 1 + len(name) + len(ending.encode()) > _NAME:", "if False:", "engine/test_paths.py -k as_long_as"),
@@ -319,5 +319,5 @@ FAULTS = {
     "a report where none can be put": ("commands/check.py", "                tried(out)\n", "                pass\n", "engine/test_paths.py -k no_report"),
     "an axis of correlations goes anywhere": ("systems/memory/studies/schemas.py", "alpha: CosineRange", "alpha: RealRange", "engine/test_schemas.py -k domain"),
     "a schedule may ascend": ("dynamics/descent.py", "if wrong.any():\n            at = int", "if False:\n            at = int", "engine/test_calls.py -k malformed_calls"),
-    "tasks are not bounded": ("sweeps/plan.py", "if len(cut) > MOST_TASKS:", "if False:", "engine/test_calls.py -k malformed_calls"),
+    "tasks are not bounded": ("sweeps/plan.py", "if len(cut) > MOST_TASKS:", "if False:", "engine/test_hostile.py -k no_more_tasks"),
 }  # fmt: skip

@@ -249,6 +249,17 @@ def test_a_sweep_draws_no_chunk_that_is_damaged(here, capsys):
     assert line.endswith("; `assocmem sweep verify s.zarr --repair` mends it")
 
 
+def test_a_store_has_no_more_tasks_than_a_folder_has_files(here, monkeypatch):
+    from assocmem_jax.sweeps import plan
+
+    monkeypatch.setattr(plan, "MOST_TASKS", 2)
+    with pytest.raises(
+        ValueError, match=r"^chunk must be such that there are at most 2 tasks, got 3 of them"
+    ):
+        am.sweep(lambda a: {"y": a}, a=[1.0, 2.0, 3.0], chunk=1, store="new.zarr")
+    assert not Path("new.zarr").exists()
+
+
 def test_nothing_is_written_through_a_link(here, capsys):
     """A sweep that goes on: its chunk is a link to a file that is not the store's."""
     Path("precious").write_text("kept", encoding="utf-8")

