@@ -16,8 +16,6 @@ from .. import checks
 # Points of one axis (half a GiB, as in ``studies/study.py``); seeds, which a result and its name list.
 MOST_POINTS, MOST_SEEDS = 2**26, 2**24
 _OF_THE_STORE = frozenset({"commits", "plan", "zarr.json", "plan.json", "complete", "tries"})
-
-
 _WANTED = "a vector of numbers (an axis), or a number"
 
 

@@ -86,8 +86,6 @@ def sweep(
             checks.refuse("store", f"given with {name}", None, "nothing else is kept")
     if not (config is None or (isinstance(config, str) and store is not None)):
         checks.refuse("config", "the text that a store keeps, with a store", checks.short(config))
-    if store is not None:
-        checks.a_path("store", store)
     path = None if store is None else Path(store)
     existing = (
         Store(path) if path is not None and os.path.exists(path) else None
