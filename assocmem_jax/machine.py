@@ -6,6 +6,7 @@ from typing import Any
 
 # A kernel of a card costs some 8 µs to start, as much as 10⁵ lanes of a small step (benchmarks/gpu.py).
 STEPS_A_KERNEL = 8
+_MAPPINGS = Path("/proc/sys/vm/max_map_count")
 
 
 def on_card() -> bool:
@@ -26,6 +27,16 @@ def cores() -> int:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return max(1, min(bound, int(asked))) if asked.isdigit() else bound
+
+
+def crowded() -> bool:
+    """Whether this process has half of the mappings of memory that Linux allows it. A compiled program is
+    five to ten, and at the limit the next one ends the process: no exception, a segmentation fault."""
+    try:
+        held = Path("/proc/self/maps").read_bytes().count(b"\n")
+        return 2 * held > int(_MAPPINGS.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False
 
 
 def free(device: Any = None) -> int | None:

@@ -29,6 +29,7 @@ jax.config.update("jax_enable_x64", True)
 with install_import_hook("assocmem_jax", "beartype.beartype"):
     import assocmem_jax.dynamics
     import assocmem_jax.theory  # noqa: F401
+    from assocmem_jax.dynamics import programs
 
 settings.register_profile(
     "ci", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -56,6 +57,7 @@ gc.set_threshold(100_000, 20, 100)
 @pytest.fixture(autouse=True, scope="module")
 def settled():
     yield
+    programs.bounded(look=True)
     gc.collect()
     gc.freeze()
 

@@ -131,6 +131,9 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
     elif parallel or study.parallel:
         with contextlib.suppress(RuntimeError):  # JAX is already running: as many devices as it has
             jax.config.update("jax_num_cpu_devices", cores())
+    from ..dynamics import programs
+
+    programs.bounded(look=True)
 
 
 def draw(study: Study, data: Any, stem: Path) -> None:

@@ -2,10 +2,12 @@
 
 import jax
 
+from .. import machine
+
 # Shapes of runs that are kept compiled. ``jax.clear_caches()`` forgets all of them at any time.
 MOST = 128
 
-_traced = 0
+_traced = _known = 0
 
 
 def traced() -> None:
@@ -14,9 +16,11 @@ def traced() -> None:
     _traced += 1
 
 
-def bounded() -> None:
-    """Forget all programs once there are too many; the next runs compile theirs again."""
-    global _traced
-    if _traced > MOST:
+def bounded(look: bool = False) -> None:
+    """Forget all programs once there are too many, these or others of the process; the next runs compile
+    theirs again. ``look``: at those others also where no run has been traced since the last time."""
+    global _traced, _known
+    if _traced > MOST or ((look or _traced != _known) and machine.crowded()):
         jax.clear_caches()
         _traced = 0
+    _known = _traced

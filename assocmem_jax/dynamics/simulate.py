@@ -71,7 +71,8 @@ def simulate(
     ``vmap`` and ``grad``. The same program is not compiled twice, also where observables and optimizers are
     made anew and are the same in all they say; a number inside ``optax.sgd(η)`` is part of the program, in
     ``Descent(optax.sgd, steps, learning_rate=η)`` it is data. Where more than 128 programs
-    have been made they are forgotten; ``jax.clear_caches()`` forgets them at any time.
+    have been made, or the process has half of the mappings of memory that Linux allows, they are forgotten;
+    ``jax.clear_caches()`` forgets them at any time.
     """
     if not isinstance(dynamics, AbstractDynamics):
         checks.refuse("dynamics", "a GradientFlow, Descent or StochasticFlow", checks.short(dynamics))

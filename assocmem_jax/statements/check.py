@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from .. import checks
+from ..dynamics import programs
 from ..files import versions
 from ..machine import cores
 from ..sweeps import Integers
@@ -254,6 +255,7 @@ def check(
         checks.refuse(
             "check", "run in float64", "float32 (JAX's default)", "jax.config.update('jax_enable_x64', True)"
         )
+    programs.bounded(look=True)
     chosen, began = statements(*which), time.perf_counter()
     examine = functools.partial(_examine, samples=samples, seed=seed)
     show = show or (lambda line: None)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from .. import machine as memory
+from ..dynamics import programs
 from ..files import remove
 from .axes import grid
 from .plan import Plan, prepare, program
@@ -95,6 +96,7 @@ def sweep(
         fn, grid(axes, seeds), tile=tile, chunk=chunk, reduce=reduce, predict=predict, units=units,
         config=config, kept=kept,
     )  # fmt: skip
+    programs.bounded(look=True)
     if path is None:
         return _into_memory(plan, progress)
     if existing is not None and overwrite:  # not before the new sweep is known to be sound

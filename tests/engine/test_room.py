@@ -1,5 +1,7 @@
 """Runs that memory cannot hold are refused before they begin: their need, what is free, what to change."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -104,3 +106,30 @@ def test_programs_are_kept_up_to_a_bound(monkeypatch):
         am.simulate(TASK, ZERO, descent(steps), every=steps)
         seen.append(len(cleared))
     assert seen == [0, 0, 0, 1, 1]
+
+
+def test_programs_are_forgotten_before_mappings_run_out(monkeypatch, tmp_path):
+    """Each of sixty small programs of a user's own is some mappings: let go where they are half of the limit,
+    by a run that is compiled and by a sweep; by no run before that."""
+
+    def mappings():
+        return len(Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
+
+    limit = tmp_path / "max_map_count"
+    monkeypatch.setattr(machine, "_MAPPINGS", limit)
+    run = lambda: am.simulate(TASK, ZERO, descent(17), every=17)  # noqa: E731
+    sweep = lambda: am.sweep(lambda x: x + 1.0, x=jnp.arange(3.0))  # noqa: E731
+    for k, door in enumerate([run, sweep]):
+        before = mappings()
+        for n in range(1, 61):
+            jax.jit(lambda x: jnp.tanh(x) @ x)(jnp.ones(100 * k + n))
+        held = mappings()
+        assert held >= before + 60
+        limit.write_text(str(2 * held + 1000), encoding="ascii")
+        door()
+        assert mappings() >= held
+        limit.write_text(str(2 * held - 10), encoding="ascii")
+        if door is run:
+            programs.traced()
+        door()
+        assert mappings() <= held - 60
