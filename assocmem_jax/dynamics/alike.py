@@ -1,16 +1,20 @@
-"""Functions made anew that say the same: the first of them stands for all, so that a program compiles once.
+"""Functions that say the same share a compiled program; one that says something else by now has another.
 
 JAX keeps a compiled program under the identity of the functions in it. ``optax.sgd(0.1)`` is made of new
-functions at every call, and so is a lambda in a cell that is run again.
+functions at every call, and so is a lambda in a cell that is run again; a function whose global was changed
+in another cell is the same object and says something else.
 """
 
+import copy
 import functools
 import sys
 import types
+import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -20,18 +24,24 @@ from .. import checks
 _KEPT = 512
 # Arrays closed over are compared up to this many bytes.
 _BYTES = 2**16
+# Lists and tables are, up to so many entries; modules in modules are looked into so deep.
+_LONGEST, _DEPTH = 2**12, 2
+# A function that calls these writes into its lists and tables: what is in them is no part of it.
+_WRITING = frozenset({"append", "extend", "insert", "setdefault", "update"})
 # What these packages define does not change while a program runs: their globals are not looked at.
 _SETTLED = ("assocmem_jax", "diffrax", "equinox", "jax", "jaxlib", "numpy", "optax")
 
 # Of such values the text is what they are.
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
+# By what it says: the function that stands for it. By itself: what a function said when it was first met, or
+# that it can say nothing else.
 _known: "OrderedDict[Hashable, Any]" = OrderedDict()
+_first: "OrderedDict[Hashable, Any]" = OrderedDict()
+# The same of functions that are never taken for another: the copy that says so, None of itself.
+_unsure: "weakref.WeakKeyDictionary[Any, dict[Hashable, Any]]" = weakref.WeakKeyDictionary()
+_STEADY = "steady"
 Given = TypeVar("Given")
-
-
-class _Unsure(Exception):
-    """What a function depends on cannot be told apart from what it will be later."""
 
 
 class _Same:
@@ -47,96 +57,223 @@ class _Same:
         return id(self.held)
 
 
+class _Notes(NamedTuple):
+    """``met``: functions in the order in which they were; ``loose``: what may act otherwise later;
+    ``unsure``: that of which only a part is seen, so that two of them are never taken for one."""
+
+    met: dict[int, int]
+    loose: list[Any]
+    unsure: list[Any]
+
+
 def alike(given: Given) -> Given:
     """The first function met (or tuple of functions, as optax has them) that is this one in all but
-    identity: the same code, defaults, values closed over and globals read. Itself where it is the first, or
-    where that cannot be told (objects of unknown classes, traced values)."""
-    if _stands(given):
+    identity: the same code, defaults, values closed over, globals read and attributes of modules and classes
+    among them. Itself where it is the first, or where that cannot be told (objects of unknown classes, large
+    arrays, traced values); but a copy of it where it said something else when it was first met, as far as
+    that is seen: of an object of an unknown class its own numbers, words and arrays."""
+    if _stands(given) or _first.get(_Same(given)) is _STEADY:
         return given
-    loose: list[Any] = []
+    notes = _Notes({}, [], [])
     try:
-        marks = _print(given, (), loose)
-        found = _known.get(marks, given)
-        # A list that it closes over may have changed since.
-        if loose and found is not given and _print(found, (), loose) != marks:
-            found = given
-    except _Unsure:
+        marks = _print(given, notes)
+    except RecursionError:  # a list in itself
         return given
-    _known[marks] = found
-    _known.move_to_end(marks)
-    if len(_known) > _KEPT:
-        _known.popitem(last=False)
-    return found
+    if notes.unsure:
+        return _as_it_is(given, marks)
+    found = _known.get(marks)
+    # What the kept one reads may have changed since.
+    if found is None or (notes.loose and found is not given and _marks(found) != marks):
+        same = not notes.loose or _kept(_first, _Same(given), marks) == marks
+        found = _known[marks] = given if same else _anew(given)
+    if not notes.loose:
+        _kept(_first, _Same(found), _STEADY)
+    return _kept(_known, marks, found)
+
+
+def current(part: Given) -> Given:
+    """The same of the functions that a task, a model or a dynamics holds: they were made earlier."""
+    kind = _kind(type(part))
+    if kind is types.FunctionType:
+        return alike(part)
+    if kind is eqx.Module:
+        new = {name: now for name, value in vars(part).items() if (now := current(value)) is not value}
+        return part if not new else _with(part, new)
+    if kind is tuple:
+        whole = part and all(type(one) is types.FunctionType for one in part)  # a transformation of optax
+        return alike(part) if whole else _of_each(part, current)
+    return part
+
+
+@functools.cache
+def _kind(kind: type) -> type | None:
+    held = {types.FunctionType: types.FunctionType, eqx.Module: eqx.Module, tuple: tuple, list: tuple}
+    return next((as_one for of, as_one in held.items() if issubclass(kind, of)), None)
+
+
+def _with(part: Any, new: dict[str, Any]) -> Any:
+    made = copy.copy(part)
+    for name, value in new.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _of_each(whole: Any, become: Callable[[Any], Any]) -> Any:
+    """A tuple or a list of what its parts become; itself where they stay."""
+    parts = [become(part) for part in whole]
+    if all(new is old for new, old in zip(parts, whole, strict=True)):
+        return whole
+    return type(whole)(*parts) if hasattr(whole, "_fields") else type(whole)(parts)
+
+
+def _as_it_is(given: Any, marks: Hashable) -> Any:
+    """Itself, or the copy of it that says what it says now; nothing is kept alive for that."""
+    if isinstance(given, tuple):
+        return _of_each(given, alike)
+    holder = given.__self__ if isinstance(given, types.MethodType) else given
+    try:
+        said = _unsure.setdefault(holder, {marks: None})
+    except TypeError:  # no weak reference, or no hash: a pytree
+        return given
+    if marks not in said:
+        said[marks] = _anew(given)
+    return given if said[marks] is None else said[marks]
+
+
+def _kept(table: "OrderedDict[Hashable, Any]", key: Hashable, value: Any) -> Any:
+    value = table.setdefault(key, value)
+    table.move_to_end(key)
+    if len(table) > _KEPT:
+        table.popitem(last=False)
+    return value
+
+
+def _marks(given: Any) -> Hashable:
+    return _print(given, _Notes({}, [], []))
+
+
+def _anew(given: Any) -> Any:
+    """The same under another identity."""
+    if type(given) is types.FunctionType:
+        code, names, cells = given.__code__, given.__globals__, given.__closure__
+        fresh = types.FunctionType(code, names, given.__name__, given.__defaults__, cells)
+        fresh.__kwdefaults__ = given.__kwdefaults__
+        fresh.__dict__.update(given.__dict__)
+        fresh.__qualname__, fresh.__module__ = given.__qualname__, given.__module__
+        return fresh
+    if isinstance(given, tuple):
+        return _of_each(given, _anew)
+    if isinstance(given, functools.partial):
+        return functools.partial(_anew(given.func), *given.args, **given.keywords)
+    return copy.copy(given) if _settled(type(given).__module__) else functools.partial(given)
 
 
 def _stands(given: Any) -> bool:
-    """Whether it is a function of a module, which is made once."""
-    home = sys.modules.get(getattr(given, "__module__", None) or "")
+    """Whether it is a function that a settled module has under its name."""
+    module = getattr(given, "__module__", None)
+    home = sys.modules.get(module or "") if _settled(module) else None
     return home is not None and getattr(home, getattr(given, "__qualname__", ""), None) is given
 
 
-def _print(value: Any, above: tuple[int, ...], loose: list[Any]) -> Hashable:
-    """What is equal for two values exactly if they act the same. ``above``: functions it is part of;
-    ``loose`` gets what may act otherwise later."""
+def _print(value: Any, notes: _Notes) -> Hashable:
+    """What is equal for two values exactly if they act the same."""
     kind = type(value)
     if kind in _PLAIN:
         return kind, repr(value)
+    if kind is _Same:
+        return value
     if kind is types.FunctionType:
-        return _of_function(value, above, loose)
+        return _of_function(value, notes)
     if isinstance(value, tuple):
-        return kind, *(_print(part, above, loose) for part in value)
+        return kind, *(_print(part, notes) for part in value)
     if isinstance(value, functools.partial):
-        return functools.partial, _print((value.func, value.args, value.keywords), above, loose)
+        return functools.partial, _print((value.func, value.args, value.keywords), notes)
     if isinstance(value, types.MethodType):
-        return types.MethodType, _print((value.__func__, value.__self__), above, loose)
+        return types.MethodType, _print((value.__func__, value.__self__), notes)
     if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | np.dtype | np.ufunc):
         return _Same(value)
-    loose.append(value)
+    notes.loose.append(value)
     if isinstance(value, bool | int | float | complex | str | bytes):
         return kind, repr(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        if not checks.concrete(value) or value.nbytes > _BYTES or value.dtype.hasobject:
-            raise _Unsure
-        weak = getattr(value, "weak_type", False)
-        return kind, str(value.dtype), value.shape, weak, np.asarray(value).tobytes()
+        return _of_array(value, notes)
+    if isinstance(value, list | dict) and len(value) > _LONGEST:
+        notes.unsure.append(value)
+        return _Same(value)
     if isinstance(value, list):
-        return kind, *(_print(part, above, loose) for part in value)
+        return kind, *(_print(part, notes) for part in value)
     if isinstance(value, dict):
-        return dict, *((_print(key, above, loose), _print(part, above, loose)) for key, part in value.items())
+        return dict, *((_print(key, notes), _print(part, notes)) for key, part in value.items())
     if _settled(kind.__module__):
         if not hasattr(value, "__dict__") or hasattr(value, "__wrapped__"):  # jitted
             return _Same(value)
-        return _Same(kind), _print(vars(value), above, loose)
-    raise _Unsure
+        return _Same(kind), _print(vars(value), notes)
+    notes.unsure.append(value)
+    own = sorted(getattr(value, "__dict__", {}).items())
+    return _Same(value), tuple((name, _print(part, notes)) for name, part in own if _simple(part))
 
 
-def _of_function(function: types.FunctionType, above: tuple[int, ...], loose: list[Any]) -> Hashable:
-    if id(function) in above:
-        return "itself", above.index(id(function))
-    above = (*above, id(function))
-    try:
-        cells = tuple([cell.cell_contents for cell in function.__closure__ or ()])
-    except ValueError:  # of a name that has no value yet
-        raise _Unsure from None
+def _simple(value: Any) -> bool:
+    return type(value) in _PLAIN or isinstance(value, np.ndarray | np.generic | jax.Array)
+
+
+def _of_array(value: Any, notes: _Notes) -> Hashable:
+    if not checks.concrete(value) or value.nbytes > _BYTES or value.dtype.hasobject:
+        notes.unsure.append(value)
+        return _Same(value)
+    weak = getattr(value, "weak_type", False)
+    return type(value), str(value.dtype), value.shape, weak, np.asarray(value).tobytes()
+
+
+def _of_function(function: types.FunctionType, notes: _Notes) -> Hashable:
+    if id(function) in notes.met:
+        return "met", notes.met[id(function)]
+    notes.met[id(function)] = len(notes.met)
+    cells = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            cells[name] = cell.cell_contents
+        except ValueError:  # of a name that has no value yet
+            notes.unsure.append(cell)
     read = ()
     if not _settled(function.__module__):
-        loose.append(function)
-        read = tuple(_globals(function))
-    known = tuple(vars(function).items())
+        notes.loose.append(function)
+        names = _names(function.__code__)
+        found = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
+        if names & _WRITING:
+            cells, found = _as_outputs(cells), _as_outputs(found)
+        read = (found, *(tuple(_attributes(value, names, 0)) for value in (*found.values(), *cells.values())))
     more = function.__kwdefaults__ and tuple(function.__kwdefaults__.items())
-    parts = (function.__defaults__, more, cells, known, read)
-    return function.__code__, _Same(function.__globals__), _print(parts, above, loose)
+    parts = (function.__defaults__, more, tuple(cells.values()), tuple(vars(function).items()))
+    return function.__code__, _Same(function.__globals__), _print(parts, notes), _print(read, notes)
 
 
-def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the globals that the code of a function, or of one inside it, may read."""
-    names, codes = set(), [function.__code__]
-    while codes:
-        code = codes.pop()
-        names |= set(code.co_names)
-        codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    for name in sorted(names & function.__globals__.keys()):
-        yield name, function.__globals__[name]
+def _as_outputs(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _Same(value) if isinstance(value, list | dict) else value for name, value in values.items()}
+
+
+def _names(code: types.CodeType) -> frozenset[str]:
+    """Of globals and attributes that the code of a function, or of one inside it, may read."""
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return frozenset(code.co_names).union(*map(_names, inner))
+
+
+def _attributes(value: Any, names: frozenset[str], depth: int) -> Iterator[tuple[str, Any]]:
+    """What code that reads such names may read of a module or a class, and of those in it."""
+    if not isinstance(value, type | types.ModuleType) or depth > _DEPTH or _settled(_home(value)):
+        return
+    table: dict[str, Any] = {}
+    for base in reversed(getattr(value, "__mro__", (value,))):
+        table |= {name: vars(base)[name] for name in names & vars(base).keys()}
+    for name, part in sorted(table.items()):
+        part = getattr(part, "__func__", part)  # of a class method
+        told = _simple(part) or isinstance(part, types.FunctionType | list | dict | tuple)
+        yield name, part if told else _Same(part)
+        yield from _attributes(part, names, depth + 1)
+
+
+def _home(value: Any) -> str | None:
+    return value.__name__ if isinstance(value, types.ModuleType) else value.__module__
 
 
 @functools.lru_cache(_KEPT)

@@ -19,7 +19,7 @@ from ..observe import quality
 from ..tasks import AbstractClassificationTask, AbstractTask
 from ..tasks.losses import name_of
 from . import programs
-from .alike import alike
+from .alike import alike, current
 from .base import AbstractDynamics, Request
 from .checkpoint import fingerprint
 from .events import Until
@@ -69,9 +69,12 @@ def simulate(
 
     What a task, model, observable or dynamics of yours raises reaches you as it is. Works under ``jit``,
     ``vmap`` and ``grad``. The same program is not compiled twice, also where observables and optimizers are
-    made anew and are the same in all they say; a number inside ``optax.sgd(η)`` is part of the program, in
-    ``Descent(optax.sgd, steps, learning_rate=η)`` it is data. Where more than 128 programs
-    have been made, or the process has half of the mappings of memory that Linux allows, they are forgotten;
+    made anew and are the same in all they say: their code, what they close over, the globals that they read
+    and the attributes of modules and classes. Where one of these has changed, the next call sees it; what it
+    does not see is a change deep inside an object of your own class, in an array of more than 64 KiB, or in
+    what methods of your models and tasks read. A number inside ``optax.sgd(η)`` is part of the program, in
+    ``Descent(optax.sgd, steps, learning_rate=η)`` it is data. Where more than 128 programs have been made, or
+    the process has half of the mappings of memory that Linux allows, they are forgotten;
     ``jax.clear_caches()`` forgets them at any time.
     """
     if not isinstance(dynamics, AbstractDynamics):
@@ -86,6 +89,7 @@ def simulate(
     request = _settled(request)
     _check_fit(task, model)
     _check_held(dynamics, task.dtype)
+    task, model, dynamics = current(task), current(model), current(dynamics)
     began = time.perf_counter()
     if checks.concrete(task, model, dynamics):
         programs.bounded()

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .. import checks
+from ..dynamics.alike import alike
 from ..progress import bar
 from .threshold import Search, each_seed
 
@@ -89,6 +90,7 @@ def capacity(
     smallest = checks.count("smallest", smallest)
     largest = checks.count("largest", largest, smallest + 1)
     search = Search.of(target, seeds, key, level, resolution, together, devices, each=2)
+    make_task, make_model, measure = alike(make_task), alike(make_model), alike(measure)
     arrays, rest = eqx.partition(_tasks(make_task, largest, search.keys[:, 0]), eqx.is_array)
     one, every = _Recall(rest, make_model, measure), (arrays, search.keys[:, 1])
 

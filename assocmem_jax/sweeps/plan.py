@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from .. import checks, machine
+from ..dynamics.alike import alike
 from ..files import checksum, versions
 from . import tiles
 from .axes import Blocks, Grid, blocks
@@ -87,7 +88,7 @@ def prepare(
     if predict is not None:
         _costs(predict, grid)
     tiles.held(grid)
-    traced = _traced(fn, grid)
+    traced = _traced(alike(fn), grid)
     variables = dict(traced.variables)
     if reduce is not None:
         variables = reduce.variables(variables)
@@ -182,7 +183,7 @@ def _kept(cache: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 
 
 def _traced(fn: Callable, grid: Grid) -> Traced:
-    """fn's trace, kept: as under ``jit``, by identity of fn and by the names and types it is given."""
+    """fn's trace, kept by what it is (dynamics/alike.py) and by the names and types it is given."""
     signature = tuple((name, str(values.dtype)) for name, (_, values) in grid.parameters.items())
     key = (fn, signature, grid.seeds is None, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     try:

@@ -42,7 +42,8 @@ def sweep(
     """Run ``fn`` at every point of a grid and return an ``xarray.Dataset`` with named axes.
 
     - ``fn``: takes scalars by name and returns a PyTree of arrays (a dict, ``Hits``, a
-      ``Trajectory``, one array); it is traced once, as under ``jit``. What it returns under the name
+      ``Trajectory``, one array); it is traced once, and again where a
+      global or an attribute that it reads has changed (see ``simulate``). What it returns under the name
       ``status`` is read as an ``am.Status`` (what is none of them: failed).
     - ``axes``: a vector is a dimension; ``zipped(…)`` and ``sampled(…)`` move several parameters
       along one dimension; a number is held fixed.

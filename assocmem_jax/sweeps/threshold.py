@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
 from .. import checks
+from ..dynamics.alike import alike
 from ..progress import bar
 from .axes import MOST_SEEDS
 
@@ -100,9 +101,11 @@ def threshold(
         checks.refuse("trials", "at least 1", trials)
     search = Search.of(target, seeds, key, level, resolution, together, devices)
 
+    one = alike(measure)
+
     def look(value):
         at = jnp.asarray(value, jnp.int32 if whole else float)
-        return each_seed(at, search.keys, measure, search.together, devices)
+        return each_seed(at, search.keys, one, search.together, devices)
 
     shown = bar(None, desc="threshold", unit=" values", quiet=not progress)
     words = {"argument": "measure", "symbol": "value"}

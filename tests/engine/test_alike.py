@@ -1,5 +1,8 @@
 """Functions made anew share a program exactly where they say the same."""
 
+import functools
+import types
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -76,6 +79,92 @@ def test_what_cannot_be_told_stands_for_itself():
     large = np.zeros(room._BYTES)
     one, other = (lambda task, model: large[0] for _ in range(2))
     assert alike(other) is other
+
+
+BOX = types.ModuleType("box")
+BOX.inner, BOX.Class = types.ModuleType("inner"), type("Class", (), {"factor": 1.0})
+LIST, ARRAY, OBJECT = [1.0], np.ones(1), types.SimpleNamespace(factor=1.0)
+
+
+def put(value):
+    """What is read below, wherever it stands."""
+    global SCALE
+    SCALE = LIST[0] = ARRAY[0] = OBJECT.factor = value
+    BOX.factor = BOX.inner.factor = BOX.Class.factor = value
+
+
+class Own:
+    def read(self, x=1.0):
+        return SCALE * x
+
+
+def by_name(x=1.0):
+    return SCALE * x
+
+
+READ = {
+    "a global": by_name,
+    "of a lambda": lambda x=1.0: SCALE * x,
+    "of a function that it calls": lambda x=1.0: by_name(x),
+    "an attribute of a module": lambda x=1.0: BOX.factor * x,
+    "of a module in it": lambda x=1.0: BOX.inner.factor * x,
+    "of a class": lambda x=1.0: BOX.Class.factor * x,
+    "of an object": lambda x=1.0: OBJECT.factor * x,
+    "a list": lambda x=1.0: LIST[0] * x,
+    "an array": lambda x=1.0: ARRAY[0] * x,
+    "closed over": (lambda box: lambda x=1.0: box[0] * x)(LIST),
+    "closed over, of a module": (lambda box: lambda x=1.0: box.factor * x)(BOX),
+    "a method": Own().read,
+}
+TASK = am.two_tokens(0.5, 0.75)
+ZERO, SGD = am.LinearMemory.zeros(TASK), optax.sgd(0.1)
+_run = lambda dynamics, **options: am.simulate(TASK, ZERO, dynamics, **options)  # noqa: E731
+_of_loss = lambda task: am.simulate(task, ZERO, am.Descent(SGD, 1))["loss"][0]  # noqa: E731
+_fixed = lambda read: am.two_tokens(0.5, 0.75, loss=lambda s, y: read(jnp.sum((s - y) ** 2)))  # noqa: E731
+DOORS = {
+    "observable": lambda read: (
+        lambda: _run(am.Descent(SGD, 1), observe={"x": lambda task, model: read(task.loss(model))})["x"][0]
+    ),
+    "loss": lambda read: lambda: _of_loss(_fixed(read)),
+    "loss of a task that is kept": lambda read: functools.partial(_of_loss, _fixed(read)),
+    "schedule": lambda read: (
+        lambda: (
+            _run(am.Descent(optax.sgd, 1, learning_rate=lambda step: read(1e-3) + 0.0 * step)).model.weight
+        )
+    ),
+    "optimizer that is kept": lambda read: functools.partial(
+        lambda dynamics: _run(dynamics).model.weight,
+        am.Descent(optax.scale_by_schedule(lambda step: -read(1e-3)), 1),
+    ),
+    "sweep": lambda read: lambda: am.sweep(lambda a: {"x": read(a)}, a=np.ones(2)).x.values,
+    "threshold": lambda read: (
+        lambda: am.threshold(lambda key, x: (x > read(4.0)) + 0.0, smallest=1.0, largest=100.0, seeds=2).value
+    ),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+def test_a_function_that_reads_something_else_by_now(what):
+    """As Python does, and without a program for the third, which says what the first did."""
+    put(1.0)
+    read, kept = READ[what], []
+    for value in (1.0, 3.0, 1.0):
+        put(value)
+        kept.append(alike(read))
+        assert kept[-1](2.0) == 2 * value
+    assert kept[0] == kept[2] != kept[1]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_doors_see_what_functions_read(door):
+    put(1.0)
+    for what in ("a global", "of an object"):
+        call, found = DOORS[door](READ[what]), []
+        for value in (1.0, 3.0, 1.0):
+            put(value)
+            found.append(np.asarray(call()))
+        np.testing.assert_allclose(found[1], 3 * found[0], rtol=0.03 if door == "threshold" else 1e-12)
+        np.testing.assert_array_equal(found[2], found[0])
 
 
 def test_only_so_many_are_kept(monkeypatch):
