@@ -218,6 +218,8 @@ def _simple(value: Any) -> bool:
 
 
 def _of_array(value: Any, notes: _Notes) -> Hashable:
+    if checks.concrete(value) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return str(value.dtype), _of_array(jax.random.key_data(value), notes)
     if not checks.concrete(value) or value.nbytes > _BYTES or value.dtype.hasobject:
         notes.unsure.append(value)
         return _Same(value)

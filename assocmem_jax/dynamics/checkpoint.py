@@ -18,6 +18,7 @@ import numpy as np
 from .. import checks
 from ..files import checksum, put, versions
 from ..progress import bar
+from . import programs
 from .records import joined, recorded, with_recorded
 from .trajectory import Trajectory
 
@@ -110,7 +111,9 @@ def in_segments(
     resumable=True)``, under ``jit`` and ``vmap`` if you like (``previous`` is ``None`` for the start, where
     ``steps`` is 0). If ``path`` is there the run goes on from it, to the same bits as a run that was never
     stopped; ``about`` (anything JSON holds: say, the config) must then be what it was. ``steps`` must be a
-    multiple of ``every``. Returns the whole trajectory, as one call of ``simulate`` would.
+    multiple of ``every``. A file of another task, loss, dynamics or start is refused, and one of
+    another program: rates in optimizers, schedules, data and keys are part of it. Returns the whole
+    trajectory, as one call of ``simulate`` would.
     ``progress``: a bar on standard error (a line a minute where that is a log).
     """
     checks.a_function("run", run, "a function (previous, steps) -> Trajectory")
@@ -133,7 +136,7 @@ def in_segments(
         )
     # What the run is made of, as far as it says: the start, and loss and dynamics where it is not traced.
     said_of = {name: begun.provenance.get(name) for name in ("task", "loss", "dynamics")}
-    origin = {**said_of, "start": fingerprint(begun)}
+    origin = {**said_of, "start": fingerprint(begun), "program": path and _program(run, _ended(begun), every)}
     whole = begun
     if path is not None and os.path.exists(path):
         header, _ = _opened(Path(path))
@@ -161,6 +164,14 @@ def in_segments(
                 save(path, whole, run=said, every=every, done=k + 1, **origin)
             shown.update(every)
     return whole
+
+
+def _program(run: Callable, previous: Trajectory, every: int) -> str | None:
+    """What a segment computes, with its rates, schedules, data and keys; None where it cannot be traced."""
+    try:
+        return programs.digest(jax.make_jaxpr(lambda previous: run(previous, every))(previous)).hexdigest()
+    except (TypeError, ValueError, AttributeError):  # it looks at numbers of the previous one
+        return None
 
 
 def _ended(whole: Trajectory) -> Trajectory:

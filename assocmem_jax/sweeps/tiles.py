@@ -10,10 +10,8 @@ a sweep's identity.
 import copy
 import enum
 import functools
-import hashlib
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +23,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from .. import checks
-from ..dynamics import Status, Trajectory
+from ..dynamics import Status, Trajectory, programs
 from ..dynamics.batching import OWN_CLOCK
 from ..observe.observable import labels
 from .axes import Blocks, Grid, storable
@@ -165,11 +163,7 @@ def trace(fn: Callable, grid: Grid) -> Traced:
             f"fn must be traceable, got {type(fault).__name__} in {describe(fn)}; axes arrive as traced "
             "scalars: use jnp.where for branches, and for sizes (d, N, steps) one sweep each and xr.concat"
         ) from fault
-    # str(jaxpr) has colours where stdout is a terminal, as mpiexec makes it.
-    text = re.sub(r"0x[0-9a-f]+", "", jaxpr.pretty_print(use_color=False)).encode()
-    mixed = hashlib.sha256(text)
-    for constant in _constants(jaxpr):
-        mixed.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
+    mixed = programs.digest(jaxpr)
     variables = {name: found[name] for name in shapes}  # as jax sorts them
     # Names, types and dims are part of what is computed: a program's results are found by them.
     mixed.update(repr(sorted(variables.items())).encode())
@@ -241,25 +235,6 @@ def _dims(name: str, value: Any, result: Any) -> tuple[str, ...]:
     return dims + (known if len(known) == rest else tuple(f"{name}_{i}" for i in range(rest)))
 
 
-def _inner(eqn: Any):
-    """The jaxprs inside an equation."""
-    for value in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
-        if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
-            yield value
-
-
-def _constants(jaxpr: Any):
-    for constant in getattr(jaxpr, "consts", ()):
-        a_key = jnp.issubdtype(jnp.result_type(constant), jax.dtypes.prng_key)
-        yield np.asarray(jr.key_data(constant) if a_key else constant)
-    for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        for atom in eqn.invars:
-            if isinstance(atom, jex.Literal) and np.ndim(atom.val):
-                yield np.asarray(atom.val)
-        for inner in _inner(eqn):
-            yield from _constants(inner)
-
-
 def _loop_bytes(jaxpr: Any) -> int:
     """Bytes that the largest loop of one lane carries and reads."""
     most = 0
@@ -273,7 +248,7 @@ def _loop_bytes(jaxpr: Any) -> int:
                 read = sum(eqn.params.get(name, read) for name in ("num_consts", "num_carry"))
             sizes = (getattr(v.aval, "size", 0) * v.aval.dtype.itemsize for v in eqn.invars[:read])
             most = max(most, sum(sizes))
-        most = max([most, *map(_loop_bytes, _inner(eqn))])
+        most = max([most, *map(_loop_bytes, programs.inner(eqn))])
     return most
 
 
@@ -284,7 +259,7 @@ def _is_flow(eqn: Any) -> bool:
 def _flows(jaxpr: Any) -> bool:
     """Whether there are flows, on their own clocks."""
     eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
-    return any(_is_flow(eqn) or any(map(_flows, _inner(eqn))) for eqn in eqns)
+    return any(_is_flow(eqn) or any(map(_flows, programs.inner(eqn))) for eqn in eqns)
 
 
 def default_tile(traced: Traced, lanes: int, card: bool) -> int:

@@ -4,6 +4,7 @@ import functools
 import types
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import optax
 import pytest
@@ -37,6 +38,8 @@ MADE = {
     "another number": lambda: scaled_by(3.0),
     "whole number": lambda: scaled_by(2),
     "dictionary": lambda: scaled_in({"factor": 2.0}),
+    "key": lambda: scaled_by(jr.key(2)),
+    "another key": lambda: scaled_by(jr.key(3)),
 }
 
 

@@ -119,6 +119,56 @@ def test_keys_of_any_kind(tmp_path, kind):
         assert jr.uniform(found[1]) == jr.uniform(tree["key"][1])
 
 
+BEGUN = {"optimizer": optax.sgd(0.1), "batch_size": 4, "key": jr.key(0)}
+OTHERS = {
+    "a rate inside": {"optimizer": optax.sgd(0.2)},
+    "a schedule inside": {"optimizer": optax.sgd(optax.linear_schedule(0.1, 0.2, 9))},
+    "another schedule": {"optimizer": optax.sgd(optax.linear_schedule(0.1, 0.3, 9))},
+    "a key": {"key": jr.key(3)},
+    "a batch size": {"batch_size": 5},
+}
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_a_run_is_gone_on_from_by_the_same_program_only(tmp_path, jitted):
+    """Whatever differs in what a segment computes, where it says so and where it does not."""
+    task, path = am.two_tokens(0.5, 0.7), tmp_path / "run.ckpt"
+
+    def run(optimizer, batch_size, key):
+        def segment(previous, steps):
+            descent = am.Descent(optimizer, steps, batch_size)
+            return am.simulate(
+                task, am.LinearMemory.zeros(task), descent, every=max(1, steps), key=key, resume=previous,
+                resumable=True, throw=not jitted,
+            )  # fmt: skip
+
+        return jax.jit(segment, static_argnums=1) if jitted else segment
+
+    am.in_segments(run(**BEGUN), 4, 2, path=path)
+    for changed in OTHERS.values():
+        with pytest.raises(am.CheckpointError, match=r"is of a run of another (start|dynamics|program)"):
+            am.in_segments(run(**BEGUN | changed), 6, 2, path=path)
+    # The schedules look alike to each other too.
+    other = tmp_path / "other.ckpt"
+    am.in_segments(run(**BEGUN | OTHERS["a schedule inside"]), 4, 2, path=other)
+    with pytest.raises(am.CheckpointError, match="is of a run of another program"):
+        am.in_segments(run(**BEGUN | OTHERS["another schedule"]), 6, 2, path=other)
+    assert am.in_segments(run(**BEGUN), 6, 2, path=path).num_steps == 6
+
+
+def test_a_run_that_looks_at_its_numbers_is_gone_on_from(tmp_path):
+    """It has no program to compare."""
+    task, path = am.two_tokens(0.5, 0.7), tmp_path / "run.ckpt"
+
+    def segment(previous, steps):
+        assert previous is None or float(previous.times[-1]) >= 0
+        descent = am.Descent(optax.sgd(0.1), steps)
+        return am.simulate(task, am.LinearMemory.zeros(task), descent, resume=previous, resumable=True)
+
+    am.in_segments(segment, 4, 2, path=path)
+    assert am.in_segments(segment, 6, 2, path=path).num_steps == 6
+
+
 def test_a_finished_run_is_not_cut_and_another_rate_is_not_gone_on_from(tmp_path):
     task = am.two_tokens(0.5, 0.7)
 
