@@ -111,3 +111,25 @@ assert v.dtype == np.float32
 value = np.einsum("bi,bij,bj->b", v, a, v) / np.sum(v**2, axis=1)
 np.testing.assert_allclose(value, np.linalg.eigvalsh(a.astype(float))[:, -1], rtol=1e-5)
     """)
+
+
+def test_top_vectors_of_few_directions_in_float32():
+    """The recurrence grows by 1/ε for each of the others, beyond what float32 holds; none goes to LAPACK.
+
+    Nor is a matrix of whose size 1/size is subnormal taken for zero.
+    """
+    helpers.run_python("""
+import jax, jax.numpy as jnp, numpy as np
+from assocmem_jax.numerics import symmetric
+rng = np.random.default_rng(0)
+for n, rank in ((5, 2), (9, 3), (16, 4), (25, 10)):
+    b = rng.normal(size=(3000, n, rank))
+    a = (b @ np.swapaxes(b, 1, 2)).astype(np.float32)
+    assert np.mean(symmetric._lanes(jnp.moveaxis(jnp.asarray(a), 0, -1))[1]) > 0.999
+    for scale in (1, 1.5e38):
+        a = np.float32(scale) * (a / np.abs(a).max(axis=(1, 2), keepdims=True))
+        v = np.asarray(jax.jit(jax.vmap(symmetric.top_vector))(a), float)
+        np.testing.assert_allclose(np.sum(v**2, axis=1), 1, rtol=1e-5)
+        value = np.einsum("bi,bij,bj->b", v, a.astype(float), v)
+        np.testing.assert_allclose(value, np.linalg.eigvalsh(a.astype(float))[:, -1], rtol=1e-5)
+    """)
