@@ -119,3 +119,9 @@ def test_bits_of_large_maps(rounding):
         p = mpmath.mpf(2) ** -30
         exact = -(p * mpmath.log(p, 2) + (1 - p) * mpmath.log(1 - p, 2))
         assert float(bits.entropy(2.0**-30)) == pytest.approx(float(exact), rel=16 * rounding)
+
+
+def test_a_network_of_one_bit_holds_nothing():
+    """It has no coupling: no number, and no bit."""
+    task = am.RetrievalTask(jnp.array([[1.0]]), jnp.array([[-1.0]]))
+    assert float(am.bits_per_parameter(task, am.HopfieldNetwork(jnp.zeros((1, 1))))) == 0

@@ -138,7 +138,7 @@ for n, rank in ((5, 2), (9, 3), (16, 4), (25, 10)):
 
 
 def test_laws_of_large_counts(rounding):
-    """Against mpmath: an exponent of 18 at six deviations, and JAX's log Γ of the small ones, are in it."""
+    """Against mpmath: an exponent of 18 at six deviations, and JAX's own log Γ and erf, are in it."""
     with mpmath.workdps(40):
         log = lambda x: mpmath.loggamma(mpmath.mpf(float(x)) + 1)  # noqa: E731
         for n, p in ((10, 0.25), (2**20, 0.25), (2**20, 2.0**-10), (2**20, 2.0**-30), (3, 1.0), (3, 0.0)):
@@ -159,7 +159,7 @@ def test_laws_of_large_counts(rounding):
         x = np.linspace(-8, 8, 65)
         exact = np.array([mpmath.log(mpmath.ncdf(v)) for v in x], float)
         found = np.asarray(special.log_cdf(jnp.asarray(x, float)), float)
-        assert (np.abs(found / exact - 1) <= (16 + x**2) * rounding).all()
+        assert (np.abs(found / exact - 1) <= (100 + x**2) * rounding).all()
 
 
 def test_growth_from_starts_that_floats_do_not_hold(rounding):
@@ -175,3 +175,15 @@ def test_growth_from_starts_that_floats_do_not_hold(rounding):
                         low, high = (middle, high) if off <= 0 else (low, middle)
                     found = float(special.growth_from(float(x), float(start), float(k)))
                     assert found == pytest.approx(float(low), rel=16 * rounding, abs=1e-37), (start, x, k)
+
+
+def test_lanczos_in_float32_leaves_the_second_eigenvalue():
+    """Of 100 random matrices the one at which r²/gap alone ended .55 % low, on the second."""
+    helpers.run_python("""
+import jax.numpy as jnp, numpy as np
+from assocmem_jax import lanczos_top
+a = np.random.default_rng(4).normal(size=(100, 150, 150)).astype(np.float32)[38]
+top = lanczos_top(lambda v: a @ (a.T @ v), 150, jnp.float32)
+wanted = np.linalg.eigvalsh(a.astype(float) @ a.T.astype(float))[-1]
+assert top.converged and abs(float(top.value) / wanted - 1) < 1e-5, (top.value, wanted)
+    """)

@@ -289,6 +289,7 @@ def test_the_scheme_of_a_weight():
     moved = am.LinearMemory(start.weight + written.weight)
     np.testing.assert_allclose(am.memory.scheme(task, moved, start.weight), q, rtol=1e-10)
     assert float(am.memory.scheme_share(task, moved)) < 0.95
+    assert float(am.memory.scheme_share(task, am.LinearMemory.zeros(task))) == 0
     first = am.simulate(task, am.LinearMemory.zeros(task), am.Descent(optax.sgd, 1, learning_rate=0.7))
     np.testing.assert_allclose(am.memory.scheme(task, first.model), 0.7 * task.probabilities, rtol=1e-10)
     n, m, rate, steps = 6, 4, 3.0, 25

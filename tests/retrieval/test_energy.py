@@ -290,3 +290,9 @@ def test_the_error_of_many_bits(rounding, n, d):
     wrong = stats.binom.cdf(-(-(trials - d + 1) // 2) - 1, trials, 0.5)
     found = float(am.theory.hopfield.stored_bit_error(n, d))
     assert found == pytest.approx(wrong, rel=1e-11 + 40 * rounding)
+
+
+def test_a_pattern_of_zeros_has_no_overlap():
+    task = am.RetrievalTask(jnp.array([[0.0, 0.0], [1.0, -1.0]]))
+    found = am.retrieval.overlaps(task, am.AttentionMemory(task.patterns, jnp.ones(2), 50.0))
+    np.testing.assert_allclose(found, [0, 1], atol=1e-12)
