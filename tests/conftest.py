@@ -69,6 +69,14 @@ def float32():
     jax.config.update("jax_enable_x64", True)
 
 
+@pytest.fixture(params=["float64", "float32"])
+def rounding(request):
+    """ε of each precision in turn, which is then that of JAX."""
+    jax.config.update("jax_enable_x64", request.param == "float64")
+    yield float(jax.numpy.finfo(request.param).eps)
+    jax.config.update("jax_enable_x64", True)
+
+
 @pytest.fixture
 def uncached(monkeypatch):
     """Processes that are killed leave nothing half written in the cache, and take as long every time."""

@@ -8,10 +8,11 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-from jax.scipy.special import entr, gammaln
+from jax.scipy.special import entr, xlog1py, xlogy
 from jaxtyping import Array, Float
 
 from .. import checks
+from .special import factorial_excess
 
 Real = Float[Array, "..."]
 
@@ -26,7 +27,7 @@ def entropy(p) -> Real:
     """h(p) = −p log₂ p − (1 − p) log₂(1 − p) bits of a coin, p in [0, 1]."""
     checks.within("p", p, 0, 1)
     p = jnp.asarray(p, float)
-    return (entr(p) + entr(1 - p)) / math.log(2)
+    return (entr(p) - xlog1py(1 - p, -p)) / math.log(2)
 
 
 def maps(tokens, answers) -> Real:
@@ -40,7 +41,9 @@ def injective(tokens, answers) -> Real:
     n, m = _counts(tokens=tokens, answers=answers)
     if checks.concrete(n, m) and bool((m < n).any()):
         checks.refuse("answers", "at least tokens", f"{answers} answers for {tokens} tokens")
-    return (gammaln(m + 1) - gammaln(m - n + 1)) / math.log(2)
+    left = m - n
+    nats = n * (jnp.log(m) - 1) - xlog1py(left, -n / m) + factorial_excess(m) - factorial_excess(left)
+    return nats / math.log(2)
 
 
 def arranged(counts) -> Real:
@@ -50,13 +53,19 @@ def arranged(counts) -> Real:
     """
     checks.within("counts", counts, 0, math.inf)
     n = jnp.asarray(counts, float)
-    return (gammaln(n.sum(axis=-1) + 1) - gammaln(n + 1).sum(axis=-1)) / math.log(2)
+    total, most = n.sum(axis=-1, keepdims=True), n.argmax(axis=-1, keepdims=True)
+    # Σ n log(N/n); of the largest by what the others are, which N − n would lose.
+    others = jnp.where(jnp.arange(n.shape[-1]) == most, 0, n)
+    largest = jnp.take_along_axis(n, most, axis=-1)
+    nats = xlog1py(largest, others.sum(axis=-1, keepdims=True) / jnp.where(largest > 0, largest, 1))
+    nats = nats[..., 0] + (xlogy(others, total) - xlogy(others, others)).sum(axis=-1)
+    return (nats + factorial_excess(total)[..., 0] - factorial_excess(n).sum(axis=-1)) / math.log(2)
 
 
 def balanced(tokens, answers) -> Real:
     """log₂ N!/((N/M)!)^M: any map that gives every answer to N/M tokens; N = M: any bijection."""
     n, m = _counts(tokens=tokens, answers=answers)
-    return (gammaln(n + 1) - m * gammaln(n / m + 1)) / math.log(2)
+    return (n * jnp.log(m) + factorial_excess(n) - m * factorial_excess(n / m)) / math.log(2)
 
 
 def facts(subjects, relations, answers, every: bool = False) -> Real:

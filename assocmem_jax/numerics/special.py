@@ -1,12 +1,13 @@
-"""λ(y), the root of e^m + m = y, and the two real branches of Lambert's W.
+"""λ(y), the root of e^m + m = y, the two real branches of Lambert's W, and laws that do not cancel.
 
-None of them is in JAX. Derivatives are exact (``custom_jvp``), of all orders.
+The first are not in JAX. Derivatives are exact (``custom_jvp``), of all orders.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import gammaln, log_ndtr, ndtr, xlogy
 from jaxtyping import Array, Float
 
 Real = Float[Array, "..."]
@@ -65,6 +66,24 @@ def growth(x, a: Any = 1.0, k: Any = 1.0) -> Real:
         residual = a * (jnp.exp(small) - scale) + (k * delta - x) * scale
         residual = jnp.where(jnp.abs(delta) < 1, (a * jnp.expm1(delta) + k * delta - x) * scale, residual)
         delta = delta - residual / (a * jnp.exp(small) + k * scale)
+    return delta
+
+
+def growth_from(x, start, k: Any = 1.0) -> Real:
+    """The same for a = e^start, which floats need not hold."""
+    x, start, k = jnp.broadcast_arrays(_float(x), _float(start), _float(k))
+    shift = jnp.log(k) - start
+    near = jnp.minimum(start, 40)  # beyond, e^δ alone moves: k δ is less than the rounding of x
+    delta = jnp.where(
+        start < 40,
+        shift + lam(x / k + jnp.exp(near) / k - shift),
+        jnp.log1p(x * jnp.exp(-start / 2) * jnp.exp(-start / 2)),
+    )
+    for _ in range(2):
+        top = jnp.maximum(start + jnp.maximum(delta, 0), 0)
+        grown, before, rest = jnp.exp(start + delta - top), jnp.exp(start - top), jnp.exp(-top / 2)
+        moved = jnp.where(jnp.abs(delta) < 1, before * jnp.expm1(delta), grown - before)
+        delta = delta - (moved + (k * delta - x) * rest * rest) / (grown + k * rest * rest)
     return delta
 
 
@@ -155,6 +174,58 @@ def _(primals, tangents):
 def lambert_wm1(x) -> Real:
     """W₋₁(x): the root w ≤ −1 of w e^w = x, for −1/e ≤ x < 0; NaN outside."""
     return _wm1(_float(x))
+
+
+def log1p_ratio(y, r) -> Real:
+    """−log(1 − r y)/r, and y where r is 0."""
+    z = r * y
+    small = jnp.abs(z) < 1e-5
+    return y * jnp.where(small, 1 + z / 2 + z**2 / 3, -jnp.log1p(-z) / jnp.where(small, 1, z))
+
+
+# --- Laws that do not cancel ------------------------------------------------------------------------
+
+
+def log_cdf(x) -> Real:
+    """log Φ(x), to its own precision on both sides: Φ^n of large n is e^{n log Φ}."""
+    above = jnp.log1p(-ndtr(-jnp.abs(x)))
+    return jnp.where(x > 0, above, log_ndtr(x))
+
+
+def factorial_excess(n) -> Real:
+    """log n! − n log n + n, about ½ log 2πn: what is left of log n! where the rest is subtracted by hand."""
+    n = _float(n)
+    small, large = jnp.minimum(n, 16), jnp.maximum(n, 16)
+    y = 1 / large**2
+    tail = 1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y / 1188)))
+    series = jnp.log(2 * jnp.pi * large) / 2 + tail / large
+    return jnp.where(n < 16, gammaln(small + 1) - xlogy(small, small) + small, series)
+
+
+def _apart(k, mean) -> Real:
+    """k log(k/mean) − k + mean ≥ 0: what a count of k loses in log-probability to one at its mean."""
+    some, usual = jnp.where(k > 0, k, 1), jnp.where(k > 0, mean, 1)
+    off = (some - usual) / (some + usual)  # log(k/mean) is 2 artanh of it
+    near = jnp.abs(off) < 0.1
+    series = jnp.polyval(jnp.asarray([1 / (2 * j + 1) for j in range(8, 0, -1)], off.dtype), off**2)
+    close = (some - usual) * off + 2 * some * off**3 * series
+    far = some * jnp.log(some / jnp.where(near, 1, usual)) - (some - usual)
+    return jnp.where(k > 0, jnp.where(near, close, far), mean)
+
+
+def binomial(n, k, p) -> Real:
+    """P(Bin(n, p) = k), by Loader's deviances: factorials of large n cancel in floats."""
+    n, k, p = _float(n), _float(k), _float(p)
+    inside = jnp.clip(k, 0, n)
+    log = factorial_excess(n) - factorial_excess(inside) - factorial_excess(n - inside)
+    log = log - _apart(inside, n * p) - _apart(n - inside, n * (1 - p))
+    return jnp.where(k == inside, jnp.exp(log), 0)
+
+
+def poisson(mean, k) -> Real:
+    """P(Poisson(mean) = k)."""
+    k = _float(k)
+    return jnp.exp(-factorial_excess(k) - _apart(k, mean))
 
 
 # Orders above the asked one at which the recurrence starts; it forgets its start like Π A².

@@ -63,7 +63,8 @@ def _lanes(matrices: Float[Array, "n n lanes"]) -> tuple[Float[Array, "n lanes"]
         image = _image(matrices, v)
         value = jnp.sum(v * image, axis=0)
         off = jnp.sqrt(jnp.sum((image - value * v) ** 2, axis=0))
-        return count + 1, v, off <= limit  # NaN is not
+        unit = jnp.abs(jnp.sum(v**2, axis=0) - 1) <= limit
+        return count + 1, v, unit & (off <= limit)  # NaN is not
 
     def open_lanes(state):
         count, _, sound = state
@@ -124,20 +125,20 @@ def _top_of_tridiagonal(diagonal, beside):
 
     _, value = jax.lax.fori_loop(0, fine.nmant + 6, halved, (low, high))
 
-    def back(carry, row):
-        here, after = carry
+    def back(rows, row):
         entry, right, left = row
-        found = ((value - entry) * here - right * after) * _inverse(left)
+        found = ((value - entry) * rows[0] - right * rows[1]) * _inverse(left)
         found = jnp.where(left > 0, found, 1)  # the block before: all of it, if it is the top one
-        return (found, here), found
+        # It grows by 1/ε where a direction is degenerate; powers of two change no digit.
+        return jnp.where(jnp.abs(found) > 2.0**60, 2.0**-60, 1) * jnp.stack([found, *rows[:-1]]), None
 
-    first = (jnp.ones_like(value), jnp.zeros_like(value))
+    last = jnp.zeros((max(steps, 2), *value.shape), value.dtype).at[0].set(1)
     after = jnp.concatenate([before[1:], jnp.zeros_like(beside[:1])])
-    rows = (diagonal[:0:-1], after[:0:-1], before[:0:-1])
-    _, rest = jax.lax.scan(back, first, rows)
-    found = jnp.concatenate([rest[::-1], first[0][None]])
-    return found * _inverse(jnp.max(jnp.abs(found), axis=0))
+    found, _ = jax.lax.scan(back, last, (diagonal[:0:-1], after[:0:-1], before[:0:-1]))
+    return found[:steps] * _inverse(jnp.max(jnp.abs(found), axis=0))
 
 
 def _inverse(size):
-    return jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0)
+    """1/size; 0 for 0, and NaN, of which nothing is sound, where 1/size is less than floats hold."""
+    inverse = 1 / jnp.where(size > 0, size, 1)
+    return jnp.where(size > 0, jnp.where(inverse >= jnp.finfo(size.dtype).tiny, inverse, jnp.nan), 0)

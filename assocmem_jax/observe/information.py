@@ -32,10 +32,12 @@ def bits_per_parameter(task: HoldsMap, model: AbstractWeights) -> Float[Array, "
 
     A bound from below on what the weights hold (Fano, ``am.theory.information``), with this model's recall
     taken for that expected over maps: all of log₂ of the number of maps at recall 1, none at chance. Of a
-    ``RetrievalTask``, what is told beyond the cues. Where only N, M and recall are known,
+    ``RetrievalTask``, what is told beyond the cues. 0 of a model that learns no number (a Hopfield network of
+    one bit): nothing of a map is in it, whatever its answers. Where only N, M and recall are known,
     ``am.theory.information.recalled`` has the bits.
 
         task = am.two_tokens(alpha=0.5, p1=0.75)
         am.bits_per_parameter(task, am.LinearMemory.outer_product(task))  # log₂ 2! bits in 2 × 2 numbers: .25
     """
-    return task.recalled_bits(model) / num_parameters(model)
+    bits, held = task.recalled_bits(model), num_parameters(model)
+    return bits / held if held else 0 * bits

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import mpmath
 import numpy as np
 import optax
 import pytest
@@ -274,3 +275,20 @@ def test_configs_refuse():
     ):
         with pytest.raises(ConfigError, match=re.escape(words)):
             load(config, [change])
+
+
+@pytest.mark.parametrize("noise", [2.0**-20, 2.0**-24])
+def test_errors_of_little_noise(rounding, noise):
+    """On a sphere that of its tangent plane, σ_z²(δ − 1), but for curvature, some δσ_z²/R² of it; of linear
+    attention in mpmath."""
+    for rank in (2, 3, 8, 100):
+        found = float(theory.sphere_bayes(rank, 1.0, noise))
+        assert found == pytest.approx(noise * (rank - 1), rel=2 * rank * noise + 100 * rounding)
+    assert 0 <= float(theory.sphere_bayes(1, 1.0, noise)) <= 4 * noise * rounding
+    with mpmath.workdps(40):
+        for scale in (None, 0.5, 1.0):
+            wide = (1 + mpmath.mpf(noise)) * (1 + mpmath.mpf(9) / 2**33)
+            c = 1 / wide if scale is None else mpmath.mpf(scale)
+            exact = 8 * (c**2 * wide - 2 * c + 1)
+            found = float(theory.attention_error(8, 1.0, noise, 2.0**33, scale))
+            assert found == pytest.approx(float(exact), rel=16 * rounding)

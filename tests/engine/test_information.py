@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -99,3 +100,28 @@ def test_what_has_no_bits_is_refused():
     for words, call in refused.items():
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_bits_of_large_maps(rounding):
+    """Where factorials cancel, against mpmath."""
+    with mpmath.workdps(40):
+        log = lambda x: mpmath.loggamma(mpmath.mpf(float(x)) + 1) / mpmath.log(2)  # noqa: E731
+        for n, m in ((10, 1e4), (10, 1e8), (1e3, 1e5), (1e4, 1e4), (1, 1)):
+            exact = float(log(m) - log(m - n))
+            assert float(bits.injective(n, m)) == pytest.approx(exact, rel=16 * rounding, abs=16 * rounding)
+        for counts in ([1e7, 5], [5, 1e8], [999_999, 1], [20, 30, 40], [0, 7]):
+            exact = float(log(sum(counts)) - sum(log(c) for c in counts))
+            found = float(bits.arranged(np.array(counts, float)))
+            assert found == pytest.approx(exact, rel=16 * rounding, abs=16 * rounding)
+        for n, m in ((1e6, 2), (1e6, 1e6), (8, 1)):
+            exact = float(log(n) - m * log(n / m))
+            assert float(bits.balanced(n, m)) == pytest.approx(exact, rel=16 * rounding, abs=16 * rounding)
+        p = mpmath.mpf(2) ** -30
+        exact = -(p * mpmath.log(p, 2) + (1 - p) * mpmath.log(1 - p, 2))
+        assert float(bits.entropy(2.0**-30)) == pytest.approx(float(exact), rel=16 * rounding)
+
+
+def test_a_network_of_one_bit_holds_nothing():
+    """It has no coupling: no number, and no bit."""
+    task = am.RetrievalTask(jnp.array([[1.0]]), jnp.array([[-1.0]]))
+    assert float(am.bits_per_parameter(task, am.HopfieldNetwork(jnp.zeros((1, 1))))) == 0

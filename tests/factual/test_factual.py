@@ -223,7 +223,12 @@ def test_times_are_those_of_mpmath():
     import mpmath as mp
 
     with mp.workdps(25):
-        for sizes, start, mu in (((16, 4, 8), 1e-5, 1), ((8, 32, 8), 1e-2, 2), ((2, 2, 2), 3.0, 1)):
+        for sizes, start, mu in (
+            ((16, 4, 8), 1e-5, 1),
+            ((16, 4, 8), 1e-20, 1),
+            ((8, 32, 8), 1e-2, 2),
+            ((2, 2, 2), 3.0, 1),
+        ):
             for half in (theory.subjects(*sizes, mu), theory.relations(*sizes, mu)):
                 n, c, kappa, _ = (mp.mpf(float(x)) for x in half)
                 for level in (0.1, 1e-4):
@@ -259,6 +264,13 @@ def test_the_values_of_record():
 def test_times_in_float32(float32):
     for half, t in ((theory.subjects(16, 4, 8), 496.72170), (theory.relations(16, 4, 8), 190.84498)):
         assert abs(float(theory.fall_time(half, 0.1, 1e-5)) / t - 1) < 1e-5
+        # Of a start whose square float32 does not hold: late by log(1e15)/λ.
+        late = t + float(np.log(1e15) / theory.escape_rate(half))
+        found = float(theory.fall_time(half, 0.1, 1e-20))
+        assert abs(found / late - 1) < 1e-5
+        assert abs(float(theory.loss(half, theory.margin(half, found, 1e-20))) / 0.1 - 1) < 1e-3
+        low, high = theory.fall_bracket(half, 0.1, 1e-20)
+        assert low < found < high
 
 
 # --- Refusals -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from scipy import integrate, stats
 from scipy.integrate import solve_ivp
 from scipy.stats import chisquare
 
@@ -377,3 +378,28 @@ def made():
     task = am.BigramTask(P, Q, length=12, data=40, triggers=2, noise=0.3, loss_on="all")
     return task, Table(jnp.zeros((5, 5)))
 """
+
+
+def test_the_law_of_many_samples(rounding):
+    """Sums over SciPy's laws; beyond all doubt it is no more than 1."""
+    n, N, alpha = 1000, 20, 0.25
+    c = np.arange(n + 1)
+    wins = stats.binom.sf(c // 2, c, 1 - alpha)
+    wanted = np.dot(stats.binom.pmf(c, n, 1 / N), wins)
+    assert float(theory.outvotes(np.array([n]), N, alpha)[0]) == pytest.approx(
+        wanted, rel=1e-12 + 60 * rounding
+    )
+    assert float(theory.outvotes(np.array([10_000]), 20.0, 0.3)[0]) == pytest.approx(
+        1, rel=1e-10 + 60 * rounding
+    )
+
+
+def test_half_times_at_the_ends(rounding):
+    """1/(1 + 2/N) ∫ dx/(α − p), x = log u, p = u/(u + N), from 0 to p = α/2; 0 where p starts above."""
+    for alpha in (0.25, 0.96875, 1.0):
+        x = np.log(alpha * 65 / (2 - alpha))
+        slow = lambda v, a=alpha: 1 / (a - np.exp(v) / (np.exp(v) + 65))  # noqa: E731
+        wanted = integrate.quad(slow, 0, x, epsabs=1e-12)[0] / (1 + 2 / 65)
+        found = float(theory.half_times(65.0, alpha)[0])
+        assert found == pytest.approx(wanted, rel=1e-10 + 16 * rounding), alpha
+    np.testing.assert_array_equal(theory.half_times(65.0, np.array([0.01, 1 / 66, 2 / 66]))[0][:2], 0)

@@ -289,6 +289,7 @@ def test_the_scheme_of_a_weight():
     moved = am.LinearMemory(start.weight + written.weight)
     np.testing.assert_allclose(am.memory.scheme(task, moved, start.weight), q, rtol=1e-10)
     assert float(am.memory.scheme_share(task, moved)) < 0.95
+    assert float(am.memory.scheme_share(task, am.LinearMemory.zeros(task))) == 0
     first = am.simulate(task, am.LinearMemory.zeros(task), am.Descent(optax.sgd, 1, learning_rate=0.7))
     np.testing.assert_allclose(am.memory.scheme(task, first.model), 0.7 * task.probabilities, rtol=1e-10)
     n, m, rate, steps = 6, 4, 3.0, 25
@@ -329,6 +330,9 @@ def test_hutter():
     assert float(scaling.hutter_limit(a, 4 * n) / scaling.hutter_limit(a, n)) == pytest.approx(0.5, rel=1e-12)
     kept = np.asarray(scaling.unstored(p, np.array([0, 3, 50, 80])))
     np.testing.assert_allclose(kept, [1, 1 - float(p[:3].sum()), 0, 0], atol=1e-14)
+    np.testing.assert_allclose(scaling.unstored(p, len(p) - 1), p[-1], rtol=1e-15)
+    with pytest.raises(ValueError, match="kept must be at least 0, got -1"):
+        scaling.unstored(p, -1)
     exponents = scaling.frequency_exponent(2.0), scaling.threshold_exponent(1.5), scaling.sample_exponent(2.0)
     assert [float(v) for v in exponents] == [0.25, 0.5, 0.5]
 

@@ -83,3 +83,13 @@ def test_what_does_not_fit_is_one_line():
     wide = am.memory.EmbeddedMemory(np.ones((2, 2)), np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(ValueError, match="model must be"):
         am.simulate(task, wide, am.Descent(optax.sgd(1.0), 1))
+
+
+def test_no_more_sights_than_the_table_has():
+    with pytest.raises(ValueError, match=r"largest must be at least the most sights, .* got 5 for 9"):
+        theory.recursion.after(jnp.array([3, 5, 9]), 1.0, 5, 5)
+    found = theory.recursion.expected(jnp.array([0.25]), 1.0, 5, 10_000)
+    table = [0.0]
+    for _ in range(10_000):
+        table.append(table[-1] + 5 / (np.exp(table[-1]) + 4))
+    np.testing.assert_allclose(found, stats.binom.pmf(np.arange(10_001), 10_000, 0.25) @ table, rtol=1e-12)

@@ -234,3 +234,86 @@ def test_the_first_spike_is_as_high_as_its_bound(rate, p1, alpha, c):
     rounding = 8 * np.finfo(float).eps * loss
     assert -rounding <= loss - bound <= np.log(2) + rounding
     assert float(theory.two_particles.first_step_loss(rate, p1, alpha, c)) == pytest.approx(loss, rel=1e-14)
+
+
+# --- Ends of what floats hold ---------------------------------------------------------------------
+
+
+def test_margins_from_far_starts(rounding):
+    """Of 1 from m₀: 1 further where e^{m₀} is nothing, e^{−m₀} where it is all; both but for some e^{−100}.
+
+    Upper bounds of descent in mpmath, m = log(1 + x − m) of x above e^{200}.
+    """
+    orthogonal = theory.orthogonal
+    for m0 in (100.0, -200.0, 745.0, -745.0):
+        moved = 1 if m0 < 0 else np.exp(-m0)
+        for found in (
+            orthogonal.binary_margin(1.0, 1.0, m0),
+            orthogonal.tightest_descent_lower(1.0, 1.0, m0),
+        ):
+            assert float(found) == pytest.approx(m0 + moved, rel=4 * rounding)
+    with mpmath.workdps(40):
+        for steps, a in ((10, 400), (1, 79), (1, 81), (10, 3000)):
+            m = mpmath.log(steps * (a + mpmath.mpf(a) ** 2 * mpmath.exp(mpmath.mpf(a) / 2) / 8))
+            m = mpmath.log(mpmath.exp(m) + 1 - m)
+            assert float(orthogonal.binary_descent_upper(steps, float(a), 1.0)) == pytest.approx(
+                float(m), rel=4 * rounding
+            )
+    assert orthogonal.binary_descent_upper(0, 400.0, 1.0) == 0
+    firsts = orthogonal.multiclass_descent_upper(
+        jnp.array([1, 2, 10]), jnp.array([50.0, 90.0, 1000.0]), 1.0, 5
+    )
+    np.testing.assert_allclose(firsts, [50, 90, 1000], rtol=4 * rounding)
+    # A token that is far from known moves by ηM/(M − 1), of the answer alone by η.
+    assert float(orthogonal.multiclass_step(-100.0, 1.0, 1.0, 5)) == -98.75
+    assert float(theory.recursion.approximate_step(-100.0, 1.0, 4.0)) == -99
+
+
+@pytest.mark.parametrize(
+    ("start", "label", "t"),
+    [((50, 50, 0), 0, 1.0), ((0, -60, 0), 0, 1.0), ((0, 1, 2), 0, 2.0**-10), ((-200, 0, 3), 0, 100.0),
+     ((100, 0, -300), 1, 150.0), (tuple(np.arange(-96, 96) / 32), 7, 20.0), ((0, 1, 2, -1), 2, 0.0)],
+)  # fmt: skip
+def test_scores_from_far_starts(rounding, start, label, t):
+    """Of one token, by SciPy's DOP853 to 1e-11; rounding of the scores themselves is in it."""
+    own = np.eye(len(start))[label]
+
+    def field(_, w):
+        e = np.exp(w - w.max())
+        return own - e / e.sum()
+
+    start = np.array(start, float)
+    wanted = solve_ivp(field, (0, t), start, method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1] if t else start
+    found = theory.orthogonal.multiclass_scores(t, 1.0, jnp.asarray(start, float), label)
+    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=4 * rounding * (4 + np.abs(start).max()))
+
+
+def test_soft_labels_up_to_certain_ones(rounding):
+    """Time by mpmath's quadrature; q = 1 is the binary margin, q below ½ that of 1 − q turned round."""
+    soft = theory.soft_labels
+    near = 1 - 2.0**-17
+    for t, q, m0 in (
+        (1, near, 0),
+        (1, 0.75, 60),
+        (2, 0.125, 3),
+        (3, 1.0, -100),
+        (1, 1.0, 0),
+        (2, 2.0**-30, 1),
+    ):
+        found = float(soft.margin(float(t), q, 1.0, float(m0)))
+        with mpmath.workdps(30):
+            taken = mpmath.quad(lambda m, q=q: 1 / (q - 1 / (1 + mpmath.exp(-m))), [m0, found])
+        speed = abs(q - 1 / (1 + np.exp(-found)))
+        assert abs(float(taken) - t) * speed <= 16 * rounding * max(1, abs(m0)), (t, q, m0)
+    assert float(soft.margin(1.0, 0.0, 1.0)) == -float(soft.margin(1.0, 1.0, 1.0))
+    slopes = [float(jax.grad(lambda q: soft.margin(1.0, q, 1.0))(q)) for q in (1 - 2.0**-10, 1.0)]
+    assert slopes[0] == pytest.approx(slopes[1], rel=2.0**-10)
+    # No cycle, no multiplier but the 1 of its birth.
+    np.testing.assert_array_equal(
+        soft.balanced_multiplier(soft.balanced_cycle(jnp.array([4.0, 8.0]), 1.0)), 1
+    )
+
+
+def test_no_number_of_steps_suffices_for_what_is_never_drawn():
+    found = theory.two_particles.fewest_steps(1.0, jnp.array([0.5, 0.0, -0.5]))
+    np.testing.assert_array_equal(found, [-1, -1, 1])

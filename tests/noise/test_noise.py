@@ -330,3 +330,13 @@ def test_what_the_map_of_noise_says():
         "T = 8: attention right (accuracy) n = 16: 0.53 (0.47) at d = 2, 0.66 (0.34) at d = 6; "
         "n = 32: 0.78 (0.22) at d = 2, 0.91 (0.09) at d = 6",
     ]
+
+
+def test_above_very_many(rounding):
+    """Φ^{1e8} by SciPy's log Φ; an error ε of its argument, some 5.6, counts 5.6² times."""
+    n, d = 1e8, 1e5
+    right = (1 + 2 / d) ** 2 - 1 + (1 + 2 / d) / d + 2 * (n - 1) / d**2
+    wrong = (1 + 2 / d) * 3 / d + 1 / d**2 + 2 * (n - 2) / d**2
+    power = lambda z: np.exp((n - 1) * norm.logcdf((1 + right**0.5 * z) / wrong**0.5))  # noqa: E731
+    wanted, _ = integrate.quad(lambda z: norm.pdf(z) * power(z), -9, 9, epsabs=1e-11, limit=200)
+    assert float(theory.noisy_step_accuracy(n, d)) == pytest.approx(wanted, abs=1e-8 + 64 * rounding)

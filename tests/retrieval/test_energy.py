@@ -281,3 +281,18 @@ REFUSED = [
 @pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m.split(" must")[0] for _, m in REFUSED])
 def test_refusals(call, message):
     helpers.refused(call, message)
+
+
+@pytest.mark.parametrize(("n", "d"), [(1380, 10_000), (13_800, 100_000), (30_001, 100_000), (7, 31), (3, 4)])
+def test_the_error_of_many_bits(rounding, n, d):
+    """SciPy's law of 1e4 to 3e9 signs, right to 1e-11; an exponent (d/N)/2 below 8 is in it."""
+    trials = (n - 1) * (d - 1)
+    wrong = stats.binom.cdf(-(-(trials - d + 1) // 2) - 1, trials, 0.5)
+    found = float(am.theory.hopfield.stored_bit_error(n, d))
+    assert found == pytest.approx(wrong, rel=1e-11 + 40 * rounding)
+
+
+def test_a_pattern_of_zeros_has_no_overlap():
+    task = am.RetrievalTask(jnp.array([[0.0, 0.0], [1.0, -1.0]]))
+    found = am.retrieval.overlaps(task, am.AttentionMemory(task.patterns, jnp.ones(2), 50.0))
+    np.testing.assert_allclose(found, [0, 1], atol=1e-12)

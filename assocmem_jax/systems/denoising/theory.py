@@ -37,8 +37,11 @@ def attention_error(rank, variance, noise, length, scale=None) -> Real:
     """
     best = attention_scale(rank, variance, noise, length)
     c = best if scale is None else jnp.asarray(scale, float)
-    rank, variance = _real(rank, variance)
-    return rank * (variance + variance**2 * (c**2 / best - 2 * c))
+    rank, variance, noise, length = _real(rank, variance, noise, length)
+    # 1/c* less σ₀²; with c* − c that is all of it, and nothing cancels.
+    rest = noise + (variance + noise) * (rank + 1) / length
+    missed = rest * best if scale is None else 1 - c * variance
+    return rank * variance * (missed**2 + c**2 * variance * rest)
 
 
 def attention_length(rank, variance, noise, excess) -> Real:
@@ -64,8 +67,13 @@ def sphere_bayes(rank, radius, noise) -> Real:
     weights = jnp.exp(weights - jnp.max(weights))
     s2 = jnp.where(rank > 1, jnp.exp(2 * u), 0.0)
     length = jnp.sqrt((radius + jnp.sqrt(noise) * jnp.asarray(_NODES, float)[:, None]) ** 2 + noise * s2)
-    ratio = bessel_ratio(rank / 2 - 1, radius * length / noise)
-    return radius**2 * (1 - jnp.asarray(_WEIGHTS, float) @ ratio**2 @ weights / jnp.sum(weights))
+    kappa = radius * length / noise
+    ratio, slope = jax.jvp(lambda x: bessel_ratio(rank / 2 - 1, x), (kappa,), (jnp.ones_like(kappa),))
+    # 1 − A² of A near 1, by its equation: A' = 1 − (δ − 1) A/κ − A².
+    rest = slope + (rank - 1) * ratio / jnp.where(kappa > 0, kappa, 1)
+    rest = jnp.where(kappa > 1, rest, 1 - ratio**2)
+    mean = jnp.asarray(_WEIGHTS, float) @ rest @ weights / jnp.sum(weights)
+    return radius**2 * jnp.maximum(mean, 0)
 
 
 def _real(*numbers) -> list[Array]:

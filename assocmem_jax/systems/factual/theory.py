@@ -67,14 +67,18 @@ def margin_of_loss(half: Half, level) -> Real:
 
 def time(half: Half, margin, start) -> Real:
     """When the margin of a half is m ≥ 0, from v = α = ``start``; right to 1e-12 (float32: 1e-5)."""
-    epsilon = _epsilon(half, start)
-    w = jnp.arcsinh(jnp.asarray(margin) / epsilon)  # 2θ
+    return _reached(half, _angle(half, margin, start), jnp.asarray(margin), start)
+
+
+def _reached(half: Half, w, margin, start) -> Real:
+    """When the angle is w = 2θ and the margin ε sinh w."""
     # The integrand e^{ε sinh w} − 1 falls from the end like e^{−(w_end − w)}, over lengths of 1/(1 + m):
     # w = w_end − sinh(σ)/(1 + m), nodes of Gauss and Legendre in σ.
-    steep = 1 + jnp.asarray(margin)[..., None]
+    steep = 1 + margin[..., None]
     last = jnp.arcsinh(w[..., None] * steep)
     sinh, cosh = _hyperbolic(last * (1 + jnp.asarray(_NODES, w.dtype)) / 2)
-    m = epsilon[..., None] * _hyperbolic(jnp.maximum(w[..., None] - sinh / steep, 0))[0]
+    epsilon, log = (part[..., None] for part in _epsilon(half, start))
+    m = _margin(epsilon, log, jnp.maximum(w[..., None] - sinh / steep, 0), lambda w: _hyperbolic(w)[0])
     integral = jnp.sum(jnp.asarray(_WEIGHTS, w.dtype) * jnp.expm1(m) * cosh * last / (2 * steep), axis=-1)
     return (w + integral / half.classes) / (2 * escape_rate(half))
 
@@ -89,7 +93,7 @@ def fall_bracket(half: Half, level, start) -> tuple[Real, Real]:
 
     (e^m − 1)/√(ε² + m²) ≤ (e^m − 1)/m ≤ e^m, so that ∫ (e^m − 1) dθ ≤ (e^m − 1)/2 ≤ n/(2(e^ℓ − 1)).
     """
-    theta = jnp.arcsinh(margin_of_loss(half, level) / _epsilon(half, start)) / 2
+    theta = _angle(half, margin_of_loss(half, level), start) / 2
     late, rate = 1 / (2 * jnp.expm1(level)), escape_rate(half)
     return theta / rate, (theta + late) / rate
 
@@ -100,10 +104,10 @@ def margin(half: Half, t, start) -> Real:
     epsilon = _epsilon(half, start)
     # m ≤ ε sinh 2λt; and what is left of that when e^m alone slows it.
     high = 2 * escape_rate(half) * t
-    high = jnp.minimum(high, jnp.arcsinh(500 / epsilon))
-    late = lambda w: time(half, epsilon * jnp.sinh(w), start) - t  # noqa: E731
+    high = jnp.minimum(high, _angle(half, 500.0, start))
+    late = lambda w: _reached(half, w, _margin(*epsilon, w), start) - t  # noqa: E731
     angle = bracketed(late, jnp.zeros_like(high), high * 1.01, 80)
-    return epsilon * jnp.sinh(angle)
+    return _margin(*epsilon, angle)
 
 
 def total_fall_time(one: Half, other: Half, level, start) -> Real:
@@ -143,8 +147,26 @@ def _real(*numbers) -> list[Array]:
     return [jnp.asarray(x, float) for x in numbers]
 
 
-def _epsilon(half: Half, start) -> Real:
-    return half.mentions * jnp.asarray(start) ** 2 / (2 * jnp.sqrt(half.coupling))
+def _epsilon(half: Half, start) -> tuple[Real, Real]:
+    """ε and its logarithm; where ε is below e^−60, it is 1: floats may not hold it."""
+    unit = half.mentions / (2 * jnp.sqrt(half.coupling))
+    log = jnp.log(unit) + 2 * jnp.log(start)
+    return jnp.where(log < -60, 1, unit * jnp.asarray(start) ** 2), log
+
+
+def _angle(half: Half, margin, start) -> Real:
+    """w ≥ 0 with m = ε sinh w."""
+    epsilon, log = _epsilon(half, start)
+    margin = jnp.asarray(margin)
+    above = jnp.log(jnp.where(margin > 0, margin, 1)) - log
+    far = jnp.where(above < 20, jnp.arcsinh(jnp.exp(jnp.minimum(above, 20))), above + jnp.log(2.0))
+    return jnp.where(log < -60, jnp.where(margin > 0, far, 0), jnp.arcsinh(margin / epsilon))
+
+
+def _margin(epsilon, log, w, sinh=jnp.sinh) -> Real:
+    """ε sinh w."""
+    near = jnp.where(log < -60, 0, w)
+    return jnp.where(log < -60, -jnp.exp(log + w) * jnp.expm1(-2 * w) / 2, epsilon * sinh(near))
 
 
 def _hyperbolic(x) -> tuple[Real, Real]:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from ...numerics.roots import bracketed
+from ...numerics.special import log_cdf
 
 Real = Float[Array, "..."]
 Flag = Any  # True, False, or an array of them
@@ -26,7 +26,7 @@ _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 def noisy_step_variances(N, d) -> tuple[Real, Real]:
     """(v_c, v_w): variances of the right and of a wrong score after one noisy step, of means 1 and 0."""
     N, d = _real(N, d)
-    right = (1 + 2 / d) ** 2 - 1 + (1 + 2 / d) / d + 2 * (N - 1) / d**2
+    right = 4 * (1 + 1 / d) / d + (1 + 2 / d) / d + 2 * (N - 1) / d**2
     wrong = (1 + 2 / d) * 2 / d + (1 + 2 / d) / d + 1 / d**2 + 2 * (N - 2) / d**2
     return right, wrong
 
@@ -147,7 +147,7 @@ def _largest(mean, wide, narrow, others) -> Real:
     """P(a Gaussian of that mean and variance ``wide`` is above so many of variance ``narrow``)."""
     nodes = jnp.asarray(_NODES, float)
     at = (jnp.asarray(mean)[..., None] + jnp.sqrt(wide)[..., None] * nodes) / jnp.sqrt(narrow)[..., None]
-    return norm.cdf(at) ** jnp.asarray(others)[..., None] @ jnp.asarray(_WEIGHTS, at.dtype)
+    return jnp.exp(jnp.asarray(others)[..., None] * log_cdf(at)) @ jnp.asarray(_WEIGHTS, at.dtype)
 
 
 def _real(*numbers) -> list[Array]:

@@ -103,8 +103,10 @@ class RetrievalTask(AbstractClassificationTask):
         return jnp.dot(self.probabilities, jnp.mean((model.scores(self) - self.patterns) ** 2, axis=1))
 
     def overlaps(self, model: ScoresCues) -> Float[Array, " n"]:
-        """m_μ = ξ_μ·x_μ/‖ξ_μ‖², 1 where a pattern is recalled exactly."""
-        return jnp.sum(model.scores(self) * self.patterns, axis=1) / jnp.sum(self.patterns**2, axis=1)
+        """m_μ = ξ_μ·x_μ/‖ξ_μ‖², 1 where a pattern is recalled exactly; 0 for a pattern of zeros, along which
+        no state is."""
+        squares = jnp.sum(self.patterns**2, axis=1)
+        return jnp.sum(model.scores(self) * self.patterns, axis=1) / jnp.where(squares > 0, squares, 1)
 
     def margins(self, model: ScoresCues) -> Float[Array, " n"]:
         """radius − ‖x_μ − ξ_μ‖."""

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, xlog1py, xlogy
 from jaxtyping import Array, Float
+
+from ....numerics.special import binomial, log1p_ratio, poisson
 
 Real = Float[Array, "..."]
 
@@ -70,13 +71,13 @@ def half_times(N, alpha) -> tuple[Real, Real]:
     """When p of τ is α/2, and when p of the answer is (1 − α)/2, half of their limits, as N → ∞.
 
     While B ≈ 0, e^{F+C}' = e^{F+C}(α − p_τ): αt = log u − log(1 − (1 − α)(u − 1)/(αN − 1 + α))/(1 − α) at
-    u = e^{F+C} = αN/(2 − α), some log N. Then, at e^B = N − 1, (1 − α)t = N − 2 + (N − 1) log(N − 1). Their
-    ratio is some Nα/(1 − α).
+    u = e^{F+C} = αN/(2 − α), some log N; 0 where p of τ is α/2 or more from the start, u ≤ 1. Then, at
+    e^B = N − 1, (1 − α)t = N − 2 + (N − 1) log(N − 1). Their ratio is some Nα/(1 − α).
     """
     N, alpha = _real(N, alpha)
-    u = alpha * N / (2 - alpha)
-    left = 1 - (1 - alpha) * (u - 1) / (alpha * N - 1 + alpha)
-    noise = (jnp.log(u) - jnp.log(left) / (1 - alpha)) / (alpha * (1 + 2 / N))
+    u = jnp.maximum(alpha * N / (2 - alpha), 1)
+    gone = (u - 1) / jnp.where(u > 1, alpha * N - 1 + alpha, 1)
+    noise = (jnp.log(u) + log1p_ratio(gone, 1 - alpha)) / (alpha * (1 + 2 / N))
     return noise, (N - 2 + (N - 1) * jnp.log(N - 1)) / (1 - alpha)
 
 
@@ -101,8 +102,8 @@ def outvotes(n, N, alpha) -> Real:
 @functools.partial(jax.jit, static_argnums=3)
 def _outvotes(n, N, alpha, most: int):
     c, said = jnp.arange(most + 1)[:, None], jnp.arange(most + 1)
-    wins = jnp.sum(jnp.where(2 * said > c, _binomial(c, said, 1 - alpha), 0), axis=1)
-    return jnp.sum(_binomial(n[..., None], said, 1 / N) * wins, axis=-1)
+    wins = jnp.sum(jnp.where(2 * said > c, binomial(c, said, 1 - alpha), 0), axis=1)
+    return jnp.minimum(jnp.sum(binomial(n[..., None], said, 1 / N) * wins, axis=-1), 1)
 
 
 def says_noise(n, N: int, alpha) -> Real:
@@ -119,27 +120,17 @@ def says_noise(n, N: int, alpha) -> Real:
 def _says_noise(n, N: int, alpha, most: int):
     m, i = jnp.arange(most), jnp.arange(most + 1)
     # In units of x in which the terms are those of a Poisson law of mean m/N, and [x^m] is not small.
-    poisson = _poisson(jnp.maximum(m, 0.5)[:, None] / N, i)
-    free = _poisson(jnp.maximum(m, 0.5), m)
+    each = poisson(jnp.maximum(m, 0.5)[:, None] / N, i)
+    free = poisson(jnp.maximum(m, 0.5), m)
     # The coefficient by Cauchy's integral, a sum over more points than the law of a sum of mean m reaches.
     points = 2 * most + 64
 
     def one(n):
-        law = jnp.fft.fft(jnp.where(i < (n - m)[:, None], poisson, 0), points, axis=1) ** N
+        law = jnp.fft.fft(jnp.where(i < (n - m)[:, None], each, 0), points, axis=1) ** N
         none_above = jnp.real(jnp.take_along_axis(jnp.fft.ifft(law, axis=1), m[:, None], axis=1))[:, 0] / free
-        return jnp.sum(_binomial(n, m, 1 - alpha) * jnp.where(m < n, none_above, 0))
+        return jnp.minimum(jnp.sum(binomial(n, m, 1 - alpha) * jnp.where(m < n, none_above, 0)), 1)
 
     return jnp.reshape(jax.lax.map(one, jnp.ravel(n)), n.shape)
-
-
-def _binomial(n, k, p):
-    """P(Bin(n, p) = k)."""
-    log = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(jnp.maximum(n - k, 0) + 1.0)
-    return jnp.where(k <= n, jnp.exp(log + xlogy(k, p) + xlog1py(n - k, -p)), 0)
-
-
-def _poisson(mean, k):
-    return jnp.exp(xlogy(k, mean) - mean - gammaln(k + 1.0))
 
 
 def _real(*numbers) -> list[Array]:

@@ -27,7 +27,8 @@ def _fitted(task: AssociationTask, model: AbstractModel, start):
     products = (pulls @ pulls.T) * (task.inputs @ task.inputs.T)
     read = jnp.sum((pulls @ moved) * task.inputs, axis=1)
     q = jnp.linalg.lstsq(products, read)[0]
-    return q, jnp.dot(read, q) / jnp.sum(moved**2)
+    size = jnp.sum(moved**2)
+    return q, jnp.dot(read, q) / jnp.where(size > 0, size, 1)
 
 
 @observable(("token",), task=AssociationTask)
@@ -47,5 +48,6 @@ def scheme(
 def scheme_share(
     task: AssociationTask, model: AbstractModel, start: Float[Array | np.ndarray, "k d"] | None = None
 ) -> Float[Array, ""]:
-    """Share of ‖W‖² (of ‖W − start‖²) that ``scheme`` explains: 1 if W is such a memory."""
+    """Share of ‖W‖² (of ‖W − start‖²) that ``scheme`` explains: 1 if W is such a memory; 0 where W is 0, of
+    which there is nothing to explain."""
     return _fitted(task, model, start)[1]

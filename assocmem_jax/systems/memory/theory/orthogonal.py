@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ....numerics.roots import bracketed
-from ....numerics.special import growth, lam
+from ....numerics.special import growth, growth_from, lam
 
 Real = Float[Array, "..."]
 # sup over m ≥ 0 of (e^m + m − 1) log(1 + e^{−m}), attained at m = 2.5261…
@@ -20,12 +20,13 @@ LOSS_CONSTANT = 1.0794346855614374
 
 def binary_margin(t, c, m0=0.0) -> Real:
     """Margin of the flow: e^m + m = ct + e^{m₀} + m₀. GD (29); GD section 4.1 drops the 1 of m₀ = 0."""
-    return m0 + growth(jnp.asarray(c) * t, jnp.exp(m0))
+    return m0 + growth_from(jnp.asarray(c) * t, m0)
 
 
 def binary_time(m, c, m0=0.0) -> Real:
     """Time at which the flow reaches margin m."""
-    return (jnp.expm1(m) - jnp.expm1(m0) + m - m0) / c
+    m, m0 = jnp.asarray(m), jnp.asarray(m0)
+    return (jnp.exp(m0) * jnp.expm1(m - m0) + m - m0) / c
 
 
 def binary_soonest(c, m0) -> tuple[Real, Float[Array, " n"]]:
@@ -59,7 +60,11 @@ def binary_descent_lower(elapsed, c, m0=0.0) -> Real:
 def binary_descent_upper(steps, rate, c) -> Real:
     """From m₀ = 0: e^m + m ≤ 1 + t (a + a² e^{a/2}/8), a = ηc. Not in GD."""
     a = jnp.asarray(rate) * c
-    return growth(steps * (a + a**2 * jnp.exp(a / 2) / 8))
+    low, high = jnp.minimum(a, 80), jnp.maximum(a, 80)
+    usual = growth(steps * (low + low**2 * jnp.exp(low / 2) / 8))
+    # Beyond, m is less than the rounding of e^m, and m the logarithm of the right-hand side.
+    far = high / 2 + jnp.log(steps * (high * jnp.exp(-high / 2) + high**2 / 8))
+    return jnp.where(a < 80, usual, jnp.maximum(far, 0))
 
 
 def binary_loss_upper(elapsed, p, c) -> Real:
@@ -100,7 +105,8 @@ def multiclass_margin(t, kappa, classes) -> Real:
 def multiclass_step(m, rate, kappa, classes) -> Real:
     """One step of descent: m + ηMκ/(e^m + M − 1); it dominates the flow."""
     m = jnp.asarray(m)
-    return m + rate * classes * kappa * jnp.exp(-m) / (1 + (classes - 1) * jnp.exp(-m))
+    fall = jnp.exp(jnp.minimum(-m, 60))  # below −60 the step no longer depends on m
+    return m + rate * classes * kappa * fall / (1 + (classes - 1) * fall)
 
 
 def multiclass_descent_upper(steps, rate, kappa, classes) -> Real:
@@ -115,11 +121,11 @@ def multiclass_descent_upper(steps, rate, kappa, classes) -> Real:
     rate, kappa = jnp.asarray(rate), jnp.asarray(kappa)
     a, k, first = rate * classes * kappa, classes - 1.0, rate * kappa
     later = jnp.asarray(steps) - 1.0
-    start = jnp.exp(first)
-    gained = growth(a * jnp.maximum(later - 1, 0), start, k)
-    total = 1 / start + (gained - k * jnp.expm1(-gained) / start) / a
-    excess = a**2 / 2 * jnp.exp(a / (start + k)) * total
-    return first + growth(a * later + jnp.where(later > 0, excess, 0), start, k)
+    rest = jnp.exp(-first)
+    gained = growth_from(a * jnp.maximum(later - 1, 0), first, k)
+    total = rest + (gained - k * jnp.expm1(-gained) * rest) / a
+    excess = a**2 / 2 * jnp.exp(a * rest / (1 + k * rest)) * total
+    return first + growth_from(a * later + jnp.where(later > 0, excess, 0), first, k)
 
 
 def tightest_descent_lower(elapsed, kappa, m0) -> Real:
@@ -128,7 +134,7 @@ def tightest_descent_lower(elapsed, kappa, m0) -> Real:
     m₀: the smallest margin at the start; κ = p(x)‖e_x‖². Any schedule. Two classes have c = 2κ in place of κ
     (``binary_descent_lower``). Not in GD.
     """
-    return m0 + growth(jnp.asarray(kappa) * elapsed, jnp.exp(m0))
+    return m0 + growth_from(jnp.asarray(kappa) * elapsed, m0)
 
 
 def multiclass_weight(m, labels, inputs, outputs, rho=0.0) -> Float[Array, "k d"]:
@@ -154,41 +160,41 @@ def multiclass_loss(m, p, classes) -> Real:
 def multiclass_scores(t, kappa, w0, label=0, iterations: int = 200) -> Float[Array, " m"]:
     """Scores of one token under the flow from any scores w₀, orthonormal outputs; κ = p(x)‖e_x‖².
 
-    With s = min e^{−w_j} and c_j = e^{−w_j} − s over the wrong classes, κt = P(s_t) − P(s₀)
-    + Σ log((s_t+c_j)/(s₀+c_j)), P' = e^{Σw} Π(s+c_j): one monotone equation, solved for log s by
-    bisection to the last bit; then w_j = −log(s+c_j). Derivatives by the implicit function theorem.
+    Wrong scores fall by log(1 + ρ_j τ), ρ_j = e^{w_j − a}, a the largest of them, which keeps the
+    differences of e^{−w_j}, and the right one rises by their sum. So δ = log(1 + τ), the fall of the largest,
+    has κt = e^{w_right − a} P(τ) + Σ log(1 + ρ_j τ), P' = Π (1 + ρ_j τ), P(0) = 0: monotone, of positive
+    terms, solved for δ by bisection to the last bit. Derivatives by the implicit function theorem.
     """
-    w0 = jnp.asarray(w0)
+    w0 = jnp.asarray(w0, jnp.result_type(float, w0))
     others = jnp.delete(w0, label, assume_unique_indices=True)
-    total = jnp.sum(w0)
-    start = jnp.min(jnp.exp(-others))
-    gaps = jnp.exp(-others) - start
-    wrong = others.shape[0]
-    # P as a polynomial in s: antiderivative of e^{Σw} Π (s + c_j), highest power first.
-    poly = jnp.ones(1, w0.dtype)
-    for j in range(wrong):
-        poly = jnp.convolve(poly, jnp.stack([jnp.ones((), w0.dtype), gaps[j]]))
-    primitive = jnp.append(poly / jnp.arange(wrong + 1, 0, -1), 0.0) * jnp.exp(total)
+    top = jax.lax.stop_gradient(jnp.max(others))
+    shares = others - top  # log ρ
+    # log of the coefficients of P', lowest power first, then of P e^{w_right − a}.
+    logs = jnp.zeros(1, w0.dtype)
+    for share in shares:
+        low, high = jnp.append(logs, -jnp.inf), jnp.append(-jnp.inf, logs + share)
+        logs = jnp.logaddexp(low, high)
+    powers = jnp.arange(1, len(logs) + 1)
+    logs = logs + w0[label] - top - jnp.log(powers)
 
-    def elapsed(log_s):
-        s = jnp.exp(log_s)
-        powers = jnp.polyval(primitive, s) - jnp.polyval(primitive, start)
-        return powers + jnp.sum(jnp.log((s + gaps) / (start + gaps)))
+    def falls(delta):
+        near = jnp.minimum(delta, 1)
+        small = jnp.log1p(jnp.exp(shares) * jnp.expm1(near))
+        return jnp.where(
+            delta < 1, small, jnp.logaddexp(0.0, shares + delta + jnp.log1p(-jnp.exp(-jnp.maximum(delta, 1))))
+        )
 
-    target = jnp.asarray(kappa) * t
-    low = jnp.log(start)
-    # From P ≥ e^{Σw} (s^M − s₀^M)/M alone: an upper end.
-    high = (
-        jnp.logaddexp(jnp.log(wrong + 1.0) + jnp.log(jnp.maximum(target, 1e-300)) - total, (wrong + 1) * low)
-        / (wrong + 1)
-        + 1e-9
+    def elapsed(delta):
+        low, high = jnp.minimum(delta, 1), jnp.maximum(delta, 1)
+        near = jnp.sum(jnp.exp(logs) * jnp.expm1(low) ** powers)
+        far = jnp.sum(jnp.exp(logs + powers * (high + jnp.log1p(-jnp.exp(-high)))))
+        return jnp.where(delta < 1, near, far) + jnp.sum(falls(delta))
+
+    target = jnp.asarray(kappa, w0.dtype) * t
+    fallen = falls(
+        bracketed(lambda delta: elapsed(delta) - target, jnp.zeros_like(target), target, iterations)
     )
-
-    root = bracketed(lambda x: elapsed(x) - target, low, high, iterations)
-    s = jnp.exp(root)
-    wrong_scores = -jnp.log(s + gaps)
-    right = total - jnp.sum(wrong_scores)
-    return jnp.insert(wrong_scores, label, right)
+    return jnp.insert(others - fallen, label, w0[label] + jnp.sum(fallen))
 
 
 def multiclass_invariants(scores, norms, label) -> tuple[Real, Float[Array, "*batch m"]]:

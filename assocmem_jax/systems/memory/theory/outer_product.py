@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ....numerics.special import log_cdf
+
 Real = Float[Array, "..."]
 
 
@@ -16,7 +18,7 @@ def variance(tokens, same, d, right, gaussian: bool = True) -> Real:
     Slides p. 6 prints n_y/d + (N−n_y)/d², which misses the 1/d of a wrong y (slides.37).
     """
     k = 2 / jnp.asarray(d) if gaussian else 0.0
-    own = (1 + k) ** 2 - 1 + (same - 1) * (1 + k) / d + (tokens - same) / d**2
+    own = k * (2 + k) + (same - 1) * (1 + k) / d + (tokens - same) / d**2
     other = (1 + k) / d + same * (1 + k) / d + (tokens - 1 - same) / d**2
     return jnp.where(right, own, other)
 
@@ -35,7 +37,7 @@ def noise(
     square = scheme[:, None] ** 2
     own_class = (square * occurs).sum(axis=0)
     rest = own_class.sum() - own_class
-    right = square * ((1 + ku) * (1 + ke) - 1) + (own_class - square) * (1 + ku) / d + rest / d**2
+    right = square * (ku + ke + ku * ke) + (own_class - square) * (1 + ku) / d + rest / d**2
     wrong = square * (1 + ke) / d + own_class * (1 + ku) / d + (rest - square) / d**2
     return jnp.where(occurs > 0, right, wrong)
 
@@ -55,7 +57,7 @@ def recall(
 
     def at(node):
         odds = (scheme[:, None] + own * node) / sigma
-        logs = jnp.where(occurs > 0, 0.0, jax.scipy.stats.norm.logcdf(odds))
+        logs = jnp.where(occurs > 0, 0.0, log_cdf(odds))
         return jnp.exp(jnp.sum(logs, axis=1))
 
     return jnp.asarray(w / w.sum(), scheme.dtype) @ jax.lax.map(at, jnp.asarray(g, scheme.dtype))
@@ -78,7 +80,7 @@ def gram_recall(gram: Float[Array, "n n"], k: int, nodes: int = 40) -> Float[Arr
         noise = jnp.maximum(square[z].sum() - square[z, z] - square[z], 0) / k
         scale = jnp.sqrt(noise + jnp.square(lead) / k)
         odds = (lead + jnp.sqrt(noise) * jnp.asarray(g, gram.dtype)[:, None]) / jnp.where(scale > 0, scale, 1)
-        logs = jnp.where(jnp.arange(len(gram)) == z, 0.0, jax.scipy.stats.norm.logcdf(odds))
+        logs = jnp.where(jnp.arange(len(gram)) == z, 0.0, log_cdf(odds))
         return jnp.asarray(w / w.sum(), gram.dtype) @ jnp.exp(jnp.sum(logs, axis=1))
 
     return jax.lax.map(one, jnp.arange(len(gram)))

@@ -9,8 +9,10 @@ whatever else was drawn: ``orthogonal.multiclass_step`` with κ = 1. So q(x) dep
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ....numerics.special import binomial
 from .orthogonal import multiclass_step
 
 Real = Float[Array, "..."]
@@ -23,11 +25,19 @@ def approximate_step(q, rate, wrong) -> Real:
     exact for SGD with γM/m in place of γ, and short by a share 1/M of every step as it stands.
     """
     q = jnp.asarray(q)
-    return q + rate * jnp.exp(-q) * wrong / (1 + wrong * jnp.exp(-q))
+    fall = jnp.exp(jnp.minimum(-q, 60))  # below −60 the step no longer depends on q
+    return q + rate * fall * wrong / (1 + wrong * fall)
 
 
 def after(sights: Int[Array, "*n"], rate, classes, largest: int) -> Float[Array, "*n"]:
     """f applied ``sights`` times to 0; ``largest`` bounds them."""
+    if (
+        not isinstance(sights, jax.core.Tracer)
+        and not 0 <= np.min(sights) <= (most := np.max(sights)) <= largest
+    ):
+        raise ValueError(
+            f"largest must be at least the most sights, and those at least 0, got {largest} for {most}"
+        )
 
     def step(q, _):
         return (following := multiclass_step(q, rate, 1.0, classes)), following
@@ -41,5 +51,5 @@ def expected(probabilities: Float[Array, " n"], rate, classes, samples: int) -> 
     """E q(x) after ``samples`` steps: the mean of ``after`` over the binomial law of the sights of x."""
     table = after(jnp.arange(samples + 1), rate, classes, samples)
     sights = jnp.arange(samples + 1)
-    mean = lambda p: jnp.dot(jax.scipy.stats.binom.pmf(sights, samples, p), table)  # noqa: E731
+    mean = lambda p: jnp.dot(binomial(samples, sights, p), table)  # noqa: E731
     return jax.lax.map(mean, jnp.asarray(probabilities))

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Real = Float[Array, "..."]
@@ -28,9 +29,11 @@ def hutter_limit(exponent, samples) -> Real:
 
 def unstored(probabilities: Float[Array, " n"], kept) -> Real:
     """Mass of all but the ``kept`` most frequent tokens: the least error of a memory with that much room."""
-    falling = -jnp.sort(-probabilities)
-    total = jnp.concatenate([jnp.zeros(1, falling.dtype), jnp.cumsum(falling)])
-    return 1 - total[jnp.minimum(jnp.asarray(kept, int), len(probabilities))]
+    if not isinstance(kept, jax.core.Tracer) and np.min(kept) < 0:
+        raise ValueError(f"kept must be at least 0, got {np.min(kept)}")
+    rising = jnp.sort(probabilities)
+    total = jnp.concatenate([jnp.zeros(1, rising.dtype), jnp.cumsum(rising)])
+    return total[jnp.maximum(len(probabilities) - jnp.asarray(kept, int), 0)]
 
 
 # d exponents of Slides p. 33, for Zipf exponent α: error ≲ d^{−a}.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ....numerics.roots import bracketed
+from ....numerics.special import log1p_ratio
 
 Real = Float[Array, "..."]
 
@@ -40,27 +41,28 @@ def step(m, rate, q, c) -> Real:
 def time_between(m0, m, q, c) -> Real:
     """Time of the flow from m₀ to m on the same side of m*.
 
-    ct = [m/q − log|q − (1−q)e^m|/(q(1−q))] between the ends.
+    ct = [m/q − log|q − (1−q)e^m|/(q(1−q))] between the ends, of which nothing cancels as q → 1 in
+
+        ct = Δ/q − log(1 − (1−q)y)/(q(1−q)),  Δ = m − m₀,  y = (e^m − e^{m₀})/(q − (1−q)e^{m₀});
+
+    q below ½ is 1 − q for −m.
     """
-    q = jnp.asarray(q)
-    r = 1 - q
-
-    def primitive(m):
-        # log|q − r e^m|, written so that e^m cannot overflow.
-        log = jnp.where(
-            m > 0,
-            m + jnp.log(jnp.abs(q * jnp.exp(-jnp.abs(m)) - r)),
-            jnp.log(jnp.abs(q - r * jnp.exp(-jnp.abs(m)))),
-        )
-        return m / q - log / (q * r)
-
-    return (primitive(jnp.asarray(m)) - primitive(jnp.asarray(m0))) / c
+    m0, m, q = jnp.asarray(m0), jnp.asarray(m), jnp.asarray(q)
+    sign, likely, r = jnp.where(q < 0.5, -1, 1), jnp.maximum(q, 1 - q), jnp.minimum(q, 1 - q)
+    start, moved = sign * m0, sign * (m - m0)
+    # e^m and e^{m₀} over e^{max(m₀, 0)}, their difference from that of the exponents.
+    up = jnp.maximum(start, 0)
+    grown = jnp.exp(start + jnp.maximum(moved, 0) - up) * -jnp.expm1(-jnp.abs(moved))
+    y = jnp.sign(moved) * grown / (likely * jnp.exp(-up) - r * jnp.exp(start - up))
+    return (moved + log1p_ratio(y, r)) / (likely * c)
 
 
 def margin(t, q, c, m0=0.0) -> Real:
     """m(t) of the flow from m₀, by bisection on the closed form of its time (implicit derivative)."""
     t, q, c, m0 = jnp.broadcast_arrays(*(jnp.asarray(v, jnp.result_type(float)) for v in (t, q, c, m0)))
-    return bracketed(lambda m: time_between(m0, m, q, c) - t, m0, jnp.broadcast_to(minimum(q), m0.shape))
+    # No margin moves faster than c.
+    end = m0 + jnp.clip(minimum(q) - m0, -c * t, c * t)
+    return bracketed(lambda m: time_between(m0, m, q, c) - t, m0, end)
 
 
 # --- Beyond the edge (not in GD) ------------------------------------------------------------------
@@ -91,5 +93,6 @@ def balanced_cycle(rate, c, iterations: int = 200) -> Real:
 
 
 def balanced_multiplier(m) -> Real:
-    """Multiplier of that cycle, (1 − 2m/sinh m)²: below one for every m > 0."""
-    return (1 - 2 * jnp.asarray(m) / jnp.sinh(m)) ** 2
+    """Multiplier of that cycle, (1 − 2m/sinh m)²: below one for every m > 0, and 1 at its birth, m = 0."""
+    m = jnp.asarray(m)
+    return (1 - jnp.where(m == 0, 2, 2 * m / jnp.sinh(jnp.where(m == 0, 1, m)))) ** 2

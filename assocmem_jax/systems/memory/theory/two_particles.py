@@ -154,10 +154,12 @@ def fewest_steps(p1, alpha) -> Int[Array, "..."]:
     """No constant learning rate reaches perfect accuracy from zero in fewer steps; p₁ ≥ p₂.
 
     1 if p₂ > αp₁, else 2 + ⌊(αp₁ − p₂)/(2p₂)⌋: the first step puts m₂ at −ηc(αp₁−p₂)/2, and each
-    later one adds less than ηcp₂.
+    later one adds less than ηcp₂. −1: no number suffices, as for p₁ = 1, α ≥ 0, where nothing lifts m₂.
     """
-    lag = alpha * jnp.asarray(p1) - (1 - p1)
-    return jnp.where(lag < 0, 1, 2 + jnp.floor(lag / (2 * (1 - p1)))).astype(int)
+    p2 = jnp.asarray(1 - p1)
+    lag = alpha * jnp.asarray(p1) - p2
+    later = jnp.where(p2 > 0, 2 + jnp.floor(lag / (2 * jnp.where(p2 > 0, p2, 1))), -1)
+    return jnp.where(lag < 0, 1, later).astype(int)
 
 
 class Limit(NamedTuple):
