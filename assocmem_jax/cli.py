@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = fault.__cause__ or fault
         if isinstance(cause, BrokenPipeError):  # whoever read has seen enough
             return 141
-        print(f"assocmem: standard output cannot be written: {cause.strerror}", file=sys.stderr)
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        print(f"assocmem: standard output cannot be written: {reason}", file=sys.stderr)
         return 1
 
 
