@@ -1,10 +1,8 @@
 """The command ``assocmem``. Imports the standard library only until a command needs more."""
 
 import argparse
-import errno
 import gc
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,37 +82,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
     figure.add_argument("--trust", action="store_true", help="run code of its own that the result names")
+    from .commands import out, stop
+
+    out.opened()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is shown as \u03b7
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    from .commands import stop
+    except SystemExit as end:
+        return int(end.code or 0)
 
     try:
         with stop.heeded():
             code = _COMMANDS[options.command](options)
-            sys.stdout.flush()
+            out.said()
             return code
     except KeyboardInterrupt as told:
         print("assocmem: interrupted; nothing was left half written", file=sys.stderr)
         return stop.code(told)
-    except BrokenPipeError:  # whoever read has seen enough
-        _silence()
-        return 141
-    except OSError as fault:
-        if fault.filename is not None or fault.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            raise
-        _silence()
-        print(f"assocmem: what was asked is done, but cannot be printed: {fault.strerror}", file=sys.stderr)
+    except (out.Unheard, BrokenPipeError) as fault:
+        out.silenced()
+        cause = fault.__cause__ or fault
+        if isinstance(cause, BrokenPipeError):  # whoever read has seen enough
+            return 141
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        print(f"assocmem: standard output cannot be written: {reason}", file=sys.stderr)
         return 1
-
-
-def _silence() -> None:
-    """Python flushes standard output once more at its end: to nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version() -> str:
@@ -155,9 +149,9 @@ def _complete(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    from .commands import complete
+    from .commands import complete, out
 
-    print(complete.SCRIPTS[options.shell])
+    out.said(complete.SCRIPTS[options.shell])
     return 0
 
 

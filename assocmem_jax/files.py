@@ -63,7 +63,8 @@ def hidden(path: Path, ending: str) -> Path:
 
 
 def tried(path: Path) -> None:
-    """``OSError`` unless something can be put at a path, by the same steps: what modes tell is not all."""
+    """``OSError`` unless something can be put at a path, by the same steps: what modes tell is not all. What
+    processes that were killed left beside it is removed."""
     if path.name in ("", ".."):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if "\0" in str(path):
@@ -73,11 +74,20 @@ def tried(path: Path) -> None:
     fresh = beside(path)
     fresh.mkdir()
     fresh.rmdir()
+    tidy(path.parent)
 
 
 def remove(folder: Path) -> None:
     """With all that is in it; of a link, only the link."""
-    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+    with contextlib.suppress(FileNotFoundError):  # another process may remove it too
+        folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+
+
+def aside(path: Path) -> Path:
+    """Move what is at a path to a hidden name, where ``tidy`` finds it: all of it is gone at once."""
+    old = beside(path)
+    os.replace(path, old)
+    return old
 
 
 @functools.cache
@@ -92,13 +102,17 @@ def _here() -> str:
 def tidy(folder: Path) -> None:
     """Remove what processes that were killed left half written in a folder: of this machine, and of any after
     a day. What a living process writes is left alone."""
-    for entry in list(os.scandir(folder)) if os.path.isdir(folder) else ():
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # none yet, or one that may not be listed
+        return
+    for entry in entries:
         found = re.fullmatch(r"\..+-([0-9a-z]{8})-(\d+)-[0-9a-f]{16}", entry.name)
         if found is None or entry.is_symlink():
             continue
-        old = time.time() - entry.stat().st_mtime > _DAY
-        if old or (found[1] == _here() != "unknown0" and not _alive(int(found[2]))):
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # moved into place or removed meanwhile, or another user's
+            old = time.time() - entry.stat().st_mtime > _DAY
+            if old or (found[1] == _here() != "unknown0" and not _alive(int(found[2]))):
                 shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
 
 
@@ -112,6 +126,16 @@ def _alive(process: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _named(path: Path):
+    """What the system says of a write or a sync names no file; here it does."""
+    try:
+        yield
+    except OSError as fault:
+        fault.filename = str(path)
+        raise
+
+
 def put(path: str | Path, content: str | bytes) -> None:
     """Write atomically: beside its place, sync, rename, sync the directory. A link there is replaced."""
     path = Path(path)
@@ -119,7 +143,7 @@ def put(path: str | Path, content: str | bytes) -> None:
     fresh = beside(path)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _named(path), os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -147,7 +171,8 @@ def sync(path: Path) -> None:
     """What was renamed in a directory (or written to a file) survives a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with _named(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
 
@@ -171,8 +196,7 @@ class Fresh:
             if kind is not None:
                 return
             if os.path.lexists(self.out):
-                old = beside(self.out)
-                os.replace(self.out, old)
+                old = aside(self.out)
                 os.replace(self.place, self.out)
                 remove(old)
             else:

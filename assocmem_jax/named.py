@@ -58,10 +58,8 @@ def named(text: str, beside: Path | None = None) -> Any:
     if not is_named(text):
         raise NamedError(f"must be module:Name or path/to/file.py:Name, got {text!r}")
     place, _, name = text.rpartition(":")
-    # A module of ours, and no file whose path begins like one.
-    own = not place.endswith(".py") and re.fullmatch(rf"{__package__}(\.[^\W\d]\w*)*", place)
     source = _source.get()
-    if source is not None and not own:
+    if source is not None and not _own(place):
         raise UntrustedError(source, text)
     found = module(place, beside)
     if not hasattr(found, name):
@@ -72,10 +70,15 @@ def named(text: str, beside: Path | None = None) -> Any:
     return value
 
 
+def _own(place: str) -> bool:
+    """Whether it is a module of this package, and no file whose path begins like one."""
+    return not place.endswith(".py") and bool(re.fullmatch(rf"{__package__}(\.[^\W\d]\w*)*", place))
+
+
 def module(place: str, beside: Path | None = None) -> ModuleType:
     """A module by its name, or a file run as one (once: the same file is the same module)."""
     if not place.endswith(".py"):
-        if os.getcwd() not in sys.path:
+        if not _own(place) and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         return _run(place, lambda: importlib.import_module(place))
     path = Path(place)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..files import put, tried
 from ..named import NamedError, is_named, module, named
-from .common import RecordError, reported, written
+from .common import RecordError, interruptible, reported, written
+from .out import said
 
 
 def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: Sequence[str]) -> int:
@@ -25,13 +26,14 @@ def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: 
         ids = _registered(what, places)
         from ..statements import check
 
-        reports.append(check(*ids, samples=samples, seed=seed, show=lambda line: print(line, flush=True)))
+        reports.append(check(*ids, samples=samples, seed=seed, show=said))
         if out is not None:
             with written(f"--json {out}", code=2):
                 put(out, reports[0].to_json() + "\n")
         return ()
 
-    return reported(work) or (0 if reports[0].ok else 1)
+    kept = lambda: "what is printed above was checked; nothing else is kept"  # noqa: E731
+    return reported(lambda: interruptible(work, kept)) or (0 if reports[0].ok else 1)
 
 
 def listed(what: Sequence[str], places: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..named import NamedError, told
 from ..studies.config import ConfigError, printable
 from ..studies.study import Study
+from .out import said
 from .stop import code, heeded
 
 T = TypeVar("T")
@@ -32,8 +33,7 @@ class RecordError(Exception):
 def reported(action: Callable[[], Iterable[str]]) -> int:
     """Run and print the lines it returns; a refusal is one line and its exit code (2)."""
     try:
-        for line in action():
-            print(printable(line, "\n"))
+        lines = list(action())
     except RecordError as fault:
         return refused(fault.args, fault.code)
     except ConfigError as fault:
@@ -44,9 +44,9 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         if not getattr(fault, "refused", False):  # no refusal of ours
             raise
         return refused([f"assocmem: {fault}"])
+    except BrokenPipeError:  # of a study that prints
+        raise
     except OSError as fault:
-        if fault.filename is None:  # of the terminal, or of nothing that a user can mend
-            raise
         return refused([f"assocmem: {told(fault)}"], 1)
     except RuntimeError as fault:  # JAX's, whose class is not imported here
         asked = re.search(r"(?:RESOURCE_EXHAUSTED|Out of memory).*?(\d+) bytes", str(fault))
@@ -54,6 +54,7 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
             raise
         size = f"an array of {int(asked[1]) / 2**30:.3g} GiB"
         return refused([f"assocmem: memory: {size} is more than there is; make the sizes smaller"])
+    said(*(printable(line, "\n") for line in lines))
     return 0
 
 

@@ -42,12 +42,12 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
     scratch = hidden(out, f".{study.hash()[:8]}.unfinished")
     if scratch.is_symlink():
         raise RecordError(f"{scratch} is a link: what is kept of a run is not written through it; remove it")
-    tidy(out.parent)
     tidy(scratch)
     print(f"running {study.study} …", file=sys.stderr, flush=True)
     began = time.perf_counter()
     prepare(study)
     from ..dynamics import CheckpointError
+    from ..sweeps.reading import place
 
     try:
         data = interruptible(lambda: study.run(scratch), lambda: _kept(scratch))
@@ -65,7 +65,7 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         provenance["report"] = []
     with written(out), Fresh(out) as fresh:
         (fresh / "config.json").write_text(study.canonical() + "\n", encoding="utf-8")
-        data.to_zarr(fresh / "data.zarr", mode="w", zarr_format=3, consolidated=False)
+        data.to_zarr(place(fresh / "data.zarr"), mode="w", zarr_format=3, consolidated=False)
         provenance["files"] = digests(fresh)
         (fresh / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
         try:

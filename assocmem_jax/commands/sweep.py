@@ -19,6 +19,8 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
     from .. import sweeps
 
     part, stem = _shard(shard), _stem(out)
+    if force and part is not None:
+        raise RecordError(f"--force with --shard: each job would remove what others did; remove {out} first")
     with written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         tried(out)
@@ -93,7 +95,8 @@ def verify(out: Path, *, repair: bool = False, trust: bool = False) -> list[str]
             options = _ready(study, None)
         from .. import sweeps
 
-        sweeps.sweep(**options, store=out, repair=True, config=study.canonical())
+        repaired = {"store": out, "repair": True, "config": study.canonical()}
+        interruptible(lambda: sweeps.sweep(**options, **repaired), lambda: _kept(out))
         again = Store(out).verify()
     if again.faults:
         raise RecordError(*(f"{out}: {fault}" for fault in again.faults), code=3)
@@ -165,12 +168,14 @@ def _state(out: Path) -> list[str]:
 
 def _finish(study: Study, data, out: Path) -> list[str]:
     from ..sweeps import Outcome, StoreError
-    from ..sweeps.reading import sound
+    from ..sweeps.reading import beyond, sound
 
     try:
         with sound(out):
             if (data.status == int(Outcome.PENDING)).any():
                 return [f"  some tasks are pending: `assocmem sweep status {out}`"]
+            if excess := beyond(data):
+                return [f"  too large to be drawn at once: {excess}; am.open_store({str(out)!r}) reads parts"]
             data = data.load()
     except StoreError as fault:
         raise RecordError(f"{fault}; `assocmem sweep verify {out} --repair` mends it", code=3) from None

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import checks
-from ..files import checksum, put, versions
+from ..files import checksum, put, tidy, versions
 from ..progress import bar
 from . import programs
 from .records import joined, recorded, with_recorded
@@ -52,6 +52,7 @@ def save(path: str | Path, tree: Any, **about: Any) -> None:
     except (TypeError, ValueError) as fault:
         checks.refuse("about", "numbers, text, lists and mappings, as JSON has them", fault)
     path.parent.mkdir(parents=True, exist_ok=True)
+    tidy(path.parent)
     put(path, checksum(line + b"\n" + content).encode() + b"\n" + line + b"\n" + content)
 
 

@@ -180,6 +180,11 @@ class SweepSchema(SweepStudy):
         return _beside(self).figure(self, data)
 
 
+def seeds_of(seed: int, runs: int) -> list[int]:
+    """Seeds of the runs of a sweep: 0, 1, … of ``seed`` 0; every other ``seed`` has others."""
+    return [(seed * runs + k) % 2**31 for k in range(runs)]
+
+
 def _beside(study: Any) -> Any:
     package = type(study).__module__.rpartition(".")[0]
     return importlib.import_module(f"{package}.{study.work}")

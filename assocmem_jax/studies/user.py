@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from .. import named
-from .study import Axis, Level, Points, Positive, Real, Section, SweepStudy, about
+from .study import Axis, Level, Points, Positive, Real, Section, SweepStudy, about, seeds_of
 
 Named = Annotated[str, Field(pattern=named.PATTERN)]
 Statistic = Literal["mean", "sd", "min", "max"] | Level
@@ -51,6 +51,9 @@ class UserSweep(SweepStudy):
     """``function = "module:name"`` or ``"path/to/file.py:name"`` (``assocmem_jax/named.py``)."""
 
     title: ClassVar[str] = "Sweep"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = about(
+        "of the keys: runs have the seeds seed × seeds, seed × seeds + 1, … (modulo 2³¹)", 0
+    )
     function: Named = about("module:name or path/to/file.py:name of a function of named numbers")
     axes: dict[str, Axis] = about("parameter → the points of its axis", {})
     sampled: dict[str, Sampled] = about("dimension → parameters drawn together along it", {})
@@ -68,9 +71,13 @@ class UserSweep(SweepStudy):
 
     @model_validator(mode="after")
     def _free(self):
-        drawn = (name for joint in self.sampled.values() for name in joint.laws)
-        if taken := sorted(OPTIONS & {*self.axes, *self.sampled, *self.fixed, *drawn}):
+        drawn = [name for joint in self.sampled.values() for name in joint.laws]
+        dims = [name for name, joint in self.sampled.items() if name not in joint.laws]
+        names = [*self.axes, *dims, *self.fixed, *drawn]
+        if taken := sorted(OPTIONS & {*names}):
             raise ValueError(f"parameters need other names than options of am.sweep, got {taken[0]}")
+        if twice := sorted(name for name in {*names} if names.count(name) > 1):
+            raise ValueError(f"parameters and dimensions must be named once, got {twice[0]} more than once")
         return self
 
     def sweep(self) -> tuple[Any, dict[str, Any]]:
@@ -85,7 +92,8 @@ class UserSweep(SweepStudy):
                 for k, law in joint.laws.items()
             }
             axes[name] = sweeps.sampled(joint.n, method=joint.method, seed=joint.seed, **laws)
-        options: dict[str, Any] = {"seeds": self.seeds, "units": self.units}
+        seeds = None if self.seeds is None else seeds_of(self.seed, self.seeds)
+        options: dict[str, Any] = {"seeds": seeds, "units": self.units}
         if self.reduce:
             options["reduce"] = sweeps.over_seeds(*self.reduce)
         if self.predict is not None:

@@ -77,6 +77,7 @@ def planned(attributes: Any) -> tuple[dict[str, Any], Blocks]:
             and all(isinstance(plan[name], str) for name in ("function", "function_digest", "identity"))
             and plan["precision"] in ("float32", "float64")
             and type(plan["tile"]) is int
+            and type(plan.get("threefry_partitionable", True)) is bool
             and {"reduce", "tile_measured"} <= plan.keys()
             and isinstance(attributes["versions"], str)
             and isinstance(attributes.get("config", ""), str)
@@ -137,7 +138,8 @@ def walked(root: Path, name: str = "") -> Iterator[tuple[str, str | None]]:
             elif entry.is_dir():
                 yield from walked(Path(entry), f"{here}/")
             else:
-                yield here, None if entry.is_file() else "a pipe or a device"
+                gone = not os.path.lexists(entry)  # meanwhile: moved into its place
+                yield here, None if entry.is_file() or gone else "a pipe or a device"
 
 
 def strangers(root: Path) -> Iterator[tuple[str, str]]:

@@ -138,6 +138,9 @@ def prepare(
         "precision": "float64" if double else "float32",
     }  # fmt: skip
     identity = (traced.digest, grid.digest(), tile, description["reduce"], description["precision"])
+    if traced.older:
+        description["threefry_partitionable"] = False
+        identity += ("threefry_partitionable=False",)
     description["identity"] = checksum(repr(identity).encode())
     return Plan(fn, grid, traced, cut, tile, reduce, predict, variables, description, units, config)
 
@@ -170,6 +173,10 @@ def _units(
     return found
 
 
+# What of JAX's configuration is in a trace.
+_SETTINGS = (
+    "jax_enable_x64", "jax_default_prng_impl", "jax_default_matmul_precision", "jax_threefry_partitionable",
+)  # fmt: skip
 _TRACES: dict[Any, Traced] = {}
 _PROGRAMS: dict[Any, Program] = {}
 
@@ -185,7 +192,7 @@ def _kept(cache: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 def _traced(fn: Callable, grid: Grid) -> Traced:
     """fn's trace, kept by what it is (dynamics/alike.py) and by the names and types it is given."""
     signature = tuple((name, str(values.dtype)) for name, (_, values) in grid.parameters.items())
-    key = (fn, signature, grid.seeds is None, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    key = (fn, signature, grid.seeds is None, *(getattr(jax.config, name) for name in _SETTINGS))
     try:
         hash(key)
     except TypeError:  # a callable that cannot be a key
@@ -197,7 +204,8 @@ def program(plan: Plan) -> Program:
     """The compiled program of a plan; kept, so that sweeps of one shape compile once."""
     devices = tuple(jax.local_devices())
     axes = tuple((axis, values.shape, str(values.dtype)) for axis, values in plan.grid.parameters.values())
-    key = (plan.traced.digest, axes, plan.grid.replicas, plan.blocks, plan.tile, devices)
+    traced = (plan.traced.digest, plan.traced.older)
+    key = (traced, axes, plan.grid.replicas, plan.blocks, plan.tile, devices)
     make = functools.partial(Program, plan.traced, plan.grid, plan.blocks, plan.tile, devices)
     return _kept(_PROGRAMS, key, make).on(plan.grid)
 

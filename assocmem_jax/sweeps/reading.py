@@ -17,6 +17,13 @@ _KINDS = {"bool", "complex", "fixed_length_utf", "float", "int", "string", "uint
 _FORMAT_2 = {".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
+def place(path: str | os.PathLike) -> Any:
+    """A directory as xarray takes it for that one: of a path, it expands ``~`` and takes ``::`` for a URL."""
+    from zarr.storage import LocalStore
+
+    return LocalStore(os.path.abspath(path))
+
+
 def dataset(path: str | os.PathLike) -> Any:
     """The ``xarray.Dataset`` in a directory; values are read when indexed.
 
@@ -36,7 +43,7 @@ def dataset(path: str | os.PathLike) -> Any:
         if last == "zarr.json":
             _described(root, name)
     with sound(root):
-        return xr.open_zarr(root, chunks=None, consolidated=False, zarr_format=3)
+        return xr.open_zarr(place(root), chunks=None, consolidated=False, zarr_format=3)
 
 
 @contextlib.contextmanager
@@ -54,12 +61,18 @@ def sound(root: str | os.PathLike) -> Iterator[None]:
 def whole(path: str | os.PathLike) -> Any:
     """The same with its values, if memory can hold them."""
     with dataset(path) as data:
-        free = machine.free()
-        if free is not None and data.nbytes > free:
-            size = f"{data.nbytes / 2**30:.3g} GiB of values, {free / 2**30:.3g} GiB is free"
-            raise StoreError(f"{path}: is too large to be read at once: {size}")
+        if excess := beyond(data):
+            raise StoreError(f"{path}: is too large to be read at once: {excess}")
         with sound(path):
             return data.load()
+
+
+def beyond(data: Any) -> str | None:
+    """What memory lacks for all values of a Dataset, if it does."""
+    free = machine.free()
+    if free is None or data.nbytes <= free:
+        return None
+    return f"{data.nbytes / 2**30:.3g} GiB of values, {free / 2**30:.3g} GiB is free"
 
 
 def _described(root: Path, name: str) -> None:

@@ -161,6 +161,9 @@ def into_store(
             store.repair(store.verify(), plan.layout)
         for name, what in strangers(path):
             raise DamagedStore(f"{path}: {name} is {what}: nothing is written through it; repair removes it")
+        for name in {*plan.variables, *plan.layout.coordinates}:
+            if not os.path.isfile(path / name / "zarr.json"):
+                raise DamagedStore(f"{path}: {name}/zarr.json is missing: repair computes again what is gone")
         first, step = shard or (0, 1)
         committed = store.committed()
         tasks = [task for task in list(plan.blocks)[first::step] if task not in committed]
@@ -190,8 +193,10 @@ def same(plan: Plan, store: Store) -> None:
     """Refuse the store of another sweep."""
     if store.plan["identity"] == plan.identity:
         return
-    named = ("function_digest", "dims", "shape", "fixed", "seeds", "tile", "reduce", "precision")
-    what = [name for name in named if store.plan[name] != plan.description[name]] or ["values of its axes"]
+    named = ("function_digest", "dims", "shape", "fixed", "seeds", "tile", "reduce", "precision",
+             "threefry_partitionable")  # fmt: skip
+    differ = [name for name in named if store.plan.get(name) != plan.description.get(name)]
+    what = differ or ["values of its axes"]
     if store.attributes["versions"] != plan.attributes["versions"]:
         what.append(f"versions, then {store.attributes['versions']}")
     checks.refuse(
@@ -234,6 +239,7 @@ def _reopened(path: str, fn: Callable, reduce: OverSeeds | None, predict: Callab
     """In a worker, once: a store, its plan and its program."""
     store = Store(Path(path))
     jax.config.update("jax_enable_x64", store.plan["precision"] == "float64")
+    jax.config.update("jax_threefry_partitionable", store.plan.get("threefry_partitionable", True))
     plan = prepare(fn, store.grid(), reduce=reduce, predict=predict, kept=store.plan)
     same(plan, store)
     built = program(plan)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import checks
 from .. import machine as memory
 from ..dynamics import programs
-from ..files import remove
+from ..files import aside, remove
 from .axes import grid
 from .plan import Plan, prepare, program
 from .reading import dataset
@@ -86,6 +86,8 @@ def sweep(
     for name, value in {"repair": repair, "overwrite": overwrite}.items():
         if checks.truth(name, value) and store is None:
             checks.refuse("store", f"given with {name}", None, "nothing else is kept")
+    if overwrite and shard is not None:
+        checks.refuse("overwrite", "left out with shard", True, "each job would remove what others did")
     if not (config is None or (isinstance(config, str) and store is not None)):
         checks.refuse("config", "the text that a store keeps, with a store", checks.short(config))
     path = None if store is None else Path(store)
@@ -101,7 +103,7 @@ def sweep(
     if path is None:
         return _into_memory(plan, progress)
     if existing is not None and overwrite:  # not before the new sweep is known to be sound
-        remove(path)
+        remove(aside(path))
     into_store(plan, path, executor=executor, shard=shard, progress=progress, repair=repair)
     return open_store(path)
 

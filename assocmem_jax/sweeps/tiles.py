@@ -81,6 +81,7 @@ class Traced(NamedTuple):
     state_bytes: int
     digest: str
     flows: bool = False
+    older: bool = False  # it draws as JAX does with jax_threefry_partitionable=False
 
 
 def describe(fn: Callable) -> str:
@@ -168,7 +169,9 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     # Names, types and dims are part of what is computed: a program's results are found by them.
     mixed.update(repr(sorted(variables.items())).encode())
     held, flows = _loop_bytes(jaxpr.jaxpr), _flows(jaxpr.jaxpr)
-    return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows)
+    # Not said in the text, as it is so of few.
+    older = not jax.config.jax_threefry_partitionable and b" random_" in text  # type: ignore[attr-defined]
+    return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows, older)
 
 
 def held(grid: Grid) -> None:

@@ -345,7 +345,7 @@ def test_readers_that_leave_and_devices_that_are_full():
     with open("/dev/full", "w") as full:
         done = subprocess.run([COMMAND, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "assocmem: what was asked is done, but cannot be printed: No space left on device\n"
+    assert done.stderr == "assocmem: standard output cannot be written: No space left on device\n"
 
 
 def test_a_byte_order_mark_and_the_name_of_a_result(tmp_path):

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,19 @@ def test_code_that_a_result_names_is_run_only_if_trusted(here, capsys):
     assert Path("ran").exists()
     assert command("figure", "r", "--trust") == 0
     np.testing.assert_array_equal(am.open_store("s.zarr").y, [1, 4, 9])
+
+
+def test_a_name_of_this_package_opens_no_folder(here, monkeypatch):
+    """Or what lies beside a result is imported in the place of matplotlib."""
+    Path("x.toml").write_text(
+        'study = "assocmem_jax.studies.user:UserSweep"\nfunction = "mine.py:fn"\naxes.a.values = [1.0]\n',
+        encoding="utf-8",
+    )
+    assert command("run", "x.toml", "--out", "x") == 0
+    apart = [place for place in sys.path if place not in ("", str(here))]
+    monkeypatch.setattr(sys, "path", list(apart))
+    assert command("figure", "x") == 0
+    assert sys.path == apart
 
 
 @pytest.mark.parametrize(

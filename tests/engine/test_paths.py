@@ -147,6 +147,26 @@ def test_where_no_report_can_be_put_nothing_is_checked(place, here, capsys):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["~/r", "~", "ab::c/r", "http::r", "file:/r"])
+def test_a_path_is_what_the_system_makes_of_it(name, here, monkeypatch, capsys):
+    """No home is put for ``~``, no protocol found in ``::``: not where data are written, nor where read."""
+    Path("home").mkdir()
+    monkeypatch.setenv("HOME", str(here / "home"))
+    am.sweep(lambda a: {"y": a + 8}, a=[1.0], store=here / f"home/{name.removeprefix('~/')}.zarr")
+    before = sorted(Path("home").rglob("*"))
+    assert command("run", "own.toml", "--out", name) == 0
+    assert os.path.isfile(f"{here}/{name}/data.zarr/zarr.json")
+    assert command("figure", name, "--trust") == 0
+    store = f"{name}.zarr"
+    assert command("sweep", "sweep.toml", "--out", store) == 0
+    assert command("sweep", "verify", store) == 0
+    data = am.open_store(store)
+    monkeypatch.chdir("/")
+    assert float(data.y[0]) == 1
+    monkeypatch.chdir(here)
+    assert sorted(Path("home").rglob("*")) == before
+
+
 def test_words_are_read_of_a_file(here):
     os.mkfifo("pipe")
     with pytest.raises(ValueError, match=r"^names must be a file that can be read, got a pipe or a device$"):

@@ -283,7 +283,7 @@ def test_a_parameter_has_the_name_of_no_option():
     """It would be taken for that option: the function never saw it."""
     assert {*inspect.signature(am.sweep).parameters} - {"axes"} == OPTIONS
     law = {"laws": {"a": Law(uniform=(0.0, 1.0))}, "n": 2}
-    UserSweep(study="sweep", function="os:getcwd", fixed={"a": 1}, sampled={"b": Sampled(**law)})
+    UserSweep(study="sweep", function="os:getcwd", fixed={"c": 1}, sampled={"b": Sampled(**law)})
     for name in OPTIONS:
         renamed = law | {"laws": {name: Law(uniform=(0.0, 1.0))}}
         for keys in (

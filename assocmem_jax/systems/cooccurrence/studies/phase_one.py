@@ -11,6 +11,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....studies.kit import Parts
+from ....studies.study import seeds_of
 from .schemas import PhaseOne, Shape
 from .two_phases import scaled
 
@@ -39,8 +40,9 @@ def times(study: PhaseOne, shape: Shape):
         return {"first_step": run.first_step, "loss": run.observed["loss"][-1]}
 
     return am.sweep(
-        first_step, c0=list(study.c0), c1=list(study.c1), seeds=study.seeds, tile=4, progress=False
-    )
+        first_step, c0=list(study.c0), c1=list(study.c1), seeds=seeds_of(study.seed, study.seeds), tile=4,
+        progress=False,
+    )  # fmt: skip
 
 
 def report(study: PhaseOne, data):

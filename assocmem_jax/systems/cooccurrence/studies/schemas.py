@@ -80,7 +80,7 @@ class PhaseOne(Schema):
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = about("sizes that are tried")
     c0: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about("c₀: σ₀ = c₀/√(Lm)")
     c1: Annotated[tuple[Positive, ...], Field(min_length=1), DISTINCT] = about("c₁: σ₁ = c₁/√m₁")
-    seeds: Count = about("independent runs of each", 8)
+    seeds: Annotated[int, Field(ge=1, le=2**20)] = about("independent runs of each", 8)
     dimension: Annotated[int, Field(ge=4)] = about("d of the words", 64)
     neurons: Count = about("m₁", 256)
     learning_rate: Positive = about("η", 2e-3)
