@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
     def observe(self, part) -> Any:
         if self.watched and self.request.until is not None:
-            return self.request.until.condition(self.task, self.combine(part))
+            return self.request.until.level(self.task, self.combine(part))
         return self.request.look(self.task, self.combine(part))
 
     def downhill(self, part) -> Any:
