@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure = commands.add_parser("figure", help="draw the figure of a result again, from its data")
     figure.add_argument("result", type=Path, help="a directory that `assocmem run` left")
     figure.add_argument("--trust", action="store_true", help="run code of its own that the result names")
+    _opened()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is shown as \u03b7
             stream.reconfigure(errors="backslashreplace")
@@ -110,6 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence()
         print(f"assocmem: what was asked is done, but cannot be printed: {fault.strerror}", file=sys.stderr)
         return 1
+
+
+def _opened() -> None:
+    """What was closed (``>&-``) leads nowhere, and no file that is opened later is there instead, where C
+    prints."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _silence() -> None:
