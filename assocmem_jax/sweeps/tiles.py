@@ -180,6 +180,8 @@ def trace(fn: Callable, grid: Grid) -> Traced:
 def held(grid: Grid) -> None:
     """Refuse points of axes that are finite numbers, and infinite at the precision in use."""
     for name, (_, values) in grid.parameters.items():
+        if values.dtype.kind != "f":
+            continue
         over = checks.lost(np.atleast_1d(values), _dtype(values))
         if over.any():
             what = np.atleast_1d(values)[over][0]
