@@ -17,7 +17,7 @@ from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..observe.observable import labels
 from ..tasks import AbstractTask
-from .events import Until
+from .events import Until, level
 from .leaves import refuse_scores
 from .marching import Lane, Meter, Silent
 from .room import refuse_batch, refuse_looks
@@ -48,7 +48,7 @@ class Request(NamedTuple):
     def waiting(self, task: AbstractTask, combine: Callable) -> tuple[Until, Callable] | None:
         """(what is waited for, its condition on the trained part), or None."""
         until = self.until
-        return None if until is None else (until, lambda part: until.level(task, combine(part)))
+        return None if until is None else (until, lambda part: level(until, task, combine(part)))
 
     def labelled(self, task: AbstractTask) -> tuple[tuple[str, tuple[str, ...], str], ...]:
         """(name, axes, units) of everything observed."""

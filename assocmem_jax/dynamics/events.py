@@ -34,14 +34,15 @@ class Until(eqx.Module):
         if self.hold is not None:
             checks.count("hold", self.hold, 1, "hold=None never stops")
 
-    def level(self, task: Any, model: Any) -> Array:
-        """What ``condition`` says, above 0 where it holds: of a truth value 1 or −1."""
-        said, required = self.condition(task, model), "a function that returns one number, or a truth value"
-        value = jnp.asarray(said if isinstance(said, bool) else checks.array("condition", said, required))
-        checks.shaped("condition", value, required, 0)
-        if value.dtype == bool:
-            value = jnp.where(value, 1.0, -1.0)
-        return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
+
+def level(until: Until, task: Any, model: Any) -> Array:
+    """What a condition says, above 0 where it holds: of a truth value 1 or −1."""
+    said, required = until.condition(task, model), "a function that returns one number, or a truth value"
+    value = jnp.asarray(said if isinstance(said, bool) else checks.array("condition", said, required))
+    checks.shaped("condition", value, required, 0)
+    if value.dtype == bool:
+        value = jnp.where(value, 1.0, -1.0)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
 
 class _MarginAbove(eqx.Module):

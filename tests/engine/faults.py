@@ -41,7 +41,7 @@ FAULTS = {
     "a leaf without a number": ("dynamics/marching.py", "axis=own(leaf), initial=0)", "axis=own(leaf))", "hops/test_hops.py -k one_hop"),
     "a number that XLA makes 0 of": ("checks.py", "(np.abs(held) < jnp.finfo(dtype).tiny)", "(held == 0)", "engine/test_ends.py -k least"),
     "float8 among the results of a sweep": ("sweeps/tiles.py", 'getattr(value.dtype, "isbuiltin", 0) != 1 or ', "", "engine/test_sweep_doors.py"),
-    "a condition of many numbers": ("dynamics/events.py", '        checks.shaped("condition", value, required, 0)\n', "", "engine/test_calls.py -k malformed_calls"),
+    "a condition of many numbers": ("dynamics/events.py", '    checks.shaped("condition", value, required, 0)\n', "", "engine/test_calls.py -k malformed_calls"),
     "a Tab that runs what a config names": ("commands/complete.py", "with untrusted(word):", "if True:", "engine/test_configs.py -k offer"),
     "files where C prints": ("cli.py", "    _opened()\n", "", "engine/test_surroundings.py -k closed"),
     "no device as the fault of a statement": ("commands/check.py", "        started(double=True)\n", "        import jax\n\n        jax.config.update('jax_enable_x64', True)\n", "engine/test_surroundings.py -k environment"),
