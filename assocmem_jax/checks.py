@@ -165,7 +165,7 @@ def text(argument: str, path: Any) -> str:
 
 def amounts(argument: str, value: Any, each: str, names: Sequence[Any]) -> np.ndarray:
     """A finite number at least 0 for each of names."""
-    known = np.asarray(array(argument, value), float)
+    known = numbers(argument, value).astype(float)
     if known.shape != (len(names),):
         refuse(argument, f"{len(names)} numbers, one for each {each}", f"shape {known.shape}")
     if (wrong := ~(np.isfinite(known) & (known >= 0))).any():
@@ -263,10 +263,12 @@ def _known(argument: str, value: Any, required: str, remedy: str = "") -> tuple[
 
 
 def lost(known: np.ndarray, dtype: Any) -> Any:
-    """Which numbers a dtype cannot hold: finite ones that become infinite, and a lone one that becomes 0."""
+    """Which numbers a dtype cannot hold: finite ones that become infinite, and a lone one that becomes 0, as
+    XLA makes of those below the least normal one."""
     with np.errstate(over="ignore", under="ignore"):
         held = known.astype(dtype)
-    return (np.isfinite(known) & ~np.isfinite(held)) | ((known.ndim == 0) & (known != 0) & (held == 0))
+    faint = (known != 0) & (np.abs(held) < jnp.finfo(dtype).tiny)
+    return (np.isfinite(known) & ~np.isfinite(held)) | ((known.ndim == 0) & faint)
 
 
 def count(argument: str, value: Any, least: int = 1, remedy: str = "") -> int:
@@ -314,6 +316,14 @@ def array(argument: str, value: Any, required: str = "numbers", remedy: str = ""
     if not (jnp.issubdtype(dtype, jnp.number) or dtype.kind == "b"):
         refuse(argument, required, f"an array of {dtype}", remedy)
     return value
+
+
+def numbers(argument: str, value: Any, required: str = "numbers") -> np.ndarray:
+    """What ``array`` takes, as an array of NumPy; refused is what is traced."""
+    held = array(argument, value, required)
+    if not concrete(held):
+        refuse(argument, "known before anything is compiled", "a traced value")
+    return np.asarray(held)
 
 
 def _stacked(value: Any) -> Any:

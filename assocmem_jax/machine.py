@@ -1,6 +1,7 @@
 """What this machine has: cores, and memory free here and now."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def cores() -> int:
     Slurm binds nothing, that is only said)."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, min(bound, int(asked))) if asked.isdigit() else bound
+    return max(1, min(bound, int(asked))) if re.fullmatch("[0-9]{1,9}", asked) else bound
 
 
 def crowded() -> bool:

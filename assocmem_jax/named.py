@@ -88,7 +88,7 @@ def module(place: str, beside: Path | None = None) -> ModuleType:
         raise NamedError(f"{place!r}: no such file that can be read")
     path = path.resolve()
     # A name of its own, that shadows no module of the environment.
-    known = f"{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    known = f"{path.stem}_{zlib.crc32(os.fsencode(path)):x}"
     if known in sys.modules:
         return sys.modules[known]
 

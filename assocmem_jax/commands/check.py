@@ -6,15 +6,12 @@ from pathlib import Path
 
 from ..files import put, tried
 from ..named import NamedError, is_named, module, named
-from .common import RecordError, interruptible, reported, written
+from .common import RecordError, interruptible, reported, started, starting, written
 from .out import said
 
 
 def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: Sequence[str]) -> int:
     """Check, print rows as they come; returns the exit code: 1 if a corrected form fails."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     reports = []
 
     def work() -> Iterable[str]:
@@ -23,6 +20,7 @@ def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: 
                 if os.path.lexists(out) and not os.path.isfile(out):
                     raise OSError("what is there is no file")
                 tried(out)
+        started(double=True)
         ids = _registered(what, places)
         from ..statements import check
 
@@ -38,8 +36,9 @@ def run(what: Sequence[str], samples: int, seed: int, out: Path | None, places: 
 
 def listed(what: Sequence[str], places: Sequence[str]) -> list[str]:
     """One line for each statement."""
+    with starting():
+        from ..statements import statements
     ids = _registered(what, places)
-    from ..statements import statements
 
     try:
         found = statements(*ids)

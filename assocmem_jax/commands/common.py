@@ -47,6 +47,8 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
     except BrokenPipeError:  # of a study that prints
         raise
     except OSError as fault:
+        if isinstance(fault, FileNotFoundError) and fault.filename is None:  # os.getcwd()
+            return refused(["assocmem: the working directory is not there any more: cd to one that is"], 1)
         return refused([f"assocmem: {told(fault)}"], 1)
     except RuntimeError as fault:  # JAX's, whose class is not imported here
         asked = re.search(r"(?:RESOURCE_EXHAUSTED|Out of memory).*?(\d+) bytes", str(fault))
@@ -71,7 +73,9 @@ def refused(lines: Iterable[str], code: int = 2) -> int:
 def place(config: str, study: Study, ending: str = "") -> Path:
     """Where a result goes unless told: results/NAME-HASH, named after the config, or, for the config.json of
     a result, after that result."""
-    path = Path(config).resolve()
+    path = Path(config)
+    with contextlib.suppress(OSError, RuntimeError):  # a working directory that is gone, a link to itself
+        path = path.resolve()
     name = path.stem
     if name == "config":  # of a result, or the only one of its directory
         of_result = re.fullmatch(r"(.+)-[0-9a-f]{8}(\.zarr)?", path.parent.name)
@@ -114,11 +118,37 @@ def written(out: Path | str, code: int = 1):
         raise RecordError(f"{out}: cannot be written: {fault.strerror or fault}", code=code) from None
 
 
+@contextlib.contextmanager
+def starting():
+    """What the environment asks for that is not there, or cannot be read, is one line: a device of JAX's, a
+    number of tqdm's."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError) as fault:
+        reason = (str(fault).splitlines() or [""])[0] or "there is no such device"
+        where = "look at JAX_PLATFORMS and all else that begins with JAX_ or TQDM_ in the environment"
+        raise RecordError(f"JAX cannot start: {reason}; {where}") from fault
+
+
+def started(*, double: bool = False) -> None:
+    """JAX and what stands on it, on the devices that there are; ``double``: in float64."""
+    with starting():
+        import jax
+
+        from .. import dynamics  # noqa: F401
+
+        if double:
+            jax.config.update("jax_enable_x64", True)
+        jax.devices()
+
+
 def prepare(study: Study, devices: int | None = None, *, parallel: bool = False) -> None:
     """JAX as this study needs it: its precision, and as many CPU devices as there are cores if it (or what
     is done with it) splits its work, or as many as are asked for."""
-    import jax
+    with starting():
+        import jax
 
+        from ..dynamics import programs
     from ..machine import cores
 
     jax.config.update("jax_enable_x64", study.precision == "float64")
@@ -132,8 +162,8 @@ def prepare(study: Study, devices: int | None = None, *, parallel: bool = False)
     elif parallel or study.parallel:
         with contextlib.suppress(RuntimeError):  # JAX is already running: as many devices as it has
             jax.config.update("jax_num_cpu_devices", cores())
-    from ..dynamics import programs
-
+    with starting():
+        jax.devices()
     programs.bounded(look=True)
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..named import UntrustedError, untrusted
 from ..systems import configs
 
 # Each asks `assocmem complete WORDS…` with the words so far, the last one perhaps unfinished; where nothing
@@ -46,13 +47,15 @@ def offered(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
 
 
 def _keys(before: Sequence[str]) -> Iterable[str]:
-    """Keys of the config on the line, with those of its tables."""
+    """Keys of the config on the line, with those of its tables; of a study of the user's own none, as that
+    would have to be run."""
     from ..studies.config import ConfigError, load
 
     for word in before[1:]:
         try:
-            return list(_paths(load(word)))
-        except ConfigError:
+            with untrusted(word):
+                return list(_paths(load(word)))
+        except (ConfigError, UntrustedError):
             continue
     return ()
 

@@ -19,7 +19,11 @@ def said(*lines: str) -> None:
 
 
 def opened() -> None:
-    """Streams that were closed (``>&-``), which Python has as ``None``, lead nowhere."""
+    """Streams that were closed (``>&-``), which Python has as ``None``, lead nowhere, and no file that is
+    opened later is there instead, where C prints."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

@@ -17,7 +17,7 @@ from ..files import Fresh, digests, hidden, read, tidy, tried, versions
 from ..named import told, untrusted
 from ..studies.config import ConfigError, load
 from ..studies.study import Study
-from .common import RecordError, draw, interruptible, prepare, written
+from .common import RecordError, draw, interruptible, prepare, started, written
 
 # Of what a result says of itself, in bytes.
 _LONGEST = 2**26
@@ -32,6 +32,7 @@ def run(study: Study, out: Path, *, force: bool = False) -> list[str]:
         if found["config_hash"] != study.hash():
             raise RecordError(f"{out} holds another config: choose another --out, or --force to replace it")
         if not os.path.isfile(out / "figure.png"):  # which failed
+            started()
             _drawn(study, out, found)
         return [f"{out} is already there (--force runs it again)", *found["report"], _shown(out)]
     if os.path.exists(out) and _provenance(out) is None:
@@ -102,6 +103,7 @@ def redraw(out: Path, *, trust: bool = False) -> list[str]:
         except ConfigError as fault:
             reason = fault.lines[0]
             raise RecordError(f"{out}/config.json is not a config of this version: {reason}") from None
+        started()
         _drawn(study, out, found)
     return [_shown(out)]
 

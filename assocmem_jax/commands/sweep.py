@@ -10,15 +10,17 @@ from ..files import tried
 from ..named import untrusted
 from ..studies.config import ConfigError, load_text
 from ..studies.study import Study, SweepStudy
-from .common import RecordError, draw, interruptible, prepare, written
+from .common import RecordError, draw, interruptible, prepare, starting, written
 
 
 def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int | None) -> list[str]:
     """Compute what the store lacks; draw the figure when nothing does."""
+    part, stem = _shard(shard), _stem(out)
+    if out.name.removesuffix(".zarr") in ("", ".", ".."):
+        raise RecordError(f"--out must have a name, beside which its figure goes, got {out}")
     options = _ready(study, devices)
     from .. import sweeps
 
-    part, stem = _shard(shard), _stem(out)
     if force and part is not None:
         raise RecordError(f"--force with --shard: each job would remove what others did; remove {out} first")
     with written(out):
@@ -104,9 +106,11 @@ def verify(out: Path, *, repair: bool = False, trust: bool = False) -> list[str]
 
 
 def _there(out: Path) -> None:
-    """Said before JAX is imported."""
+    """Said before JAX is imported, which may fail."""
     if not os.path.exists(out):
         raise RecordError(f"{out}: no such store that can be read")
+    with starting():
+        from .. import sweeps  # noqa: F401
 
 
 def _ready(study: Study, devices: int | None) -> dict[str, Any]:

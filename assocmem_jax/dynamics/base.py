@@ -17,7 +17,7 @@ from ..observe import quality
 from ..observe.gradient import trainable_mask
 from ..observe.observable import labels
 from ..tasks import AbstractTask
-from .events import Until
+from .events import Until, level
 from .leaves import refuse_scores
 from .marching import Lane, Meter, Silent
 from .room import refuse_batch, refuse_looks
@@ -48,7 +48,7 @@ class Request(NamedTuple):
     def waiting(self, task: AbstractTask, combine: Callable) -> tuple[Until, Callable] | None:
         """(what is waited for, its condition on the trained part), or None."""
         until = self.until
-        return None if until is None else (until, lambda part: until.condition(task, combine(part)))
+        return None if until is None else (until, lambda part: level(until, task, combine(part)))
 
     def labelled(self, task: AbstractTask) -> tuple[tuple[str, tuple[str, ...], str], ...]:
         """(name, axes, units) of everything observed."""
@@ -122,7 +122,7 @@ class AbstractSteps(AbstractDynamics):
             every = quality.apart(task, batch_size) if every is None else checks.count("every", every)
             looks = -(-self.steps // every)
         else:
-            looks = np.asarray(checks.array("at", request.at, "a vector of steps (whole numbers)")).size
+            looks = checks.numbers("at", request.at, "a vector of steps (whole numbers)").size
         refuse_looks(task, model, request, looks, every)
         marks = Static(step_marks(self.steps, every, request.at))
         state: Lane | bool = request.resumable
@@ -131,6 +131,8 @@ class AbstractSteps(AbstractDynamics):
                 checks.refuse(
                     "resume", "a resumable trajectory", "one without state", "simulate(…, resumable=True)"
                 )
+            if lanes := request.resume.status.shape:
+                checks.refuse("resume", "of one run", f"one of {lanes} runs", "jax.vmap over it")
             model, state = request.resume.model, request.resume.state
         trained, frozen = trained_part(model, request.trainable)
         asked = request._replace(every=None, at=None, trainable=None, resume=None)
@@ -142,7 +144,8 @@ def step_marks(steps: int, every: int | None, at) -> np.ndarray:
     if at is not None:
         if every is not None:
             checks.refuse("every", "None where at is given", every)
-        marks = np.asarray(checks.array("at", at, "a vector of steps (whole numbers)"))
+        marks = checks.numbers("at", at, "a vector of steps (whole numbers)")
+        marks = marks if marks.size else marks.astype(int)
         if marks.ndim != 1 or not np.issubdtype(marks.dtype, np.integer):
             checks.refuse("at", "a vector of steps (whole numbers)", repr(at))
         if len(marks) and (marks.min() < 0 or marks.max() > steps):

@@ -196,7 +196,7 @@ def _lengthened(begun: Trajectory, leaves: list[list]) -> Trajectory:
 
 def _held(leaf: Any) -> np.ndarray:
     """An array at the precision in use; refused where its numbers have no place there."""
-    known = np.asarray(checks.array("a leaf of tree", leaf))
+    known = checks.numbers("a leaf of tree", leaf)
     with np.errstate(over="ignore"):
         held = known.astype(jax.dtypes.canonicalize_dtype(known.dtype))
     # Of equal dtypes nothing is lost: a NaN of bfloat16, which is no float to NumPy, is not what it was.

@@ -128,8 +128,10 @@ class Curriculum(eqx.Module):
 
     def _leaves(self, task: AbstractTask) -> list[Any]:
         leaves = jax.tree.leaves(self.where(task), is_leaf=lambda leaf: leaf is None)
+        known = jax.tree.leaves(task)
         for leaf in leaves:
-            if not (eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
+            is_own = any(leaf is other for other in known)
+            if not (is_own and eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)):
                 checks.refuse(
                     "where",
                     "of arrays of floats in the task",

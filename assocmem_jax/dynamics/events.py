@@ -1,6 +1,7 @@
 """Conditions to wait for during a run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +18,8 @@ class Until(eqx.Module):
     The trajectory reports the first time it held (``first_hit``) and the time from which it held
     without a break until the run ended (``stable_hit``); both are infinite if there is none.
 
-    - ``condition``: a scalar function, positive when reached, continuous for a flow.
+    - ``condition``: a function ``(task, model) -> one number``, positive when reached, continuous for a flow;
+      or a truth value, which a flow that goes on (``hold=None``) meets within 10⁻⁶ of its horizon (in s).
     - ``hold``: the run stops, with status HIT, once the condition has held at this many
       consecutive states (1: at its first hit, which may be the start; a flow stops at the crossing itself,
       located within its tolerance, and accepts 1 or None only). ``None``: never stop, report both times.
@@ -31,6 +33,16 @@ class Until(eqx.Module):
             checks.refuse("condition", "a function (task, model) -> number", checks.short(self.condition))
         if self.hold is not None:
             checks.count("hold", self.hold, 1, "hold=None never stops")
+
+
+def level(until: Until, task: Any, model: Any) -> Array:
+    """What a condition says, above 0 where it holds: of a truth value 1 or −1."""
+    said, required = until.condition(task, model), "a function that returns one number, or a truth value"
+    value = jnp.asarray(said if isinstance(said, bool) else checks.array("condition", said, required))
+    checks.shaped("condition", value, required, 0)
+    if value.dtype == bool:
+        value = jnp.where(value, 1.0, -1.0)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
 
 class _MarginAbove(eqx.Module):

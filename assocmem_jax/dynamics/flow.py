@@ -213,15 +213,20 @@ def flow_times(flow: GradientFlow, at, dtype) -> Array:
     """Times to observe at: those given, with 0 and t1 included, or the default grid."""
     if at is None:
         return flow.default_times(dtype)
+    given = checks.array("at", at)
     (at,) = checks.floats(at=at)
     if at.ndim != 1:
         checks.refuse("at", "a vector of times", f"shape {at.shape}")
+    if checks.concrete(given):
+        checks.finite("at", given)
+        known, end = np.asarray(given), float(flow.t1) if checks.concrete(flow.t1) else np.inf
+        if len(known) and (known.min() < 0 or known.max() > end * (1 + 1e-12)):
+            checks.refuse("at", f"times from 0 to {end:g}", f"{known.min():g} to {known.max():g}")
     if checks.concrete(at, flow.t1):
-        checks.finite("at", at)
-        known = np.asarray(at)
-        if len(known) and (known.min() < 0 or known.max() > float(flow.t1) * (1 + 1e-12)):
-            checks.refuse("at", f"times from 0 to {float(flow.t1):g}", f"{known.min():g} to {known.max():g}")
-        return jnp.asarray(np.unique(np.concatenate([[0.0], known, [float(flow.t1)]])), dtype)
+        ends = [0.0], np.asarray(at), [float(flow.t1)]
+        return jnp.asarray(np.unique(np.concatenate(ends)), dtype)
+    # What is no time of the flow is looked at where it begins; beyond its end ``times`` are cut.
+    at = jnp.where(at >= 0, at, 0)
     ends = [jnp.zeros(1, dtype), at.astype(dtype), flow.t1.astype(dtype)[None]]
     return jnp.sort(jnp.concatenate(ends))
 
@@ -244,8 +249,8 @@ def _hits(problem: Problem, solved: Solved, end, mode: str):
     def look(grids):
         flat = jnp.sort(flow.time(grids.reshape(-1)))
         quiet = problem.request._replace(meter=Silent())
-        watched = integrate(problem._replace(times=flat, request=quiet, watched=True), mode).saved
-        s, holds = flow.clock(flat), watched > 0
+        found = integrate(problem._replace(times=flat, request=quiet, watched=True), mode).saved
+        s, holds, watched = flow.clock(flat), found > 0, found.astype(times.dtype)
         rise = holds[1:] & ~holds[:-1]
         k = jnp.arange(rise.shape[0])
         ends = jnp.min(jnp.where(rise, k, k.shape[0] - 1)), jnp.max(jnp.where(rise, k, 0))

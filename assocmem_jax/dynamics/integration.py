@@ -21,6 +21,7 @@ from .base import Request
 from .batching import own_clock
 from .clocks import Solved
 from .crossing import Crossing
+from .events import level
 from .marching import Silent
 from .stiff import ExtrapolatedEuler
 from .trajectory import Status
@@ -46,7 +47,7 @@ class Problem(NamedTuple):
 
     def observe(self, part) -> Any:
         if self.watched and self.request.until is not None:
-            return self.request.until.condition(self.task, self.combine(part))
+            return level(self.request.until, self.task, self.combine(part))
         return self.request.look(self.task, self.combine(part))
 
     def downhill(self, part) -> Any:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Num
 from .. import checks
 from ..models import AbstractModel
 from ..models.base import HasLanes, Lanes
-from ..observe.gradient import trainable_mask
+from ..observe.gradient import replaced, trainable_mask
 from .alike import alike
 
 Pairs = tuple[tuple[Callable, Num[Array, ""]], ...]
@@ -49,7 +49,7 @@ def spread(name: str, given: Pairs, trained: Any, rest: Any) -> Any:
                 checks.refuse(f"{name}[{place}]", "of leaves that are trained", "one that is not")
             return value
 
-        tree = eqx.tree_at(where, tree, replace_fn=put, is_leaf=lambda leaf: leaf is None)
+        tree = replaced(f"{name}[{place}]", where, tree, put, is_leaf=lambda leaf: leaf is None)
     return tree
 
 

@@ -100,7 +100,7 @@ def march(
     def one(lane: Lane) -> Lane:
         params, inner, time = advance(lane.params, lane.inner, lane.step, lane.time)
         own = lambda leaf: tuple(range(leaf.ndim - lane.status.ndim))  # noqa: E731
-        largest = [jnp.max(jnp.abs(leaf), axis=own(leaf)) for leaf in jax.tree.leaves(params)]
+        largest = [jnp.max(jnp.abs(leaf), axis=own(leaf), initial=0) for leaf in jax.tree.leaves(params)]
         size = jnp.max(jnp.stack(largest), axis=0)  # NaN wins
         ended = jnp.where(jnp.isfinite(size), int(Status.DIVERGED), int(Status.NON_FINITE))
         sound = size <= limit

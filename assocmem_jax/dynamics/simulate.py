@@ -52,8 +52,9 @@ def simulate(
     - ``every`` (steps, for descent and stochastic flow) or ``at`` (steps; times for a flow): when to
       observe; unless given, at every step, or, where minibatches are small beside the task (more than 10⁶
       scores), so often that looking costs no more than the steps: ``trajectory.steps`` says when. The initial
-      and the final state are always included. Even spacing is differentiable in reverse mode; uneven steps
-      in forward mode only.
+      and the final state are always included. Times may be traced: those outside the flow (NaN too) are then
+      looked at where it begins or ends, as ``trajectory.times`` says. Even spacing is differentiable in
+      reverse mode; uneven steps in forward mode only.
     - ``until``: a condition to wait for; see ``Until``.
     - ``key``: a typed key (``jax.random.key``), for stochastic dynamics. Step t uses
       ``fold_in(key, t)``: a run needs no generator state.

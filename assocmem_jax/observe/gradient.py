@@ -18,7 +18,21 @@ def trainable_mask(model: AbstractModel, where: Callable | None = None) -> Abstr
     """The model with True on trained leaves, False elsewhere; ``where`` narrows the choice."""
     chosen = where if where is not None else type(model).trainable
     frozen = jax.tree.map(lambda _: False, model)
-    return eqx.tree_at(chosen, frozen, replace_fn=lambda _: True)
+    return replaced("trainable", chosen, frozen, lambda _: True)
+
+
+def replaced(argument: str, where: Callable, tree: Any, by: Callable, **options: Any) -> Any:
+    """``eqx.tree_at``; refused is a ``where`` that does not pick leaves of the model."""
+    try:
+        return eqx.tree_at(where, tree, replace_fn=by, **options)
+    except Exception as fault:
+        if getattr(fault, "refused", False):
+            raise
+        said = str(fault) if isinstance(fault, AttributeError) else "one that does not"
+        checks.refuse(
+            argument, "a function of the model that picks leaves of it as they are", said,
+            "such as lambda m: m.weight",
+        )  # fmt: skip
 
 
 @checks.takes(task=AbstractTask, model=AbstractModel)

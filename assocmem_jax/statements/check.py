@@ -255,6 +255,7 @@ def check(
         checks.refuse(
             "check", "run in float64", "float32 (JAX's default)", "jax.config.update('jax_enable_x64', True)"
         )
+    jax.devices()  # that there are none is no statement's fault
     programs.bounded(look=True)
     chosen, began = statements(*which), time.perf_counter()
     examine = functools.partial(_examine, samples=samples, seed=seed)

@@ -110,10 +110,11 @@ class _Locator:
 
 
 def _override(raw: dict, item: str, where: _Locator) -> None:
-    name, sign, value = item.partition("=")
-    keys = tuple(part.strip() for part in name.split("."))
-    if not sign or not all(keys):
+    found = re.fullmatch(rf"({_KEY})=(.*)", item, re.DOTALL)
+    keys = _names(found[1]) if found else None
+    if found is None or keys is None:
         raise ConfigError([f"--set {item}: must be key=value, for example --set descent.steps=50"])
+    value = found[2]
     try:
         (parsed,) = tomllib.loads(f"value = {value}").values()  # one: a second line is no value
     except (ValueError, RecursionError):
@@ -135,6 +136,20 @@ def _override(raw: dict, item: str, where: _Locator) -> None:
     else:
         raise ConfigError([f"--set {item}: {keys[-1]!r} is not a key or an index that exists"])
     where.set[tuple(int(k) if _is_index(k) else k for k in keys)] = item
+
+
+# A key as TOML has them, the names of tables before it; a bare one may be of any letters.
+_NAME = r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*'|[^\s.="'\[\]#]+)\s*"""
+_KEY = rf"{_NAME}(?:\.{_NAME})*"
+
+
+def _names(key: str) -> tuple[str, ...] | None:
+    """The names that a key is made of; None of a string that is none of TOML's."""
+    try:
+        parts = [part.strip() for part in re.findall(_NAME, key)]
+        return tuple(tomllib.loads(f"name = {part}")["name"] if part[0] in "\"'" else part for part in parts)
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def _is_index(key: str) -> bool:
@@ -310,7 +325,7 @@ def _line_numbers(text: str) -> dict[tuple, int]:
         bare = bare.split("#")[0].strip()
         if depth == 0 and (header := re.fullmatch(r"(\[\[?)\s*([^\[\]]+?)\s*(\]\]?)", bare)):
             path: tuple = ()
-            parts = [part.strip().strip("\"'") for part in header[2].split(".")]
+            parts = _names(header[2]) or ()
             for i, part in enumerate(parts):
                 path += (part,)
                 if header[1] == "[[" and i == len(parts) - 1:
@@ -322,10 +337,10 @@ def _line_numbers(text: str) -> dict[tuple, int]:
             prefix = path
             lines.setdefault(prefix, number)
             continue
-        if depth == 0 and (entry := re.match(r"([A-Za-z0-9_.\-\"' ]+?)\s*=(.*)", bare)):
+        if depth == 0 and (entry := re.match(rf"({_KEY})=(.*)", bare)):
             path = prefix
-            for part in entry[1].split("."):
-                path += (part.strip().strip("\"'"),)
+            for part in _names(entry[1]) or ():
+                path += (part,)
                 lines.setdefault(path, number)
             bare = entry[2]
         depth = max(0, depth + bare.count("[") + bare.count("{") - bare.count("]") - bare.count("}"))

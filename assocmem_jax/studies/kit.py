@@ -113,10 +113,20 @@ def bound(censored: float) -> str:
     return "≥ " if censored > 0 else "≤ " if censored < 0 else ""
 
 
+def through(x, y, error):
+    """The power law through points, or None where these determine none: fewer than three, or not finite."""
+    try:
+        return power_law(x, y, error)
+    except ValueError as fault:
+        if not getattr(fault, "refused", False):
+            raise
+        return None
+
+
 def slope(x, part, least: float):
-    """The power law through capacities, weighted by their intervals (at least this share of N)."""
+    """The power law through capacities, weighted by their intervals (at least this share of N), if any."""
     size = part["size"].values
-    return power_law(x, size, np.maximum((part.high - part.low).values / 3.92, least * size))
+    return through(x, size, np.maximum((part.high - part.low).values / 3.92, least * size))
 
 
 def words(fit) -> str:

@@ -222,7 +222,7 @@ def grid(axes: Mapping[str, Any], seeds: Any) -> Grid:
             if (many := checks.count("seeds", seeds)) > MOST_SEEDS:
                 checks.refuse("seeds", f"at most {MOST_SEEDS:,}", many, "sweep over an axis of them")
             seeds = range(many)
-        listed = np.asarray(checks.array("seeds", seeds, "a number of seeds, or distinct seeds"))
+        listed = checks.numbers("seeds", seeds, "a number of seeds, or distinct seeds")
         checks.shaped("seeds", listed, "a number of seeds, or a list of them", 1)
         seeds = tuple(checks.count("seeds", seed, 0) for seed in listed.tolist())
         if not seeds or len(set(seeds)) < len(seeds):

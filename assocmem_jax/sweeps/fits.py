@@ -41,7 +41,7 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
     The interval is the wider of two: errors taken as known (normal), and errors scaled by the scatter about
     the line (Student t with n − 2 degrees): points off the line by more than their errors widen it.
     """
-    x, y = (np.asarray(checks.array(name, v), float) for name, v in (("x", x), ("y", y)))
+    x, y = (checks.numbers(name, v).astype(float) for name, v in (("x", x), ("y", y)))
     checks.number("level", level)
     checks.within("level", level, 0, 1, "the share of intervals that hold the slope")
     if not 0 < level < 1:
@@ -55,7 +55,7 @@ def power_law(x, y, error: Any = None, level: float = 0.95) -> PowerLaw:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         checks.refuse("x and y", "finite", "values that are not")
     known = error is not None
-    sigma = np.asarray(checks.array("error", error), float) if known else np.ones_like(y)
+    sigma = checks.numbers("error", error).astype(float) if known else np.ones_like(y)
     if sigma.shape == y.shape and known:
         sigma = sigma / y
     if sigma.shape != y.shape or not (np.isfinite(sigma).all() and (sigma > 0).all()):

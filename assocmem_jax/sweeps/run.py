@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -139,7 +138,7 @@ def locally(
 
 
 def _bar(plan: Plan, tasks: Sequence[int], progress: bool | None):
-    quiet = not (sys.stderr.isatty() and not os.environ.get("CI")) if progress is None else not progress
+    quiet = not (shown.watched() and not os.environ.get("CI")) if progress is None else not progress
     return shown.bar(
         len(tasks), unit="task", desc=f"{plan.grid.size * plan.grid.replicas:,} lanes", quiet=quiet
     )

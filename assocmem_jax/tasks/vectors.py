@@ -29,7 +29,7 @@ def vectors(argument: str, source: Any, words: Sequence[str]) -> np.ndarray:
         if len(sizes) > 1:
             checks.refuse(argument, "vectors of one length", f"lengths {sorted(sizes)}")
         source = [source[word] for word in words]
-    found = np.asarray(checks.array(argument, source, "vectors, a row each"))
+    found = checks.numbers(argument, source, "vectors, a row each")
     if found.ndim != 2 or len(found) != len(words):
         checks.refuse(argument, f"of {len(words)} rows, one for each of {', '.join(words[:3])}, …",
                       f"shape {found.shape}")  # fmt: skip

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from assocmem_jax.studies.config import load
+from assocmem_jax.studies.kit import through
 from assocmem_jax.systems.cooccurrence.studies import phase_one, rates
 
 
@@ -93,10 +94,13 @@ def test_exponents_of_sizes_are_found_again():
     # Looks 0, 5 and 10; mean of .5 and 1.5 beside.
     assert lines[7].startswith("ρ₀t = 5: loss 0.0312; tLγ√(γ²ρ₀² + 4m₁log²(1/L)) = 6.0000 ± ")
     assert lines[7].endswith("; C 5")
+    data.learned[2:] = np.nan  # a run that met no number
+    assert "; ~ σ₀^None, printed 2" in rates.report(study, data)[0]
     data.status[2, 1] = 0
     assert rates.report(study, data)[0] == f"1 of {data.status.size} runs did not reach the target"
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
 def test_phase_one_takes_as_long_as_its_scale_says():
     """T = 100/(c₁² m) at three widths: the power of σ₁² m m₁ is −1; a run that did not end is left out."""
     study = load("cooc_phase_one", ["c0=[0.1, 0.2]", "c1=[0.5, 1.0]", "seeds=3"])
@@ -117,3 +121,13 @@ def test_phase_one_takes_as_long_as_its_scale_says():
     steps[1, 1, 0] = 4e6 / widths[1]
     told = phase_one.report(study, xr.Dataset({"first_step": (("shape", "c0", "c1", "seed"), steps)}))[-1]
     assert told.startswith("T₁ ~ (σ₁² m m₁)^-1.00 over all ")
+    steps[:] = -1
+    never = xr.Dataset({"first_step": (("shape", "c0", "c1", "seed"), steps)})
+    assert phase_one.report(study, never)[-1].startswith("T₁ ~ (σ₁² m m₁)^nan over all ")
+
+
+def test_a_slope_is_of_three_points_or_none():
+    x = np.array([1.0, 2.0, 4.0])
+    assert through(x, 3 * x**2, 0.1 * x).slope == pytest.approx(2, rel=1e-9)
+    for y, error in ((x[:2], x[:2]), (x * np.nan, x), (x - 1, x), (x, x * np.inf), (x, 0 * x)):
+        assert through(x[: len(y)], y, error) is None

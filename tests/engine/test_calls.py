@@ -37,6 +37,58 @@ def run(dynamics=None, model=ZERO, **options):
     return lambda: am.simulate(TASK, model, am.Descent(SGD, 3) if dynamics is None else dynamics, **options)
 
 
+# What a condition may not say, and what it must.
+ONE = "a function that returns one number, or a truth value, got"
+SAID = [
+    (lambda task, model: None, f"{ONE} None"),
+    (lambda task, model: "x", f"{ONE} 'x'"),
+    (lambda task, model: am.margins(task, model) > 0, f"{ONE} an array of shape (2,)"),
+    (am.margins, f"{ONE} an array of shape (2,)"),
+    (lambda task, model: [1.0], f"{ONE} an array of shape (1,)"),
+    (
+        lambda task, model: 1j * am.loss(task, model),
+        "real, got complex numbers (complex128); pass their real part",
+    ),
+]
+PICKED = [
+    lambda m: None,
+    lambda m: 2 * m.weight,
+    lambda m: 3,
+    lambda m: (m.weight, None),
+    lambda m: jnp.ones(2),
+]
+PICKS = [
+    *(("trainable", "trainable", where) for where in PICKED),
+    *(("dynamics", "thaw[0]", am.Descent(SGD, 3, thaw=((where, 1),))) for where in PICKED),
+    *(
+        ("dynamics", "relative_rates[0]", am.GradientFlow(1.0, relative_rates=((where, 1.0),)))
+        for where in PICKED
+    ),
+]
+LANES = jax.vmap(
+    lambda rate: am.simulate(TASK, ZERO, am.Descent(optax.sgd, 3, learning_rate=rate), resumable=True)
+)(HALF)
+KNOWN = [
+    ("at", lambda at: am.simulate(TASK, ZERO, am.Descent(SGD, 3), at=at).times),
+    ("at", lambda at: am.simulate(TASK, ZERO, am.StochasticFlow(0.1, 1.0, 3), at=at, key=KEY).times),
+    ("unigram", lambda law: am.BigramTask(law, EYE, length=5, triggers=1, data=3).unigram),
+    ("triggers", lambda law: am.BigramTask(HALF, EYE, length=5, triggers=law, data=3).unigram),
+    (
+        "outputs",
+        lambda law: am.BigramTask(HALF, EYE, length=5, triggers=1, data=3, outputs=law[None] * EYE).unigram,
+    ),
+    (
+        "output_tokens",
+        lambda law: am.BigramTask(HALF, EYE, length=5, triggers=1, data=3, output_tokens=law).unigram,
+    ),
+    ("counts", lambda counts: am.CooccurrenceTask.training(KEY, counts, 4, 9).tokens),
+    ("seeds", lambda seeds: am.sweep(DOUBLE, a=[1.0], seeds=seeds).status),
+    ("x", lambda x: am.power_law(x, x)),
+    ("y", lambda y: am.power_law([1.0, 2.0], y)),
+    ("error", lambda error: am.power_law([1.0, 2.0, 4.0], [1.0, 2.0, 4.0], error)),
+    ("a leaf of tree", lambda leaf: am.save("never", leaf)),
+]
+
 CALLS = [
     (task(p=jnp.array([0.5, jnp.nan])), "probabilities must be finite, got nan at index [1]"),
     (task(p=jnp.array([0.5, 0.6])), "probabilities must be summing to one, got 1.1; divide by the sum: am.laws.normalized"),
@@ -121,6 +173,13 @@ CALLS = [
     (lambda: am.GradientFlow(1.0, solver=diffrax.Kvaerno3(), step=0.1), "solver must be explicit with equal steps, or given its tolerances, got Kvaerno3; root_finder=diffrax.VeryChord(rtol=1e-6, atol=1e-6)"),
     (lambda: am.GradientFlow(1.0, adjoint="x"), "adjoint must be a diffrax adjoint of the steps that were made, got 'x'; diffrax.RecursiveCheckpointAdjoint(), DirectAdjoint() or ForwardMode()"),
     (lambda: am.GradientFlow(1.0, adjoint=diffrax.BacksolveAdjoint()), "adjoint must be a diffrax adjoint of the steps that were made, got BacksolveAdjoint(kwargs={}); diffrax.RecursiveCheckpointAdjoint(), DirectAdjoint() or ForwardMode()"),
+    *((run(dynamics, until=am.Until(says, hold)), f"condition must be {wanted}") for hold in (1, None) for dynamics in (None, am.GradientFlow(1.0)) for says, wanted in SAID),
+    *((run(**{door: picking}), f"{name} must be a function of the model that picks leaves of it as they are, got one that does not; such as lambda m: m.weight") for door, name, picking in PICKS),
+    (run(trainable=lambda m: m.nothing), "trainable must be a function of the model that picks leaves of it as they are, got 'LinearMemory' object has no attribute 'nothing'; such as lambda m: m.weight"),
+    (run(am.Descent(SGD, 3, curriculum=am.Curriculum(lambda task: 2 * task.probabilities, [0], [[0.5, 0.5]]))), "where must be of arrays of floats in the task, got Array([1.5, 0.5], dtype=float64); a whole number has no curriculum"),
+    *((run(am.Descent(SGD, 3), resume=LANES, throw=throw), "resume must be of one run, got one of (2,) runs; jax.vmap over it") for throw in (True, False)),
+    *((lambda call=call: jax.jit(call)(np.arange(2)), f"{name} must be known before anything is compiled, got a traced value") for name, call in KNOWN),
+    (lambda: jax.jit(lambda t1: am.simulate(TASK, ZERO, am.GradientFlow(t1), at=[-0.5]).times)(1.0), "at must be times from 0 to inf, got -0.5 to -0.5"),
     # Sizes that would be allocated before anything could refuse them.
     (lambda: am.sweep(abs, a=[1.0], seeds=10**9), "seeds must be at most 16,777,216, got 1000000000; sweep over an axis of them"),
     (lambda: am.sweep(DOUBLE, chunk=1, a=np.arange(2.0**16), b=np.arange(2.0**14)), "chunk must be such that there are at most 1,048,576 tasks, got 1,073,741,824 of them; chunk=4096 or more"),

@@ -5,6 +5,8 @@ import re
 import resource
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +217,11 @@ def test_all_faults_at_once_in_order(tmp_path):
         ("steps=many", "--set steps=many: 'many' is not a TOML value (strings need quotes)"),
         ("steps", "--set steps: must be key=value"),
         ("=3", "--set =3: must be key=value"),
+        ("a..b=3", "--set a..b=3: must be key=value"),
+        ('"a=3', '--set "a=3: must be key=value'),
+        ('"\\x"=3', '--set "\\x"=3: must be key=value'),
+        ('"a.b = c"=3', '--set "a.b = c"=3: a.b = c: unknown key'),
+        ("'alhpa'=0.5", "--set 'alhpa'=0.5: alhpa: unknown key; did you mean 'alpha'?"),
         ("alpha.x=3", "--set alpha.x=3: 'x' is not a key or an index that exists"),
         ("learning_rates.7=1.0", "--set learning_rates.7=1.0: '7' is not a key or an index that exists"),
         (
@@ -238,6 +245,26 @@ def test_overrides_reach_everywhere(tmp_path):
     again = tmp_path / "again.json"
     again.write_text(study.canonical(), encoding="utf-8")
     assert load(again).hash() == study.hash()
+
+
+KEYS = ["a", '"a"', "'a'", '"a b"', "'x.y'", '"=]#"', r'"\u03b7\""', "1", '"1"', "a-b", "a_1"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_keys_of_overrides_are_those_of_toml(key):
+    """Alone, within others, with spaces: as tomllib reads the line."""
+    for line in (f"{key}=3", f"t.{key} = 3", f"{key}.'u.v'.w=[1, 2]", f' t . {key} .k= {{x = "a=b"}}'):
+        raw: dict = {}
+        config._override(raw, line, config._Locator("c.toml", Path(), {}))
+        assert raw == tomllib.loads(line)
+
+
+def test_lines_of_keys_in_quotes():
+    text = "\"a.b\" = 1\n[t.'c d']\n\"η\" = 2\n[[u.\"x.y\"]]\nz.'=' = 1\n[[u.'x.y']]\n"
+    assert config._line_numbers(text) == {
+        ("a.b",): 1, ("t", "c d"): 2, ("t", "c d", "η"): 3, ("u", "x.y"): 4, ("u", "x.y", 0): 4,
+        ("u", "x.y", 0, "z"): 5, ("u", "x.y", 0, "z", "="): 5, ("u", "x.y", 1): 6,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", configs())

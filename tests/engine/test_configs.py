@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -102,6 +103,16 @@ def test_the_schema_takes_every_config_and_refuses_what_the_loader_does(said):
 )
 def test_what_a_shell_offers(said, words, offered):
     assert said("complete", *words)[1].splitlines() == offered
+
+
+def test_a_shell_runs_nothing_to_offer(said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("open('ran', 'w').close()\nclass Own: pass\n", encoding="utf-8")
+    for name, text in (("own.toml", 'study = "own.py:Own"\n'), ("config.json", '{"study": "own:Own"}')):
+        Path(name).write_text(text, encoding="utf-8")
+        for command in ("run", "show", "sweep"):
+            assert said("complete", command, name, "--set", "") == (0, "", "")
+    assert not Path("ran").exists()
 
 
 def test_the_scripts_of_shells(said):

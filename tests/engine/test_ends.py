@@ -15,7 +15,7 @@ from helpers import refused
 KEY, SGD, EYE = jr.key(0), optax.sgd(1.0), np.eye(2)
 TASK = am.two_tokens(0.5, 0.75)
 START = am.LinearMemory.zeros(TASK)
-EPS = float(np.finfo(float).eps)
+EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
 TWO = np.ones(2) / 2
 FACTS = np.array([[0, 2], [1, 3]])
 UP = np.array([1.0, 2.0, 4.0])
@@ -84,6 +84,10 @@ ENDS = {
     "examples of minibatch noise": (lambda: am.MinibatchNoise(0.1, 2, draws=2), lambda: am.MinibatchNoise(0.1, 2, draws=1), "draws must be at least 2, got 1"),
     "refined minibatch noise": (lambda: am.StochasticFlow(am.MinibatchNoise(0.1, 2, draws=2), 1.0, 2, refine=1), lambda: am.StochasticFlow(am.MinibatchNoise(0.1, 2, draws=2), 1.0, 2, refine=2), "refine must be 1 where examples are drawn, got 2"),
     "solver of minibatch noise": (lambda: am.StochasticFlow(am.MinibatchNoise(0.1, 2), 1.0, 2, solver=diffrax.Euler()), lambda: am.StochasticFlow(am.MinibatchNoise(0.1, 2), 1.0, 2, solver=diffrax.Heun()), "solver must be diffrax.Euler() for a MinibatchNoise"),
+    "least rate": (lambda: am.Descent(optax.sgd, 1, learning_rate=TINY), lambda: am.Descent(optax.sgd, 1, learning_rate=0.9 * TINY), "learning_rate must be a number that float64 can hold"),
+    "least horizon": (lambda: am.GradientFlow(TINY), lambda: am.GradientFlow(0.9 * TINY), "t1 must be a number that float64 can hold"),
+    "least noise": (lambda: am.StochasticFlow(TINY, 1.0, 1), lambda: am.StochasticFlow(0.9 * TINY, 1.0, 1), "sigma must be a number that float64 can hold"),
+    "least level": (lambda: am.margin_above(-TINY), lambda: am.margin_above(-0.9 * TINY), "level must be a number that float64 can hold"),
     "no noise": (lambda: am.StochasticFlow(0.0, 1.0, 1), lambda: am.StochasticFlow(-1e-9, 1.0, 1), "sigma must be between 0 and inf"),
     "steps of a path": (lambda: am.StochasticFlow(1.0, 1.0, 2**15, refine=2**15), lambda: am.StochasticFlow(1.0, 1.0, 2**15, refine=2**16), "steps × refine must be below 2³¹"),
     "end of a flow": (run(am.GradientFlow(0.1), at=[0.1 * (1 + 0.5e-12)]), run(am.GradientFlow(0.1), at=[0.1 * (1 + 4e-12)]), "at must be times from 0 to 0.1"),

@@ -311,6 +311,44 @@ def test_flow_hits():
     assert np.isinf(never.first_hit)
 
 
+@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("kind", [float, bool, int])
+@pytest.mark.parametrize("solver", [None, diffrax.Tsit5()], ids=["ours", "diffrax"])
+def test_a_condition_may_be_a_truth_value(solver, kind, x64):
+    """Orthogonal tokens: m + e^m − 1 = 2pt, so that a margin of 1 is met at t = e/2p."""
+    with jax.enable_x64(x64):
+        task = am.two_tokens(0.0, 0.75)
+        above = lambda task, model: am.margins(task, model)[1] - 1  # noqa: E731
+        says = above if kind is float else lambda *given: (above(*given) > 0).astype(kind)
+        meet = lambda hold: am.simulate(  # noqa: E731
+            task, am.LinearMemory.zeros(task), am.GradientFlow(100.0, solver=solver), observe={},
+            at=[], until=am.Until(says, hold),
+        )  # fmt: skip
+        stopped, watched = meet(1), meet(None)
+        met = np.log1p(np.e / (2 * 0.25))
+        error = 1e-6 * np.log(101) + (0 if x64 else 1e-4)  # ten times rtol of float32
+        for run in (stopped, watched):
+            np.testing.assert_allclose(np.log1p(run.first_hit), met, rtol=0, atol=error)
+            assert run.first_hit == run.stable_hit
+        assert (stopped.status, watched.status) == (am.Status.HIT, am.Status.OK)
+
+
+@pytest.mark.parametrize("stiff", [False, True])
+def test_traced_times_outside_a_flow_are_its_ends(stiff):
+    task = am.two_tokens(0.5, 0.75)
+    start, flow = am.LinearMemory.zeros(task), am.GradientFlow(10.0, stiff=stiff)
+    look = lambda at: am.simulate(task, start, flow, at=at)  # noqa: E731
+    found = jax.jit(look)(jnp.array([20.0, -0.5, jnp.nan, 3.0, -jnp.inf, jnp.inf]))
+    known = look([3.0])
+    order = [0, 0, 0, 0, 1, 2, 2, 2]
+    assert found.times.tolist() == [0, 0, 0, 0, 3, 10, 10, 10]
+    np.testing.assert_allclose(found["loss"], known["loss"][jnp.array(order)], rtol=1e-12)
+    slope = jax.grad(lambda t: look(jnp.array([t]))["loss"][1])
+    ahead, behind = (look([3.0 + h])["loss"][1] for h in (1e-4, -1e-4))
+    np.testing.assert_allclose(slope(3.0), (ahead - behind) / 2e-4, rtol=1e-6)
+    assert slope(-1.0) == slope(jnp.nan) == 0
+
+
 def test_a_condition_that_is_zero_at_the_start():
     """From W = 0 all margins are 0, and positive at once: a hit, also where errors are raised, not NaN."""
     helpers.run_python("""

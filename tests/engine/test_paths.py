@@ -8,6 +8,8 @@ import pytest
 
 import assocmem_jax as am
 from assocmem_jax import checks, cli, files
+from assocmem_jax.commands.common import place
+from assocmem_jax.studies.config import load
 
 OWN = """
 from assocmem_jax import plot
@@ -125,6 +127,35 @@ def test_a_figure_that_has_no_room_is_said_before_the_sweep(here, capsys):
         assert command("sweep", "sweep.toml", "--out", out) in (1, 2)
         assert said in capsys.readouterr().err
         assert not Path(out).exists()
+
+
+@pytest.mark.parametrize("out", [".zarr", "x/.zarr", ".", "..", "x/..", "/", "..zarr", "x/...zarr"])
+def test_a_store_has_a_name_beside_which_its_figure_goes(out, here, capsys):
+    Path("x").mkdir()
+    before = sorted(Path().rglob("*"))
+    assert command("sweep", "sweep.toml", "--out", out) == 2
+    assert capsys.readouterr().err == (
+        f"assocmem: --out must have a name, beside which its figure goes, got {Path(out)}\n"
+    )
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_names_need_not_be_text(here, capsys):
+    """Bytes of a path are what the system says; UTF-8 is a habit."""
+    folder = Path(os.fsdecode(b"d\xff"))
+    folder.mkdir()
+    for name in ("own.py", "own.toml"):
+        (folder / name).write_bytes(Path(name).read_bytes())
+    os.chdir(folder)
+    assert command("run", "own.toml", "--out", os.fsdecode(b"r\xff")) == 0
+    assert capsys.readouterr().out.endswith("figure: r\\udcff/figure.png\n")
+
+
+def test_a_link_to_itself_is_no_config(here, capsys):
+    Path("gd_fig2").symlink_to("gd_fig2")
+    assert command("show", "gd_fig2") == 0
+    study = load("gd_fig2")
+    assert place("gd_fig2", study) == Path("results") / f"gd_fig2-{study.hash()[:8]}"
 
 
 def test_a_sweep_over_a_link_replaces_the_link(here, capsys):

@@ -94,6 +94,7 @@ for call, words in (
     (lambda: am.GradientFlow(1e39), "t1 must be"), (lambda: am.loss_below(1e-50), "level must be"),
     (lambda: am.Descent(optax.sgd, 3, learning_rate=1e40), "learning_rate must be"),
     (lambda: am.Descent(optax.sgd, 3, learning_rate=1e-50), "learning_rate must be"),
+    (lambda: am.GradientFlow(1e-39), "t1 must be"),
     (lambda: am.simulate(task, am.LinearMemory.zeros(task), am.GradientFlow(3e38)), "t1 must be"),
     (lambda: am.AttentionMemory(np.eye(2), np.ones(2), 1e-50), "beta must be"),
     (lambda: am.two_tokens(jnp.float16(.5), jnp.float16(.5)), "alpha must be of float32 or float64"),
@@ -105,6 +106,9 @@ for call, words in (
 """)
 
 
+TINY = float(np.finfo(np.float32).tiny)
+
+
 def test_numbers_of_a_dynamics_are_those_of_the_task():
     """Where x64 is on and the task is float32: what float32 cannot hold is refused, not infinite."""
     task = task_of(np.float32)
@@ -113,11 +117,16 @@ def test_numbers_of_a_dynamics_are_those_of_the_task():
         (am.GradientFlow(1e39), "t1"),
         (am.Descent(optax.sgd, 3, learning_rate=1e40), "learning_rate"),
         (am.Descent(optax.sgd, 3, learning_rate=1e-50), "learning_rate"),
+        (am.Descent(optax.sgd, 3, learning_rate=0.9 * TINY), "learning_rate"),
+        (am.GradientFlow(0.9 * TINY), "t1"),
+        (am.StochasticFlow(0.1, 1e-39, 3), "t1"),
     ):
         helpers.refused(
             lambda d=dynamics: am.simulate(task, start, d), f"{name} must be a number that float32"
         )
     helpers.refused(lambda: am.simulate(task, start, am.GradientFlow(3e38)), "t1 must be between 0 and")
+    # The least that is normal is moved by: XLA makes 0 of what is below.
+    assert am.simulate(task, start, am.Descent(optax.sgd, 1, learning_rate=1.01 * TINY)).times[-1] > 0
 
 
 @pytest.mark.parametrize("outputs", [np.eye(3), np.eye(3) - 1 / 3], ids=["I", "centred"])

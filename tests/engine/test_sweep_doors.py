@@ -29,7 +29,17 @@ def two(key, d):
     return jnp.ones(2) * d
 
 
+def of(dtype):
+    return lambda a: {"y": a, "z": a.astype(dtype)}
+
+
+NO_STORE = [jnp.int4, jnp.uint4, jnp.int2, jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.bfloat16, jnp.complex64]
 REFUSED = {
+    f"fn must be a function that returns real numbers, got {jnp.dtype(dtype)} in z": (
+        lambda dtype=dtype: am.sweep(of(dtype), a=[1.0])
+    )
+    for dtype in NO_STORE
+} | {
     "Integers must be between whole numbers of 32 bits, got (0, 1099511627776)": lambda: am.Integers(
         0, 2**40
     ),

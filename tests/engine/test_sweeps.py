@@ -65,6 +65,26 @@ def test_steps_to_perfect_from_a_memory_and_at_the_ends():
     assert int(am.time_to_perfect(task, 1e308, 5).status) == am.Status.NON_FINITE
 
 
+def test_steps_to_perfect_go_on_where_simulate_ends(float32):
+    """Rates that are powers of two: both are step for step the same until a margin is beyond √max = 1.8e19,
+    where ``simulate`` has diverged. These are as NumPy's float64 has them, which is far from its own limit."""
+    task = am.two_tokens(0.5, 0.75)
+    for rate in (2.0**40, 2.0**60, 2.0**70, 2.0**83):
+        found = am.time_to_perfect(task, rate, 10)
+        run = am.simulate(
+            task, am.MarginSystem.zeros(task), am.Descent(optax.sgd, 10, learning_rate=rate),
+            observe=[am.margins], until=am.perfect_accuracy(None), throw=False,
+        )  # fmt: skip
+        ended = rate > 2**64
+        assert run.status == (am.Status.DIVERGED if ended else am.Status.OK)
+        if not ended:
+            assert (found.first_step, found.stable_step) == (run.first_step, run.stable_step)
+        inputs, outputs = (np.asarray(a, float) for a in (task.inputs, task.outputs))
+        by_hand = numpy_steps_to_perfect(np.array([0.75, 0.25]), np.arange(2), inputs, outputs, rate, 10)
+        assert (int(found.first_step), int(found.stable_step)) == by_hand
+        assert found.status == am.Status.OK
+
+
 def test_steps_to_perfect_refuse_what_float32_cannot_hold(float32):
     with pytest.raises(ValueError, match="steps must be at most 100000 in float32, got 200000; use float64"):
         am.time_to_perfect(am.two_tokens(0.5, 0.75), 0.1, 200_000)

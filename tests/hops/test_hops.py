@@ -246,6 +246,24 @@ def test_in_float32():
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(am.gradient(task, sure)))
 
 
+@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam])
+def test_one_hop_is_trained(optimizer):
+    """It has no later layer: a leaf without a number. Against plain steps of the optimizer."""
+    task = am.HopTask.random(3, 1, KEY)
+    model = am.HopTransformer.gaussian(task, KEY)
+    assert [leaf.size for leaf in jax.tree.leaves(model)][1] == 0
+    rule = optimizer(0.1)
+    found = am.simulate(task, model, am.Descent(rule, 4)).model.first
+    first, state = model.first, rule.init(model.first)
+    for _ in range(4):
+        slope = jax.grad(lambda w: task.loss(am.HopTransformer(w, model.later)))(first)
+        update, state = rule.update(slope, state, first)
+        first = first + update
+    np.testing.assert_allclose(found, first, rtol=1e-10)
+    assert am.simulate(task, model, am.StochasticFlow(0.1, 1.0, 3), key=KEY).status == am.Status.OK
+    assert am.simulate(task, model, am.GradientFlow(1.0)).status == am.Status.OK
+
+
 TASK = am.HopTask.random(3, 4, KEY)
 
 

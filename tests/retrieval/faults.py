@@ -2,6 +2,7 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a slope of fewer than three points": ("studies/kit.py", "    return through(x, size, np", "    return power_law(x, size, np", "retrieval/test_studies.py -k dense_memories"),
     "Hebb without 1/d": ("systems/retrieval/model.py", "weight = patterns.T @ patterns / patterns.shape[1]", "weight = patterns.T @ patterns", "retrieval/test_energy.py -k loops"),
     "the diagonal of Hebb left in": ("systems/retrieval/model.py", "return cls(weight - jnp.diag(jnp.diagonal(weight)), steps, asynchronous)", "return eqx.tree_at(lambda m: m.weight, cls(0 * weight, steps, asynchronous), weight)", "retrieval/test_energy.py -k 'loops or bit_error'"),
     "energy of the wrong sign": ("systems/retrieval/model.py", "return -jnp.dot(state, self.weight @ state) / 2", "return jnp.dot(state, self.weight @ state) / 2", "retrieval/test_energy.py -k 'loops or never'"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from assocmem_jax.plot import paper, save
 from assocmem_jax.studies.config import ConfigError, load
 from assocmem_jax.studies.kit import interval, table
 from assocmem_jax.systems.retrieval import theory
@@ -88,7 +89,7 @@ def test_sizes_that_are_predicted_cross_the_target():
         assert whole(grid[k], d, degree) < study.target <= whole(grid[k - 1], d, degree)
 
 
-def test_power_laws_of_dense_memories():
+def test_power_laws_of_dense_memories(tmp_path):
     """N = 3 d² of degree 3 and N = 2 e^(d/4) of degree 0; what is censored is no part of a fit."""
     study = load("slides_dense", [])
     d = np.array([8.0, 16.0, 32.0, 64.0])
@@ -105,6 +106,13 @@ def test_power_laws_of_dense_memories():
     for k, x in enumerate(d):
         N, wrong = 3 * x**2, 1 - study.target ** (1 / x)
         assert told[k] == pytest.approx(N * (1 - h(wrong)) / theory.couplings(int(x), 3), rel=1e-5)
+    few = table([rows[0], rows[1], *((3, x, 9, 9, 9, 1) for x in d), (0, 4, 9, 9, 9, 1)], *names)
+    assert [(len(part.point), fit) for part, fit in dense.fits(study, few).values()] == [(2, None), (0, None)]
+    lines = dense.report(study, few)
+    assert lines[2].endswith("768 [742, 794] at 16; 2 known of 6 (raise largest): no slope")
+    assert lines[3] == "exponential: N; 0 known of 1 (raise largest): no slope"
+    with paper():
+        save(dense.figure(study, few), tmp_path / "few")
     lines = dense.report(study, table(rows, *names))
     assert lines[1].startswith("exponential: bits told of a unit, a coupling: ")
     assert lines[2].startswith("k = 3: 192 [186, 198] at 8, 768 [742, 794] at 16, ")

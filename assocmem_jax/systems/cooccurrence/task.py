@@ -77,7 +77,7 @@ class CooccurrenceTask(AbstractClassificationTask):
         experiment (60 samples, L = 5, d = 64) needs d ≥ 163 (docs/theory.md: cooc.45). Else they are
         drawn uniformly, with repetition.
         """
-        known = np.asarray(checks.array("counts", counts, "four numbers with a positive sum"))
+        known = checks.numbers("counts", counts, "four numbers with a positive sum")
         checks.shaped("counts", known, "four numbers with a positive sum", 1)
         counts = tuple(checks.count(f"counts[{k}]", count, 0) for k, count in enumerate(known.tolist()))
         if len(counts) != 4 or sum(counts) < 1:

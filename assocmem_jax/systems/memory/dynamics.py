@@ -56,8 +56,9 @@ def time_to_perfect(
 
         m ← m + η K (p ⊙ σ(−m)),   K_xx' = ‖u₁−u₂‖² s_x s_x' ⟨e_x, e_x'⟩,
 
-    which is ``simulate(task, MarginSystem…, Descent(optax.sgd…))`` step for step; anything else
-    runs through ``simulate`` on ``ParticleSystem``. float32 is refused beyond 10⁵ steps, where plain
+    which is ``simulate(task, MarginSystem…, Descent(optax.sgd…))`` step for step, as long as that goes on: it
+    ends where a margin is beyond the square root of the largest float (DIVERGED), and this does not. Anything
+    else runs through ``simulate`` on ``ParticleSystem``. float32 is refused beyond 10⁵ steps, where plain
     updates stall. Made for sweeps: under ``vmap`` lanes are the last axis of every array, so that a
     step costs two exponentials a lane and little else.
     """

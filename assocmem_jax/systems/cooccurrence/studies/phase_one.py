@@ -1,5 +1,6 @@
 """Cooc: the time of Phase 1 over sizes and scales."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -63,8 +64,10 @@ def report(study: PhaseOne, data):
     time = study.learning_rate * steps
     widths = [shape.width for shape in study.shapes]
     scale = np.multiply.outer(widths, np.square(study.c1))[:, None, :, None] * np.ones_like(steps)
-    known = np.isfinite(time)
-    slope, _ = np.polyfit(np.log(scale[known]), np.log(time[known]), 1)
+    known = np.isfinite(time) & (time > 0)
+    slope = math.nan  # of one scale, or of none
+    if len(np.unique(scale[known])) > 1:
+        slope, _ = np.polyfit(np.log(scale[known]), np.log(time[known]), 1)
     lines.append(
         f"T₁ ~ (σ₁² m m₁)^{slope:.2f} over all ({steps.size} runs; Theorem 3.1 bounds it by power −1)"
     )

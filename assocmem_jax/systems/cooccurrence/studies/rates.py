@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, interval, through
 from .. import theory
 from .schemas import Rates
 
@@ -136,7 +136,7 @@ def report(study: Rates, data):
     lines = [f"{missed} of {data.status.size} runs did not reach the target"] if missed else []
     for name, printed in PRINTED.items():
         x, C, error, other = varied(data, name)
-        fit = am.power_law(x, C, np.maximum(error, 1e-3 * C))
+        fit = through(x, C, np.maximum(error, 1e-3 * C))
         each = ", ".join(f"{c:.3g} at {v:.4g}" for v, c in zip(x, C))
         beside = ", ".join(f"{o:.3f}" for o in other)
         lines.append(

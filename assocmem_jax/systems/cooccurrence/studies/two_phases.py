@@ -1,5 +1,6 @@
 """Cooc (Yang et al. 2024): Figure 1, balancing of gradients, learned attention, the time of Phase 1."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,8 @@ def _layer_lines(data):
 
 def report(study: TwoPhases, data):
     step, loss, one = data.step.values, data.loss.values, data.kind_loss.values[:, 1]
-    late = step > max(step[-1] / 10, int(data.phase_one))
-    slope = np.polyfit(np.log(step[late]), np.log(loss[late]), 1)[0]
+    late = (step > max(step[-1] / 10, int(data.phase_one))) & (loss > 0)
+    slope = np.polyfit(np.log(step[late]), np.log(loss[late]), 1)[0] if late.sum() > 1 else math.nan
     first, last = data.score.values[0], data.score.values[-1]
     move, values = last - first, data.value_correlation.values[-1] - data.value_correlation.values[0]
     balance = data.balance.values[step >= max(int(data.phase_one), 0)]

@@ -96,8 +96,7 @@ def found(study: Constructed, data):
         part = part.isel(point=np.flatnonzero(part.search_curve.values == number))
         if len(part.point):
             known = part.isel(point=np.flatnonzero((part.censored == 0) & np.isfinite(part.high)))
-            fit = slope(known.dimension.values, known, 1e-2) if len(known.point) > 2 else None
-            yield curve, part, fit
+            yield curve, part, slope(known.dimension.values, known, 1e-2)
 
 
 def bits(study: Constructed, part):

@@ -60,7 +60,7 @@ def run(study: FactsOverParameters, scratch: Path | None):
 def fitted(data):
     """The slope of all that is known; none of fewer than three points."""
     part = data.isel(point=np.flatnonzero((data.censored == 0) & np.isfinite(data.high)))
-    return slope(part.parameters.values, part, 1e-2) if len(part.point) > 2 else None
+    return slope(part.parameters.values, part, 1e-2)
 
 
 def bits(study: FactsOverParameters, parameters, N, recall: float):

@@ -15,6 +15,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....progress import watched
 from .schemas import NAMES, Case, Induction
 from .text import alphabet, bigram_task, letter, mathematics, matrix
 
@@ -55,7 +56,7 @@ def _trained(task, others, descent, keys, previous, every, make, watch):
 def run(study: Induction, scratch: Path | None):
     parts, extra = [], {}
     for number, case in enumerate(study.cases):
-        if sys.stderr.isatty():
+        if watched():
             print(f"{case.label} ({number + 1} of {len(study.cases)})", file=sys.stderr)
         task, run = train(study, case, None if scratch is None else scratch / f"case{number}.ckpt")
         found: dict[str, Any] = {

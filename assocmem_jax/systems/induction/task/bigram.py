@@ -90,8 +90,8 @@ class BigramTask(AbstractClassificationTask):
     ):
         # Thresholds are made from the numbers given, not from their float32 copies.
         given = (
-            np.asarray(checks.array("unigram", unigram), float),
-            np.asarray(checks.array("bigram", bigram), float),
+            checks.numbers("unigram", unigram).astype(float),
+            checks.numbers("bigram", bigram).astype(float),
         )
         unigram, bigram = checks.floats(unigram=unigram, bigram=bigram)
         size = unigram.shape[0] if unigram.ndim == 1 else -1
@@ -116,7 +116,7 @@ class BigramTask(AbstractClassificationTask):
             if self.num_triggers > known:
                 checks.refuse("triggers", f"at most the {known} tokens that occur", triggers)
         else:
-            fixed = np.asarray(checks.array("triggers", triggers, "a number, or tokens"))
+            fixed = checks.numbers("triggers", triggers, "a number, or tokens")
             if fixed.ndim != 1 or not fixed.size or not np.issubdtype(fixed.dtype, np.integer):
                 checks.refuse("triggers", "a number, or tokens", repr(triggers))
             if fixed.min() < 0 or fixed.max() >= size or len(set(fixed.tolist())) < fixed.size:

@@ -26,14 +26,12 @@ def checked(unigram, bigram, outputs, output_tokens, repeat):
             checks.refuse("outputs", "'uniform', 'bigram' or a matrix", checks.short(outputs))
         answers = np.full((size, size), 1 / size) if outputs == "uniform" else bigram.copy()
     else:
-        answers = np.asarray(
-            checks.array("outputs", outputs, "'uniform', 'bigram' or a matrix"), float
-        ).copy()
+        answers = checks.numbers("outputs", outputs, "'uniform', 'bigram' or a matrix").astype(float)
         if answers.shape != (size, size) or not (answers >= 0).all():
             checks.refuse("outputs", f"a non-negative matrix of shape ({size}, {size})", answers.shape)
     allowed = np.ones((size, size), bool)
     if output_tokens is not None:
-        kept = np.asarray(checks.array("output_tokens", output_tokens, "tokens"))
+        kept = checks.numbers("output_tokens", output_tokens, "tokens")
         if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= size:
             checks.refuse("output_tokens", f"tokens from 0 to {size - 1}", repr(output_tokens))
         allowed &= np.isin(np.arange(size), kept)

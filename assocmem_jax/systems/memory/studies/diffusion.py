@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts
+from ....studies.kit import Parts, through
 from .plane import plane_task
 from .stochastic_schemas import Diffusion
 
@@ -86,10 +86,8 @@ def report(study: Diffusion, data):
             gap, error = gaps(data, law, seen)
             each = ", ".join(f"{g:+.5f} ± {e:.5f}" for g, e in zip(gap, error))
             known = (np.abs(gap) > 3 * error) & (np.sign(gap) == np.sign(gap[np.argmax(rates)]))
-            fit = ""
-            if known.sum() >= 3:
-                fit = f"; ~ η^{am.power_law(rates[known], np.abs(gap)[known], error[known])}"
-            lines.append(f"  {name}: {each}{fit}")
+            fit = through(rates[known], np.abs(gap)[known], error[known])
+            lines.append(f"  {name}: {each}{f'; ~ η^{fit}' if fit else ''}")
     return lines
 
 

@@ -11,8 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval, words
-from ....sweeps import power_law
+from ....studies.kit import Parts, interval, through, words
 from ..task import schemes
 from ..theory import scaling
 from .schemas import ErrorLaw, Scheme
@@ -102,8 +101,7 @@ def curves(study: ErrorLaw, data):
             x = data[axis].values.astype(float)
             mean, half = interval(part.values)
             kept = (x >= study.fit_from) & (mean > 0) & (half > 0)
-            fit = power_law(x[kept], mean[kept], half[kept] / 1.96) if np.sum(kept) >= 3 else None
-            yield scheme, value, x, mean, half, fit
+            yield scheme, value, x, mean, half, through(x[kept], mean[kept], half[kept] / 1.96)
 
 
 def report(study: ErrorLaw, data):

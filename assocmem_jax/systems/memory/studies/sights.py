@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, interval, through
 from .stochastic_schemas import Sights
 
 
@@ -78,7 +78,7 @@ def report(study: Sights, data):
     lines, gaps = [], apart(data)
     for k, rate in enumerate(study.learning_rates):
         mean, half = interval(gaps[:, k])
-        fit = am.power_law(list(study.dimensions), mean, half / 1.96)
+        fit = through(list(study.dimensions), mean, half / 1.96)
         each = ", ".join(f"{a:.4f} ± {h:.4f} at d = {d}" for d, a, h in zip(study.dimensions, mean, half))
         wrong, spread = interval(data.wrong.values[:, k])
         errors = ", ".join(f"{a:.4f} ± {h:.4f}" for a, h in zip(wrong, spread))

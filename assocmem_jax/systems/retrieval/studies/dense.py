@@ -47,7 +47,7 @@ def predicted(study: Dense, degree: int, d: int) -> float:
 
 
 def fits(study: Dense, data):
-    """degree → (points, the fit: a power law, or e^{ad} for the exponential)."""
+    """degree → (points that are known, the fit: a power law, or e^{ad} for the exponential; if any)."""
     found = {}
     for degree in dict.fromkeys(data.degree.values):
         part = data.isel(point=np.flatnonzero((data.degree.values == degree) & (data.censored == 0)))
@@ -70,6 +70,10 @@ def report(study: Dense, data):
             f"{n:.4g} [{a:.3g}, {b:.3g}] at {d:.0f}"
             for d, n, a, b in zip(*(part[v].values for v in ("dimension", "size", "low", "high")))
         )
+        if fit is None:
+            few = f"{len(part.point)} known of {int((data.degree == degree).sum())} (raise largest): no slope"
+            lines.append(f"{f'k = {degree}' if degree else 'exponential'}: {sizes or 'N'}; {few}")
+            continue
         if degree == 0:
             lines.append(f"exponential: {sizes}; N ∝ e^(a d), a = {fit}, curvature t = {fit.curvature:.1f}")
             continue
@@ -104,9 +108,10 @@ def figure(study: Dense, data):
         plot.points(axes[0, -1], d, told, np.abs([told - low, high - told]), colour=k, linestyle="-")
         spread = np.abs(np.stack([part["size"] - part.low, part.high - part["size"]]))
         plot.points(ax, d, part["size"], spread, colour=k)
-        fine = np.geomspace(d.min(), d.max(), 50)
-        label = f"k = {degree}: slope {words(fit)}" if degree else f"∝ exp(a d), a = {words(fit)}"
-        plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=label)
+        if fit:
+            fine = np.geomspace(d.min(), d.max(), 50)
+            label = f"k = {degree}: slope {words(fit)}" if degree else f"∝ exp(a d), a = {words(fit)}"
+            plot.line(ax, fine, fit(fine if degree else np.exp(fine)), colour=k, label=label)
         if degree:
             ideal = [predicted(study, degree, int(v)) for v in d]
             ax.plot(d, ideal, color="black", linewidth=0.6, linestyle=":")
