@@ -258,7 +258,8 @@ def _known(argument: str, value: Any, required: str, remedy: str = "") -> tuple[
         return (given,)
     dtype = jax.dtypes.canonicalize_dtype(given.dtype)
     if (where := lost(given, dtype)).any():
-        refuse(argument, f"a number that {dtype} can hold", _first(given, where), X64)
+        remedy = X64 if dtype.itemsize < 8 else "the least is 2.2e-308"
+        refuse(argument, f"a number that {dtype} can hold", _first(given, where), remedy)
     return (given,)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .. import checks
@@ -91,7 +92,7 @@ def alike(given: Given) -> Given:
     return _kept(_known, marks, found)
 
 
-def current(part: Given) -> Given:
+def current(part: Any) -> Any:
     """The same of the functions that a task, a model or a dynamics holds: they were made earlier."""
     kind = _kind(type(part))
     if kind is types.FunctionType:
@@ -218,7 +219,7 @@ def _simple(value: Any) -> bool:
 
 
 def _of_array(value: Any, notes: _Notes) -> Hashable:
-    if checks.concrete(value) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if checks.concrete(value) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return str(value.dtype), _of_array(jax.random.key_data(value), notes)
     if not checks.concrete(value) or value.nbytes > _BYTES or value.dtype.hasobject:
         notes.unsure.append(value)

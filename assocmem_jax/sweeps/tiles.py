@@ -170,7 +170,7 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     mixed.update(repr(sorted(variables.items())).encode())
     held, flows = _loop_bytes(jaxpr.jaxpr), _flows(jaxpr.jaxpr)
     # Not said in the text, as it is so of few.
-    older = not jax.config.jax_threefry_partitionable and b" random_" in text  # type: ignore[attr-defined]
+    older = not jax.config.jax_threefry_partitionable and _draws(jaxpr)  # type: ignore[attr-defined]
     return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows, older)
 
 
@@ -265,6 +265,13 @@ def _flows(jaxpr: Any) -> bool:
     """Whether there are flows, on their own clocks."""
     eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
     return any(_is_flow(eqn) or any(map(_flows, programs.inner(eqn))) for eqn in eqns)
+
+
+def _draws(jaxpr: Any) -> bool:
+    eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
+    return any(
+        eqn.primitive.name.startswith("random_") or any(map(_draws, programs.inner(eqn))) for eqn in eqns
+    )
 
 
 def default_tile(traced: Traced, lanes: int, card: bool) -> int:

@@ -17,7 +17,7 @@ SHAPES = st.sampled_from([(1, 2, 1, 1), (3, 4, 2, 3), (5, 3, 4, 2)])  # N, M, d,
 BOOLEANS = st.booleans()
 ENTRY = st.floats(-2, 2, allow_subnormal=False)
 PROBABILITY = st.floats(0.5, 0.999)
-ALPHA = st.floats(-1, 1)
+ALPHA = st.floats(-1, 1, allow_subnormal=False)
 RATE = st.floats(1e-3, 100)
 
 
@@ -181,7 +181,7 @@ def test_first_step_of_any_task(problem):
     )
 
 
-@given(st.floats(-1, 0.999), PROBABILITY, st.floats(-6, 6), st.floats(-6, 6))
+@given(st.floats(-1, 0.999, allow_subnormal=False), PROBABILITY, st.floats(-6, 6), st.floats(-6, 6))
 def test_sharpness_of_two_particles(alpha, p1, g1, g2):
     task = am.two_tokens(alpha, p1)
     memory = am.MarginSystem.from_margins(task, jnp.array([g1 + g2, g2 - g1]))

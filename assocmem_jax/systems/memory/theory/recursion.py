@@ -8,6 +8,7 @@ whatever else was drawn: ``orthogonal.multiclass_step`` with κ = 1. So q(x) dep
 """
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int

@@ -1,6 +1,7 @@
 """What n samples of a Zipf law teach a memory that never forgets (Hutter 2021; Slides p. 31)."""
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
