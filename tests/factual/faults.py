@@ -14,7 +14,7 @@ FAULTS = {
     "facts: half the angle": ("systems/factual/theory.py", "return (w + integral / half.classes) / (2 * escape_rate(half))", "return (w + integral / half.classes) / escape_rate(half)", "factual/test_factual.py -k times_are_those"),
     "facts: the quadrature stops short": ("systems/factual/theory.py", "leggauss(40)", "leggauss(20)", "factual/test_factual.py -k times_are_those"),
     "facts: order by S and R alone": ("systems/factual/theory.py", "return S**2 * (R - 1) - R**2 * (D - 1)", "return S**2 * (R - 1) - R**2 * (R - 1)", "engine/test_statements.py -k test_row[facts.order]"),
-    "facts: mentions squared": ("systems/factual/theory.py", "return half.mentions * jnp.asarray(start) ** 2 / (2", "return half.mentions**2 * jnp.asarray(start) ** 2 / (2", "engine/test_statements.py -k test_row[facts.mentions]"),
+    "facts: mentions squared": ("systems/factual/theory.py", "unit = half.mentions / (2", "unit = half.mentions**2 / (2", "engine/test_statements.py -k test_row[facts.mentions]"),
 }  # fmt: skip
 
 # What a transformer holds.

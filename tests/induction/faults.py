@@ -38,5 +38,5 @@ FAULTS = {
     "a feed-forward against nothing": ("systems/induction/model/copy.py", "(1 + 1 / task.tokens) * f", "f", "induction/test_context.py -k full_flow"),
     "overtaking without the lag of noise": ("systems/induction/theory/context.py", " - r - jnp.log(r)) / (1 - sound)", ") / (1 - sound)", "induction/test_context.py -k answer_overtakes"),
     "overtaking at the end of a step": ("systems/induction/dynamics.py", "for _ in range(3):", "for _ in range(0):", "induction/test_context.py -k answer_overtakes"),
-    "ties said to be noise": ("systems/induction/theory/context.py", "jnp.where(i < (n - m)[:, None], poisson, 0)", "jnp.where(i <= (n - m)[:, None], poisson, 0)", "induction/test_context.py -k samples_of_one_step"),
+    "ties said to be noise": ("systems/induction/theory/context.py", "jnp.where(i < (n - m)[:, None], each, 0)", "jnp.where(i <= (n - m)[:, None], each, 0)", "induction/test_context.py -k samples_of_one_step"),
 }  # fmt: skip

@@ -11,8 +11,8 @@ FAULTS = {
     "attention without its temperature": ("systems/retrieval/model.py", "return jnp.dot(state, state) / 2 - total / self.beta", "return jnp.dot(state, state) / 2 - total", "retrieval/test_energy.py -k attention_is"),
     "patterns that are not stored, stored": ("systems/retrieval/model.py", "total = jax.nn.logsumexp(self.beta * (self.patterns @ state), b=self.weights)", "total = jax.nn.logsumexp(self.beta * (self.patterns @ state))", "retrieval/test_energy.py -k 'attention_is or alone'"),
     "recalled by the sign of one bit": ("systems/retrieval/task.py", "return self.radius - norm(model.scores(self) - self.patterns, axis=1)", "return self.radius - jnp.abs(model.scores(self) - self.patterns)[:, 0]", "retrieval/test_energy.py -k reads_off"),
-    "a tie counted as a wrong bit": ("systems/retrieval/theory.py", "most = jnp.ceil((trials - (d - 1)) / 2) - 1", "most = jnp.floor((trials - (d - 1)) / 2)", "retrieval/test_energy.py -k bit_error"),
-    "retrieval: no bit is wrong where one sum is": ("systems/retrieval/theory.py", "jnp.where(most >= 0, tail", "jnp.where(most >= 1, tail", "retrieval/test_energy.py -k bit_error"),
+    "a tie counted as a wrong bit": ("systems/retrieval/theory.py", "h = d + 1 - jnp.mod", "h = d - 1 + jnp.mod", "retrieval/test_energy.py -k bit_error"),
+    "retrieval: no bit is wrong where one sum is": ("systems/retrieval/theory.py", "(d - 1) >= h, tail", "(d - 1) > h, tail", "retrieval/test_energy.py -k bit_error"),
     "retrieval: overlaps below nothing": ("systems/retrieval/model.py", "where=stored, initial=-1)", "where=stored, initial=0)", "engine/test_precision.py -k opposite"),
     "images: signs about another level": ("systems/retrieval/model.py", "(known.min() + known.max()) / 2", "(known.min() + known.max()) - 2", "retrieval/test_energy.py -k about_the_middle"),
 }  # fmt: skip
