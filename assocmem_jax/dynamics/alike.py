@@ -6,6 +6,7 @@ in another cell is the same object and says something else.
 """
 
 import copy
+import dis
 import functools
 import sys
 import types
@@ -242,6 +243,9 @@ def _of_function(function: types.FunctionType, notes: _Notes) -> Hashable:
     if not _settled(function.__module__):
         notes.loose.append(function)
         names = _names(function.__code__)
+        written = _written(function.__code__)
+        cells = {name: value for name, value in cells.items() if name not in written}
+        names -= written
         found = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
         if names & _WRITING:
             cells, found = _as_outputs(cells), _as_outputs(found)
@@ -255,6 +259,15 @@ def _as_outputs(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _Same(value) if isinstance(value, list | dict) else value for name, value in values.items()}
 
 
+@functools.lru_cache(_KEPT)
+def _written(code: types.CodeType) -> frozenset[str]:
+    """Names that a function gives another value itself (``nonlocal``, ``global``): a count of its calls."""
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    own = (one.argval for one in dis.get_instructions(code) if one.opname in ("STORE_DEREF", "STORE_GLOBAL"))
+    return frozenset(own).union(*map(_written, inner))
+
+
+@functools.lru_cache(_KEPT)
 def _names(code: types.CodeType) -> frozenset[str]:
     """Of globals and attributes that the code of a function, or of one inside it, may read."""
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))

@@ -114,7 +114,7 @@ def in_segments(
     stopped; ``about`` (anything JSON holds: say, the config) must then be what it was. ``steps`` must be a
     multiple of ``every``. A file of another task, loss, dynamics or start is refused, and one of
     another program: rates in optimizers, schedules, data and keys are part of it. Returns the whole
-    trajectory, as one call of ``simulate`` would.
+    trajectory, as one call of ``simulate`` would; with a ``path``, ``run`` is traced once more, for that.
     ``progress``: a bar on standard error (a line a minute where that is a log).
     """
     checks.a_function("run", run, "a function (previous, steps) -> Trajectory")
@@ -171,7 +171,7 @@ def _program(run: Callable, previous: Trajectory, every: int) -> str | None:
     """What a segment computes, with its rates, schedules, data and keys; None where it cannot be traced."""
     try:
         return programs.digest(jax.make_jaxpr(lambda previous: run(previous, every))(previous)).hexdigest()
-    except (TypeError, ValueError, AttributeError):  # it looks at numbers of the previous one
+    except Exception:  # it looks at numbers of the previous one, or ends here for reasons of its own
         return None
 
 

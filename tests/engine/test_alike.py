@@ -201,9 +201,11 @@ def test_only_so_many_are_kept(monkeypatch):
 
 def test_one_program_for_equal_runs():
     """Tracing is what compiles: the observable counts how often it is traced."""
-    task, traced = am.two_tokens(0.5, 0.75), []
+    task, traced, count = am.two_tokens(0.5, 0.75), [], 0
 
     def counted(task, model):
+        nonlocal count
+        count += 1
         traced.append(1)
         return task.loss(model)
 
