@@ -18,11 +18,11 @@ def run(study: Study, out: Path, *, shard: str | None, force: bool, devices: int
     part, stem = _shard(shard), _stem(out)
     if out.name.removesuffix(".zarr") in ("", ".", ".."):
         raise RecordError(f"--out must have a name, beside which its figure goes, got {out}")
+    if force and part is not None:
+        raise RecordError(f"--force with --shard: each job would remove what others did; remove {out} first")
     options = _ready(study, devices)
     from .. import sweeps
 
-    if force and part is not None:
-        raise RecordError(f"--force with --shard: each job would remove what others did; remove {out} first")
     with written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         tried(out)

@@ -246,7 +246,7 @@ def _of_function(function: types.FunctionType, notes: _Notes) -> Hashable:
         written = _written(function.__code__)
         cells = {name: value for name, value in cells.items() if name not in written}
         names -= written
-        found = {name: function.__globals__[name] for name in names & function.__globals__.keys()}
+        found = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
         if names & _WRITING:
             cells, found = _as_outputs(cells), _as_outputs(found)
         read = (found, *(tuple(_attributes(value, names, 0)) for value in (*found.values(), *cells.values())))

@@ -95,11 +95,11 @@ def sweep(
         Store(path) if path is not None and os.path.exists(path) else None
     )  # refuses what is not a store
     kept = None if existing is None or overwrite else existing.plan
+    programs.bounded(look=True)
     plan = prepare(
         fn, grid(axes, seeds), tile=tile, chunk=chunk, reduce=reduce, predict=predict, units=units,
         config=config, kept=kept,
     )  # fmt: skip
-    programs.bounded(look=True)
     if path is None:
         return _into_memory(plan, progress)
     if existing is not None and overwrite:  # not before the new sweep is known to be sound

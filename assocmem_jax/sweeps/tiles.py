@@ -168,9 +168,9 @@ def trace(fn: Callable, grid: Grid) -> Traced:
     variables = {name: found[name] for name in shapes}  # as jax sorts them
     # Names, types and dims are part of what is computed: a program's results are found by them.
     mixed.update(repr(sorted(variables.items())).encode())
-    held, flows = _loop_bytes(jaxpr.jaxpr), _flows(jaxpr.jaxpr)
+    held, flows = _loop_bytes(jaxpr.jaxpr), _has(jaxpr, _is_flow)
     # Not said in the text, as it is so of few.
-    older = not jax.config.jax_threefry_partitionable and _draws(jaxpr)  # type: ignore[attr-defined]
+    older = not jax.config.jax_threefry_partitionable and _has(jaxpr, _is_draw)  # type: ignore[attr-defined]
     return Traced(jaxpr, variables, keyed, held, mixed.hexdigest(), flows, older)
 
 
@@ -261,17 +261,14 @@ def _is_flow(eqn: Any) -> bool:
     return eqn.params.get("name") == OWN_CLOCK
 
 
-def _flows(jaxpr: Any) -> bool:
-    """Whether there are flows, on their own clocks."""
-    eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
-    return any(_is_flow(eqn) or any(map(_flows, programs.inner(eqn))) for eqn in eqns)
+def _is_draw(eqn: Any) -> bool:
+    return eqn.primitive.name.startswith("random_")
 
 
-def _draws(jaxpr: Any) -> bool:
+def _has(jaxpr: Any, kind: Callable[[Any], bool]) -> bool:
+    """Whether there is an equation of a kind, flows on their own clocks or draws, at any depth."""
     eqns = getattr(jaxpr, "jaxpr", jaxpr).eqns
-    return any(
-        eqn.primitive.name.startswith("random_") or any(map(_draws, programs.inner(eqn))) for eqn in eqns
-    )
+    return any(kind(eqn) or any(_has(part, kind) for part in programs.inner(eqn)) for eqn in eqns)
 
 
 def default_tile(traced: Traced, lanes: int, card: bool) -> int:

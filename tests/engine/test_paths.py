@@ -7,50 +7,18 @@ from pathlib import Path
 import pytest
 
 import assocmem_jax as am
-from assocmem_jax import checks, cli, files
+from assocmem_jax import checks, files
 from assocmem_jax.commands.common import place
 from assocmem_jax.studies.config import load
+from users import command, put
 
-OWN = """
-from assocmem_jax import plot
-from assocmem_jax.studies.study import Study
-
-
-def fn(a):
-    return {"y": a * a}
-
-
-class Own(Study):
-    title = "Own"
-
-    def run(self, scratch):
-        import xarray as xr
-        from assocmem_jax.studies.kit import Parts
-
-        with Parts(scratch, 1) as part:
-            return part("one", lambda: xr.Dataset({"y": ("x", [1.0, 2.0])}))
-
-    def report(self, data):
-        return []
-
-    def figure(self, data):
-        return plot.panels(1, 1, 2.4, plot.COLUMN)[0]
-"""
 LONG = "n" * 256
-
-
-def command(*arguments):
-    return cli.main([*map(str, arguments)])
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("own.py").write_text(OWN, encoding="utf-8")
-    Path("own.toml").write_text('study = "own.py:Own"\n', encoding="utf-8")
-    Path("sweep.toml").write_text(
-        'study = "sweep"\nfunction = "own.py:fn"\naxes.a.values = [1.0]\n', encoding="utf-8"
-    )
+    put(tmp_path, [1.0])
     return tmp_path
 
 
