@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 
@@ -100,6 +101,15 @@ def numpy_steps_to_perfect(p, targets, inputs, outputs, rate, steps):
             since = -1
         weight -= rate * gradient(weight, p, targets, inputs, outputs)
     return first, since
+
+
+def few(cases, keep=1):
+    """Of cases of one kind the first ``keep`` are fast tests, the others `make thorough`'s."""
+    cases = list(cases)
+    later = [
+        pytest.param(*(c if isinstance(c, tuple) else (c,)), marks=pytest.mark.thorough) for c in cases[keep:]
+    ]
+    return cases[:keep] + later
 
 
 def refused(call, message):

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import assocmem_jax as am
+import helpers
 from assocmem_jax.dynamics import clocks
 from assocmem_jax.sweeps import axes, tiles
 
@@ -146,7 +147,7 @@ def test_alone_it_steps_as_diffrax_does():
     np.testing.assert_allclose(ours, theirs, rtol=CLOSE, atol=CLOSE)
 
 
-@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("batched", helpers.few([True, False]))
 def test_derivatives_in_reverse_mode(batched):
     """Of the margins at a time by embeddings, against forward mode through diffrax's loop."""
     inputs, outputs = problems(2, 3)
@@ -167,8 +168,7 @@ def test_derivatives_in_reverse_mode(batched):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "x64"),
-    [(np.float64, True), (np.float32, False), pytest.param(np.float32, True, marks=pytest.mark.thorough)],
+    ("dtype", "x64"), helpers.few([(np.float64, True), (np.float32, False), (np.float32, True)])
 )
 def test_derivatives_in_parts(dtype, x64):
     """By all that is data at once, in parts of ten steps, against differences of the flow itself, whose

@@ -312,8 +312,8 @@ def test_flow_hits():
 
 
 @pytest.mark.parametrize("x64", [True, False])
-@pytest.mark.parametrize("kind", [float, bool, int])
-@pytest.mark.parametrize("solver", [None, diffrax.Tsit5()], ids=["ours", "diffrax"])
+@pytest.mark.parametrize("kind", helpers.few([bool, float, int]))
+@pytest.mark.parametrize("solver", helpers.few([None, diffrax.Tsit5()]), ids=["ours", "diffrax"])
 def test_a_condition_may_be_a_truth_value(solver, kind, x64):
     """Orthogonal tokens: m + e^m − 1 = 2pt, so that a margin of 1 is met at t = e/2p."""
     with jax.enable_x64(x64):
@@ -333,7 +333,7 @@ def test_a_condition_may_be_a_truth_value(solver, kind, x64):
         assert (stopped.status, watched.status) == (am.Status.HIT, am.Status.OK)
 
 
-@pytest.mark.parametrize("stiff", [False, True])
+@pytest.mark.parametrize("stiff", helpers.few([False, True]))
 def test_traced_times_outside_a_flow_are_its_ends(stiff):
     task = am.two_tokens(0.5, 0.75)
     start, flow = am.LinearMemory.zeros(task), am.GradientFlow(10.0, stiff=stiff)
@@ -392,7 +392,7 @@ WHERE = {"ours": {}, "diffrax's": {"adjoint": diffrax.ForwardMode()}, "another":
 
 
 @pytest.mark.parametrize("x64", [True, False])
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", helpers.few(WHERE))
 def test_a_condition_that_holds_at_the_start(where, x64):
     """A hit at once, whoever solves: no time, no step, and the start is all that is seen."""
     with jax.enable_x64(x64):
@@ -408,7 +408,7 @@ def test_a_condition_that_holds_at_the_start(where, x64):
     np.testing.assert_array_equal(run.model.weight, start.weight)
 
 
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", helpers.few(WHERE))
 def test_crossings_of_a_batch(where):
     """m' = 1/(1 + e^m) from 0, so that m = L at t = L + e^L − 1: of any size, or never within the horizon."""
     levels = np.array([0.25, 3.0, 9.0, 40.0])
@@ -419,7 +419,7 @@ def test_crossings_of_a_batch(where):
     np.testing.assert_allclose(runs.times[:, -1], np.minimum(times, 1e6), rtol=1e-8)
 
 
-@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize("x64", helpers.few([True, False]))
 def test_a_crossing_of_an_implicit_step(x64):
     """The same law by an explicit solver of order 3, which is taken to face a stiff problem, so that long
     steps of extrapolation go on: what ends within one is as exact as they are, and of this very margin."""

@@ -37,7 +37,7 @@ def columns(noise, task, memory, key=None):
     return np.asarray(each).reshape(-1, count)
 
 
-@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("soft", helpers.few([True, False]))
 def test_its_covariance_is_that_of_a_minibatch(soft):
     """A Aᵀ = (η/B) Cov(g) entry by entry, to 100 roundings of the largest."""
     problem = helpers.random_problem(20, n=5, m=4, d=3, k=6, soft=soft)

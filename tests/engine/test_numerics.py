@@ -115,6 +115,7 @@ np.testing.assert_allclose(value, np.linalg.eigvalsh(a.astype(float))[:, -1], rt
     """)
 
 
+@pytest.mark.thorough
 def test_top_vectors_of_few_directions_in_float32():
     """The recurrence grows by 1/ε for each of the others, beyond what float32 holds; none goes to LAPACK.
 

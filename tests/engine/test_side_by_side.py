@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
+import helpers
 from assocmem_jax.dynamics import stepping
 
 N, D, STEPS = 5, 7, 40
@@ -73,7 +74,7 @@ def test_lanes_are_runs_by_themselves(kind, way, rowed):
         same(many, run(kind, rates[lane], every=9, **how), lane)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", helpers.few(KINDS))
 def test_what_differs_may_be_anything(kind, rowed):
     """Tasks, starts and momenta of their own, in more lanes than a tile holds; maps inside maps."""
     monkey = pytest.MonkeyPatch()
@@ -126,7 +127,7 @@ def test_rounding_in_float32(compensated, rowed, float32):
     assert abs(moved - 50 * ulp) <= ulp if compensated else moved == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", helpers.few(KINDS))
 def test_a_lane_that_grows_beyond_all_ends_alone(kind, rowed):
     """In each lane its own status, and the last state that was sound; neighbours go on."""
     rates = jnp.array([1.0, 1e200])
@@ -195,7 +196,7 @@ def test_what_is_no_plain_descent_is_not_made_in_rows(rowed):
     assert rowed
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", helpers.few(KINDS))
 def test_float32_among_numbers_of_float64(kind, rowed):
     """Rates and momenta are used at the precision of the model, alone and side by side; so are Adam's."""
     task = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, task_of(kind))

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import assocmem_jax as am
+import helpers
 from assocmem_jax.systems.hops.statements import loops
 from assocmem_jax.systems.hops.studies import search
 
@@ -182,7 +183,7 @@ def test_search_finds_the_worst():
     assert truth - 0.01 < found <= truth + 1e-8
 
 
-@pytest.mark.parametrize(("n", "k"), [(4, 2), (4, 4), (8, 8), (5, 16)])
+@pytest.mark.parametrize(("n", "k"), helpers.few([(4, 2), (4, 4), (8, 8), (5, 16)], 2))
 def test_exact_at_eight(n, k):
     """Slides p. 17 says no β; 8 is enough at these sizes, and for k ≥ 4 a half of the bound is not."""
     task = am.HopTask.random(n, k, KEY, draws=16)
@@ -246,7 +247,7 @@ def test_in_float32():
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(am.gradient(task, sure)))
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam])
+@pytest.mark.parametrize("optimizer", helpers.few([optax.sgd, optax.adam]))
 def test_one_hop_is_trained(optimizer):
     """It has no later layer: a leaf without a number. Against plain steps of the optimizer."""
     task = am.HopTask.random(3, 1, KEY)

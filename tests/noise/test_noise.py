@@ -209,6 +209,7 @@ def test_the_largest_of_gaussians():
         assert float(theory.noisy_step_accuracy(n, d)) == pytest.approx(wanted, abs=1e-8)
 
 
+@pytest.mark.thorough
 def test_dimension_is_where_attention_is_right_half_of_the_time():
     T, n = np.array([32, 128]), np.array([1024, 8192])
     for fresh in (False, True):
