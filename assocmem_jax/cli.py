@@ -6,12 +6,22 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for what it cannot take, as for all else that is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        from .commands import common
+
+        self.exit(common.refused([f"assocmem: {message} (`{self.prog} --help`)"]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     # What a start makes stays (classes, traced programs): looking at it again and again takes a tenth of it.
     gc.set_threshold(100_000, 20, 100)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="assocmem", description="Simulate how associative memories learn; draw what happened."
     )
     parser.add_argument("--version", action="version", version=_version())

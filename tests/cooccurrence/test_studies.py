@@ -100,7 +100,6 @@ def test_exponents_of_sizes_are_found_again():
     assert rates.report(study, data)[0] == f"1 of {data.status.size} runs did not reach the target"
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN slice")
 def test_phase_one_takes_as_long_as_its_scale_says():
     """T = 100/(c₁² m) at three widths: the power of σ₁² m m₁ is −1; a run that did not end is left out."""
     study = load("cooc_phase_one", ["c0=[0.1, 0.2]", "c1=[0.5, 1.0]", "seeds=3"])

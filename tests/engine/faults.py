@@ -48,6 +48,7 @@ FAULTS = {
     "float8 among the results of a sweep": ("sweeps/tiles.py", 'getattr(value.dtype, "isbuiltin", 0) != 1 or ', "", "engine/test_sweep_doors.py"),
     "a condition of many numbers": ("dynamics/events.py", '    checks.shaped("condition", value, required, 0)\n', "", "engine/test_calls.py -k malformed_calls"),
     "a Tab that runs what a config names": ("commands/complete.py", "with untrusted(word):", "if True:", "engine/test_configs.py -k offer"),
+    "usage in many lines": ("cli.py", "    parser = _Parser(\n", "    parser = argparse.ArgumentParser(\n", "engine/test_cli.py -k cannot_be_taken"),
     "files where C prints": ("cli.py", "    out.opened()\n", "", "engine/test_surroundings.py -k closed"),
     "no device as the fault of a statement": ("commands/check.py", "        started(double=True)\n", "        import jax\n\n        jax.config.update('jax_enable_x64', True)\n", "engine/test_surroundings.py -k environment"),
     "a dot in quotes that parts a key": ("studies/config.py", "keys = _names(found[1]) if found else None", "keys = tuple(part.strip() for part in found[1].split('.')) if found else None", "engine/test_config.py -k overrides_are"),

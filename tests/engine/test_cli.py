@@ -304,9 +304,32 @@ def test_list_help_and_usage(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in entries())
     assert run("--help") == 0
-    assert run("fly") == 2
-    assert run("run") == 2
     assert run("--version") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "the following arguments are required: COMMAND (`assocmem --help`)"),
+        (["fly"], "argument COMMAND: invalid choice: 'fly'"),
+        (["run"], "the following arguments are required: config (`assocmem run --help`)"),
+        (["run", "gd_fig2", "a\nb\x1b[2J"], "unrecognized arguments: a\\nb\\x1b[2J (`assocmem --help`)"),
+        (["check", "--samples", "9" * 5000], "argument --samples: invalid int value: '999"),
+        (
+            ["sweep", "status", "here.zarr", "--devices", "two"],
+            "argument --devices: invalid int value: 'two'",
+        ),
+        (["completion", "tcsh"], "argument shell: invalid choice: 'tcsh'"),
+    ],
+)
+def test_an_argument_that_cannot_be_taken_is_one_line(arguments, line, capsys):
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    (said,) = printed.err.splitlines()
+    assert said.startswith(f"assocmem: {line}")
+    assert said.endswith("--help`)")
+    assert len(said) <= 300
+    assert not printed.out
 
 
 def test_help_is_quick():

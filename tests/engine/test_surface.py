@@ -16,7 +16,7 @@ from tqdm import tqdm
 import assocmem_jax as am
 import helpers
 import surface
-from assocmem_jax import cli, plot, progress
+from assocmem_jax import plot, progress
 from assocmem_jax.systems import wings
 
 
@@ -116,11 +116,6 @@ def test_bars_count_all_that_there_is(monkeypatch, tmp_path):
 
 def doubled(a):
     return 2 * a
-
-
-def test_a_command_is_asked_for(capsys):
-    assert cli.main([]) == 2
-    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
 
 
 def test_colours_are_named_by_the_variable_or_as_told():

@@ -1,6 +1,7 @@
 """Cooc: the time of Phase 1 over sizes and scales."""
 
 import math
+import warnings
 from pathlib import Path
 
 import jax
@@ -46,12 +47,25 @@ def times(study: PhaseOne, shape: Shape):
     )  # fmt: skip
 
 
-def report(study: PhaseOne, data):
-    lines = []
+def reached(data):
+    """Steps to the end of Phase 1; NaN where it was not reached."""
     steps = data.first_step.values.astype(float)
     steps[steps < 0] = np.nan
+    return steps
+
+
+def quantiles(values, shares, axis):
+    """Of those that are known; NaN where none is, of which NumPy need not warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        return np.nanquantile(values, shares, axis=axis)
+
+
+def report(study: PhaseOne, data):
+    lines = []
+    steps = reached(data)
     for k, shape in enumerate(study.shapes):
-        median = np.nanmedian(steps[k], axis=-1)
+        median = quantiles(steps[k], 0.5, -1)
         rows = "; ".join(
             f"c₁ = {c1:g}: " + ", ".join(f"{median[i, j]:.0f}" for i in range(len(study.c0)))
             for j, c1 in enumerate(study.c1)
@@ -76,12 +90,10 @@ def report(study: PhaseOne, data):
 
 def figure(study: PhaseOne, data):
     figure, ((ax,),) = plot.panels(1, 1, 2.5, 5.0)
-    steps = data.first_step.values.astype(float)
-    steps[steps < 0] = np.nan
+    steps = reached(data)
     for k, shape in enumerate(study.shapes):
         x = np.array(study.c1) ** 2 * shape.width
-        middle = np.nanmedian(study.learning_rate * steps[k], axis=(0, 2))
-        low, high = np.nanquantile(study.learning_rate * steps[k], (0.05, 0.95), axis=(0, 2))
+        low, middle, high = quantiles(study.learning_rate * steps[k], (0.05, 0.5, 0.95), (0, 2))
         label = f"n = {sum(shape.counts)}, L = {shape.length}, m = {shape.width}"
         spread = np.stack([middle - low, high - middle])
         plot.band(ax, x, middle, spread, colour=k, marker=plot.MARKERS[k % 7], markersize=2.5, label=label)

@@ -78,7 +78,7 @@ def report(study: Bifurcation, data):
         )
         lines.append(
             f"{system.name}: H* = {float(part.sharpness_at_minimum):.6f}; period doubles at η = "
-            f"{threshold(study, part):.6f} · 2/H*; {last}; largest {float(np.nanmax(part.lyapunov)):.3f}"
+            f"{threshold(study, part):.6f} · 2/H*; {last}; largest {float(part.lyapunov.max()):.3f}"
         )
     return lines
 

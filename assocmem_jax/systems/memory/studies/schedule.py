@@ -117,7 +117,8 @@ def figure(study: Schedule, data):
         b.axhline(0, color="black", linewidth=0.6)
         b.set_yscale("symlog", linthresh=1)
         margins = np.stack([part.margin_constant, part.margin_learned])
-        b.set_ylim(min(2 * np.nanmin(margins), -1), max(2 * np.nanmax(margins), 1))
+        known = margins[np.isfinite(margins)]
+        b.set_ylim(min(2 * known.min(initial=0), -1), max(2 * known.max(initial=0), 1))
         b.set(xlabel="step", ylabel="smallest margin")
     plot.legend(figure)
     return figure
