@@ -1,5 +1,5 @@
-"""What long checks found, kept in .soak/ with when and of which files: `make scoreboard` shows it, and
-`make soak` goes on where it was stopped."""
+"""What long checks found, kept in docs/gate/ with when and of which files: `make scoreboard` shows it, and
+`make soak` goes on where it was stopped, on another machine too."""
 
 import datetime
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PLACE = ROOT / ".soak"
+PLACE = ROOT / "docs" / "gate"
 # No check is about these, and some write them.
 APART = (":!docs", ":!CHANGELOG.md")
 
