@@ -4,15 +4,16 @@ Claims: a gradient (forward and backward) per sequence, its memory, a batch of d
 one core in float32; what both cores make of a gradient stands beside. Values and gradients agree to 1e-5
 (float32) and 1e-12 (float64) with PyTorch's on the same batch.
 
-Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours
-78 (61 loss positions on average; padded to the sizes that are compiled, 90). What is left to the limit is
-softmax passes over scores and products of 64 rows. What is the same in all sequences (products of frozen and
-trained matrices with embeddings) is made, and differentiated, once for all chunks; a chunk is two sequences;
-where more than 5/16 of the positions count, all are looked at, in causal blocks. Scores of layer 1 from
-tables of tokens and positions (half the products, a gather more) were no faster; nor were (28 November 2026) more
-sizes for loss positions, blocks of 32 or 128 rows, chunks of one sequence or four: 1.20 to 1.40 ms, as shipped
-1.22. Six times the published step is 1.05 ms a sequence, its products at .87 of the limit. The competitor is plain
-PyTorch as one writes it, autograd over all positions. On a card: [benchmarks_gpu.md](benchmarks_gpu.md).
+Notes. Products of the plain step are 286 MFLOP a sequence (autograd, no slopes of frozen parts), of ours 78
+(61 loss positions on average; padded to the sizes that are compiled, 90). What is left to the limit is
+softmax passes over scores and products of 64 rows. What is the same in all sequences (products of frozen
+and trained matrices with embeddings) is made, and differentiated, once for all chunks; a chunk is two
+sequences; where more than 5/16 of the positions count, all are looked at, in causal blocks. Scores of layer
+1 from tables of tokens and positions (half the products, a gather more) were no faster; nor were (28
+November 2026) more sizes for loss positions, blocks of 32 or 128 rows, chunks of one sequence or four: 1.20
+to 1.40 ms, as shipped 1.22. Six times the published step is 1.05 ms a sequence, its products at .87 of the
+limit. The competitor is plain PyTorch as one writes it, autograd over all positions. On a card:
+[benchmarks_gpu.md](benchmarks_gpu.md).
 """
 
 import os
