@@ -1,5 +1,5 @@
 # make demo   set up, run GD Figure 2, say where the figure is
-# make test   set up, run the fast tests (under six minutes on two cores)
+# make test   set up, run the fast tests (ten minutes on two cores; six where programs are kept)
 # make thorough   tests that take long to compile
 # make examples   README, every study, the scripts of examples/ for one machine
 # make check  every statement of the papers on fresh problems (three minutes on two cores)
@@ -24,9 +24,9 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Programs as users have them, for records of what is computed (tests/conftest.py compiles sooner, to other roundings).
-tables mutants scoreboard wheel-tests: export XLA_FLAGS ?=
+tables fuzz mutants scoreboard wheel-tests: export XLA_FLAGS ?=
 
-.PHONY: demo test thorough tables engines faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
+.PHONY: demo test thorough tables fuzz engines faults mutants scoreboard examples wheel wheel-env wheel-tests soak lint types notebooks check theory bench bench-gpu figures clean $(NOTEBOOKS)
 
 $(VENV)/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -67,9 +67,13 @@ wheel-env:
 wheel-tests:
 	cd $(WHEEL)/assocmem_jax-*/ && $(WHEEL)/env/bin/pytest -n 2 --dist worksteal $(TESTS)
 
-# Tables of many cases, kills, clusters, configs with letters changed.
+# Tables of many cases, kills, clusters.
 tables: $(VENV)/mutants engines
-	$(BIN)/pytest -n 2 -m soak
+	$(BIN)/pytest -n 2 -m soak --ignore=tests/engine/test_fuzz.py
+
+# Configs with letters changed.
+fuzz: $(VENV)/all
+	$(BIN)/pytest -n 2 -m soak tests/engine/test_fuzz.py
 
 # Slurm, its accounting and Open MPI, for the tests that run them (tests/engines.py): Debian, as root; without
 # them these tests are skipped. Docker or a machine of its own is the place: a package may start its services.

@@ -42,6 +42,18 @@ def kept(name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def passed(name: str, of: str | None) -> dict[str, str]:
+    """Of a check of many things that was stopped: what passed on these files, and how."""
+    record = kept(f"{name}-passed")
+    return record["passed"] if record and of and record["tree"] == of else {}
+
+
+def passing(name: str, of: str | None, passed: dict[str, str]) -> None:
+    """As ``passed`` is to know it; not where some files are changed."""
+    if of is not None:
+        keep(f"{name}-passed", of, passed=passed)
+
+
 def current(name: str) -> dict[str, Any] | None:
     """What was found of these very files."""
     record = kept(name)

@@ -384,11 +384,19 @@ def score(count: int, seed: int, skip: int, workers: int, coverage: Coverage, py
         if mutant.same is not None:
             print(f"same      {mutant.name}  ({mutant.same})", flush=True)
     survivors, broken = [], set[str]()
+    kept, tree = f"mutants-{seed}", found.tree()
+    before = {name: by for name, by in found.passed(kept, tree).items() if name in {m.name for m in real}}
+    if before:
+        print(f"{len(before)} were caught on these files before", flush=True)
+    left = [m for m in real if m.name not in before]
     with ThreadPoolExecutor(workers) as pool:
-        for mutant, by in zip(real, pool.map(lambda m: caught(m, coverage, broken, pytest), real)):
+        for mutant, by in zip(left, pool.map(lambda m: caught(m, coverage, broken, pytest), left)):
             said = f"  ({by})" if by else f"  (line {mutant.line}, {mutant.operator})"
             print(f"{'caught' if by else 'SURVIVED'}  {mutant.name}{said}", flush=True)
             survivors += [] if by else [mutant.name]
+            if by and not broken:
+                found.passing(kept, tree, before := before | {mutant.name: by})
+    found.forget(f"{kept}-passed")
     return {"drawn": len(mutants), "seed": seed, "real": len(real), "caught": len(real) - len(survivors),
             "survivors": survivors, "broken": sorted(broken)}  # fmt: skip
 

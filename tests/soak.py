@@ -17,6 +17,7 @@ STAGES = {
     "test": ["make", "test"],
     "thorough": ["make", "thorough"],
     "tables": ["make", "tables"],
+    "fuzz": ["make", "fuzz"],
     "faults": ["make", "faults"],
     "mutants": ["make", "mutants"],
     "figures": ["make", "figures"],

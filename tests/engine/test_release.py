@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import conftest
+import faults
 import found
 import mutants
 import scoreboard
@@ -59,6 +60,34 @@ def test_soak_goes_on_where_it_was_stopped(record, monkeypatch):
     soak.run(stages, again=False)
     soak.run(stages, again=False)
     assert runs() == {"good": 5, "bad": 6}
+
+
+def test_planted_faults_go_on_where_they_were_stopped(record, monkeypatch):
+    """After those caught on these very files; all again once it ended, or where a name is given."""
+    asked, dies = [], [True]
+
+    def caught(name):
+        asked.append(name)
+        if name == "last" and dies[0]:
+            raise RuntimeError("stopped")
+        return name, name != "missed", "1 failed"
+
+    monkeypatch.setattr(faults, "FAULTS", dict.fromkeys(["first", "missed", "last"]))
+    monkeypatch.setattr(faults, "caught", caught)
+    monkeypatch.setattr(sys, "argv", ["faults.py"])
+    with pytest.raises(RuntimeError, match="stopped"):
+        faults.main()
+    assert found.kept("faults") is None
+    dies[0] = False
+    for ran in (["missed", "last"], ["first", "missed", "last"]):
+        asked.clear()
+        assert faults.main() == 1
+        assert sorted(asked) == sorted(ran)
+        assert found.current("faults")["missed"] == ["missed"]
+        assert found.current("faults")["planted"] == 3
+    found.passing("faults", "these files", {"first": "1 failed"})
+    monkeypatch.setattr(found, "tree", lambda: "other files")
+    assert found.passed("faults", found.tree()) == found.passed("faults", None) == {}
 
 
 def test_what_changed_while_it_ran_is_of_no_files(record, monkeypatch):
