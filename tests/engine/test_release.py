@@ -90,6 +90,30 @@ def test_planted_faults_go_on_where_they_were_stopped(record, monkeypatch):
     assert found.passed("faults", found.tree()) == found.passed("faults", None) == {}
 
 
+def test_mutants_go_on_where_they_were_stopped(record, monkeypatch):
+    asked, dies = [], [True]
+
+    def caught(mutant, *_):
+        asked.append(mutant.name)
+        if mutant.name == "last" and dies[0]:
+            raise RuntimeError("stopped")
+        return None if mutant.name == "survives" else "a test"
+
+    names = ["first", "survives", "last"]
+    drawn = [SimpleNamespace(name=name, same=None, line=1, operator="one") for name in names]
+    monkeypatch.setattr(mutants, "drawn", lambda count, seed: drawn)
+    monkeypatch.setattr(mutants, "caught", caught)
+    run = lambda seed: mutants.score(3, seed, 0, 1, None, "pytest")  # noqa: E731
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(1)
+    dies[0] = False
+    for seed, ran in ((2, names), (1, names[1:]), (1, names)):
+        asked.clear()
+        scored = run(seed)
+        assert asked == ran
+        assert (scored["real"], scored["caught"], scored["survivors"]) == (3, 2, ["survives"])
+
+
 def test_what_changed_while_it_ran_is_of_no_files(record, monkeypatch):
     found.keep("check", "other files", passed=True)
     assert found.kept("check")["passed"]

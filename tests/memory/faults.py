@@ -2,6 +2,7 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a best rate of those that come nowhere": ("systems/memory/studies/schedule.py", "steps[steps > 0]).size", "steps[steps != 0]).size", "memory/test_studies.py -k no_constant_rate"),
     "a residual of scores without their norm": ("systems/memory/model/curvature.py", "_relative(_ratio(jnp.maximum(jnp.sum(rest * across(rest)), 0), norm), value)", "_relative(jnp.maximum(jnp.sum(rest * across(rest)), 0), value)", "memory/test_observe.py -k residual"),
     "a residual that is not relative": ("systems/memory/model/curvature.py", "_ratio(jnp.sqrt(squared), jnp.abs(value))", "jnp.sqrt(squared)", "memory/test_observe.py -k residual"),
     "a residual of W without what it left": ("systems/memory/model/curvature.py", "(bent - value * v) ** 2", "(bent - v) ** 2", "memory/test_observe.py -k residual"),

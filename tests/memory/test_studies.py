@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from assocmem_jax import plot
 from assocmem_jax.studies.config import load
 from assocmem_jax.studies.kit import table
 from assocmem_jax.systems.memory.studies import (
@@ -187,3 +188,19 @@ def test_what_schedules_say():
     said = f"best constant rate 7 steps (η = 1.25, of {study.constants} rates); learned"
     assert lines[:2] == [f"{study.systems[0].name}: {said} 2 steps", "  learned rates: 0.5, 2"]
     assert lines[2:] == [f"{system.name}: {said} -1 steps" for system in study.systems[1:]]
+
+
+def test_schedules_where_no_constant_rate_comes_there(monkeypatch):
+    """Within a horizon that is shorter than the learned ones: nothing is run for it, and all is drawn."""
+    study = load("schedule", ["constants=5", "smallest=1e-3", "largest=2e-3", "horizon=2", "longest=3"])
+    monkeypatch.setattr(schedule, "learned", lambda study, task, length: (np.full(length, 1e-3), -1.0))
+    data = schedule.run(study, None)
+    assert (data.best_constant == -1).all()
+    assert np.isnan(data.best_rate).all()
+    assert np.isnan(data.margin_constant).all()
+    assert np.isfinite(data.margin_learned).all()
+    said = "no constant rate within 2 steps, of 5 rates; learned -1 steps"
+    assert schedule.report(study, data) == [f"{system.name}: {said}" for system in study.systems]
+    with plot.paper():
+        for panel in schedule.figure(study, data).axes[len(study.systems) :]:
+            assert panel.get_xlim()[1] > 3

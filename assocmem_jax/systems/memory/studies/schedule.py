@@ -41,10 +41,11 @@ def compared(study: Schedule, system: Tokens):
         rate=constants,
         progress=False,
     ).first_step.values
-    known = np.where(steps > 0, steps, np.iinfo(steps.dtype).max)
-    fewest = int(known.min())
-    # Of the rates that take the fewest steps, the middle one.
-    rate = constants[np.flatnonzero(known == fewest)[(known == fewest).sum() // 2]]
+    fewest, rate = -1, np.nan  # where none comes there
+    if (known := steps[steps > 0]).size:
+        fewest = int(known.min())
+        # Of the rates that take the fewest steps, the middle one.
+        rate = constants[np.flatnonzero(steps == fewest)[(steps == fewest).sum() // 2]]
     rates = np.full((study.longest, study.longest), np.nan)
     margin = np.full(study.longest, np.nan)
     for length in range(1, study.longest + 1):
@@ -52,11 +53,13 @@ def compared(study: Schedule, system: Tokens):
     least = np.flatnonzero(margin > 0)
     chosen = rates[least[0], : least[0] + 1] if len(least) else rates[-1]
     curves = {}
-    for name, schedule in (("constant", np.full(fewest, rate)), ("learned", chosen)):
-        run = am.simulate(task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins})
-        padded = np.full(study.horizon + 1, np.nan)
-        padded[: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
-        curves[name] = padded
+    for name, schedule in (("constant", np.full(max(fewest, 0), rate)), ("learned", chosen)):
+        curves[name] = np.full(max(study.horizon, study.longest) + 1, np.nan)
+        if len(schedule):
+            run = am.simulate(
+                task, am.LinearMemory.zeros(task), _schedule(schedule), observe={"m": am.margins}
+            )
+            curves[name][: len(schedule) + 1] = np.asarray(run.observed["m"]).min(axis=1)
     return xr.Dataset({
         "constant_steps": ("rate", steps), "best_constant": fewest, "best_rate": rate,
         "learned_rate": (("length", "of_step"), rates), "learned_margin": ("length", margin),
@@ -85,10 +88,11 @@ def report(study: Schedule, data):
     for k, system in enumerate(study.systems):
         part = data.isel(system=k)
         least, constant = int(part.least_learned), int(part.best_constant)
-        lines.append(
-            f"{system.name}: best constant rate {constant} steps (η = {float(part.best_rate):.4g}, of "
-            f"{study.constants} rates); learned {least} steps"
-        )
+        rate, tried = float(part.best_rate), study.constants
+        best = f"best constant rate {constant} steps (η = {rate:.4g}, of {tried} rates)"
+        if constant < 0:
+            best = f"no constant rate within {study.horizon} steps, of {tried} rates"
+        lines.append(f"{system.name}: {best}; learned {least} steps")
         if least > 0:
             rates = part.learned_rate.values[least - 1, :least]
             lines.append(f"  learned rates: {', '.join(f'{rate:.4g}' for rate in rates)}")
@@ -110,7 +114,7 @@ def figure(study: Schedule, data):
         a.set(xlabel="learning rate η", ylabel="steps to perfect accuracy")
         a.set_title(system.name + ("" if least > 0 else f":\nno schedule of {study.longest} steps found"))
         plot.log_axes(a)
-        last = int(part.best_constant)
+        last = int(part.best_constant) if part.best_constant > 0 else study.longest
         for name, colour in (("constant", 0), ("learned", 1)):
             path = part[f"margin_{name}"].values[: last + 1]
             plot.line(b, range(last + 1), path, colour=colour, marker="o", markersize=2)
