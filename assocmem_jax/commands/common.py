@@ -50,7 +50,9 @@ def reported(action: Callable[[], Iterable[str]]) -> int:
         if isinstance(fault, FileNotFoundError) and fault.filename is None:  # os.getcwd()
             return refused(["assocmem: the working directory is not there any more: cd to one that is"], 1)
         return refused([f"assocmem: {told(fault)}"], 1)
-    except RuntimeError as fault:  # JAX's, whose class is not imported here
+    except RuntimeError as fault:  # ours or JAX's, whose classes are not imported here
+        if hasattr(fault, "trajectory"):  # a run that the study cannot do without ended early
+            return refused([f"assocmem: {fault}"])
         asked = re.search(r"(?:RESOURCE_EXHAUSTED|Out of memory).*?(\d+) bytes", str(fault))
         if asked is None:
             raise

@@ -158,24 +158,25 @@ def _is_index(key: str) -> bool:
 
 
 # Whole numbers are sizes, counts and seeds, below 2³² as 32-bit clocks and keys are; a number has a square.
-_LARGEST, _REAL, _DEEPEST = 2**32, 1e150, 32
+_LARGEST, _REAL, _REAL32, _DEEPEST = 2**32, 1e150, 1e37, 32
 
 
-def _bounded(value: Any, key: tuple, where: _Locator) -> None:
+def _bounded(value: Any, key: tuple, where: _Locator, real: float = _REAL) -> None:
     """Refuse numbers that no run can use, whatever their key is, and tables in tables without end."""
     if isinstance(value, dict | list):
         if len(key) >= _DEEPEST:
             raise ConfigError([f"{where(key)}: {key[0]}: is nested more than {_DEEPEST} deep"])
         for name, part in value.items() if isinstance(value, dict) else enumerate(value):
-            _bounded(part, (*key, name), where)
+            _bounded(part, (*key, name), where, real)
         return
     said = f"{where(key)}: {'.'.join(map(str, key))}: must be"
     if type(value) is int and abs(value) > _LARGEST:
         digits = len(str(abs(value)))
         got = str(value) if digits <= 20 else f"one of {digits} digits"
         raise ConfigError([f"{said} at most 2³² (clocks, sizes and seeds are 32-bit), got {got}"])
-    if type(value) is float and math.isfinite(value) and not (value == 0 or 1 / _REAL <= abs(value) <= _REAL):
-        raise ConfigError([f"{said} 0 or of size {1 / _REAL:g} to {_REAL:g}, got {value:g}"])
+    if type(value) is float and math.isfinite(value) and not (value == 0 or 1 / real <= abs(value) <= real):
+        at = " in float32" if real < _REAL else ""
+        raise ConfigError([f"{said} 0 or of size {1 / real:g} to {real:g}{at}, got {value:g}"])
 
 
 def _validate(raw: dict, where: _Locator) -> Study:
@@ -195,7 +196,7 @@ def _validate(raw: dict, where: _Locator) -> Study:
         raise ConfigError([f"{where(('study',))}: study: {fault}"]) from fault
     try:
         # Through JSON: strict mode then takes lists for tuples, as TOML has no other.
-        return known.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
+        study = known.model_validate_json(json.dumps(raw, default=lambda value: f"<{value}>"))
     except pydantic.ValidationError as faults:
         lines = [
             printable(_line(fault, known, where))
@@ -203,6 +204,9 @@ def _validate(raw: dict, where: _Locator) -> Study:
             if not _long_enough(fault)
         ]
         raise ConfigError(sorted(dict.fromkeys(lines), key=_by_line)) from None
+    if study.precision == "float32":
+        _bounded(raw, (), where, _REAL32)
+    return study
 
 
 def _long_enough(fault: Any) -> bool:

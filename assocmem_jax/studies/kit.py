@@ -85,6 +85,21 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return dict(kept)
 
 
+def looks(steps: int, every: int) -> np.ndarray:
+    """Steps at which a run is looked at, as planned: one that diverges repeats its last instead."""
+    return np.unique(np.append(np.arange(0, steps, every), steps))
+
+
+def diverged(*status) -> list[str]:
+    """What a report says of the ``status`` of its runs: one line, or none."""
+    ended = sum(int((np.asarray(one) != 0).sum()) for one in status)
+    return (
+        [f"{ended} of {sum(map(np.size, status))} runs ended before their horizon (diverged)"]
+        if ended
+        else []
+    )
+
+
 def interval(values, axis: int = -1):
     """(mean, half-width of the 95 % Student interval) over an axis of independent trials."""
     values = np.asarray(values, float)

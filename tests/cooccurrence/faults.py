@@ -2,6 +2,7 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "the last state again and again": ("systems/cooccurrence/studies/two_phases.py", " & (np.diff(reached, prepend=-1) > 0)", "", "engine/test_ended.py -k diverges"),
     "cooc: whole scales that JAX does not take": ("systems/cooccurrence/model/transformer.py", 'small = checks.scalar("sigma0", small).astype(task.dtype)', "pass", "cooccurrence/test_cooccurrence.py -k any_number"),
     "cooc: K without its mixed term": ("systems/cooccurrence/theory.py", "jnp.sqrt(c**2 + 4 * neurons * length * e)", "jnp.sqrt(c**2)", "engine/test_statements.py -k 'cooc.loss'"),
     "cooc: half the speed of one sample": ("systems/cooccurrence/theory.py", "((high - low) / 2)[..., 0] / root", "(high - low)[..., 0] / root", "engine/test_statements.py -k 'cooc.loss'"),

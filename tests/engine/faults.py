@@ -2,6 +2,9 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "float32 with the numbers of float64": ("studies/config.py", "_bounded(raw, (), where, _REAL32)", "_bounded(raw, (), where)", "engine/test_config.py -k float32"),
+    "a divergence that nobody is told of": ("studies/kit.py", "sum(int((np.asarray(one) != 0).sum()) for one in status)", "sum(int((np.asarray(one) < 0).sum()) for one in status)", "engine/test_ended.py -k diverges"),
+    "an early end as a traceback": ("commands/common.py", 'if hasattr(fault, "trajectory"):', 'if hasattr(fault, "trajectories"):', "engine/test_ended.py -k needs_the_end"),
     "a basis that is cleared once": ("numerics/symmetric.py", "jax.lax.fori_loop(0, 2, lambda _, w: cleared(basis, w), w)", "jax.lax.fori_loop(0, 1, lambda _, w: cleared(basis, w), w)", "engine/test_numerics.py -k no_lapack"),
     "squares of a matrix that underflow": ("numerics/symmetric.py", "matrices = matrices * _inverse(jnp.max(jnp.abs(matrices), axis=(0, 1)))", "matrices = matrices * 1e-160", "engine/test_numerics.py -k top_vectors_of_many"),
     "vectors taken before they are eigenvectors": ("numerics/symmetric.py", "limit = 1e-10 if", "limit = 1e-2 if", "engine/test_numerics.py -k top_vectors_of_many"),

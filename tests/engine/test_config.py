@@ -346,6 +346,8 @@ BEYOND = {
     "digits": ("gd_fig2", [f"steps={'9' * 4000}"], "got one of 4000 digits"),
     "a float without a square": ("gd_fig2", ["alpha=1e308"], "alpha: must be 0 or of size 1e-150 to 1e+150, got 1e+308"),
     "one that is lost": ("gd_fig2", ["alpha=1e-300"], "alpha: must be 0 or of size 1e-150 to 1e+150, got 1e-300"),
+    "one that float32 has not": ("birth_layers", ["learning_rate=1e38"], "learning_rate: must be 0 or of size 1e-37 to 1e+37 in float32, got 1e+38"),
+    "one that is lost in float32": ("gd_fig2", ['precision="float32"', "alpha=1e-40"], "alpha: must be 0 or of size 1e-37 to 1e+37 in float32, got 1e-40"),
     "more digits than Python reads": ("gd_fig2", [f"seed={'1' * 5000}"], "is not a TOML value"),
     "deep": ("gd_fig2", [f"seed={'[' * 40}{']' * 40}"], "seed: is nested more than 32 deep"),
     "deeper": ("gd_fig2", [f"seed={'[' * 5000}{']' * 5000}"], "is not a TOML value"),

@@ -2,6 +2,12 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "a stage of no step": (
+        "systems/hops/studies/schemas.py",
+        "if self.steps < (levels := self.hops.bit_length()):",
+        "if self.steps < (levels := self.hops.bit_length()) - 1:",
+        "engine/test_schemas.py -k fit_each_other",
+    ),
     "hops: rolled the other way": (
         "systems/hops/task.py",
         "jnp.roll(half, -(2**level) % k, axis=1)",

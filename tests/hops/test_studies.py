@@ -31,7 +31,11 @@ def test_what_training_says():
     accuracy[0, :, -1] = [0.5, 0.25, 1.0], [1.0, 0.75, 0.5]
     accuracy[0, 0, 1, -1] = 1.0
     data = xr.Dataset(
-        {"accuracy": (("way", "seed", "step", "hops"), accuracy)}, {"step": [0, 7, 9], "hops": [1, 2, 4]}
+        {
+            "accuracy": (("way", "seed", "step", "hops"), accuracy),
+            "status": (("way", "seed"), np.zeros((3, 2))),
+        },
+        {"step": [0, 7, 9], "hops": [1, 2, 4]},
     )
     start = f"N = {study.values}, k = {study.hops}, "
     after = f": accuracy after {study.steps} steps of k′ = "

@@ -2,6 +2,9 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "what is left behind the last segment": ("systems/induction/studies/formation.py", "am.concat(run, segment(run, rest)) if rest else run", "am.concat(run, segment(run, 0)) if rest else run", "engine/test_ended.py -k any_steps"),
+    "segments that end between looks": ("systems/induction/studies/formation.py", "math.gcd(looked, 4 * study.every)", "math.gcd(study.steps, 4 * study.every)", "engine/test_ended.py -k any_steps"),
+    "a checkpoint between looks": ("systems/induction/studies/schemas.py", "if segment < self.steps and segment % self.every:", "if segment < self.steps and segment % 1:", "engine/test_schemas.py -k fit_each_other"),
     "momentum that forgets the decay": ("systems/induction/studies/formation.py", "optax.add_decayed_weights(weight_decay)", "optax.add_decayed_weights(0 * weight_decay)", "induction/test_birth_loop.py -k our_steps"),
     "scores of layer 1 not scaled": ("systems/induction/model/transformer.py", "key = self._scale * self.key1", "key = self.key1", "induction/test_birth_loop.py -k our_steps"),
     "rotations that do not turn with the position": ("models/transformer.py", "even * cos - odd * sin, even * sin + odd * cos", "even * cos - odd * sin, even * sin - odd * cos", "induction/test_heads.py -k rotary"),

@@ -13,6 +13,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
+from ....studies.kit import diverged
 from .schemas import Start, TwoPhases
 
 
@@ -102,8 +103,11 @@ def run(study: TwoPhases, scratch: Path | None):
     if study.layers > 1:
         moved = end.first_table - model.first_table
         data["first_coefficients"] = (("key", "query"), np.asarray(moved))
-    found = xr.Dataset(data, coords={"step": np.asarray(run.steps)})
-    return found.sel(step=at)  # the ends of segments are looked at too
+    data["status"] = int(run.status)
+    # The ends of segments are looked at too, and one that diverges repeats its last state.
+    reached = np.asarray(run.steps)
+    kept = np.isin(reached, [*at, reached[-1]]) & (np.diff(reached, prepend=-1) > 0)
+    return xr.Dataset(data, coords={"step": reached}).isel(step=kept)
 
 
 def _uneven(task, model):
@@ -156,6 +160,7 @@ def report(study: TwoPhases, data):
         f"{'G(I + U)' if 'uneven' in data else 'G'} = "
         + ", ".join(f"{v:+.3f}" for v in data.value.values[-1]),
         f"balance after Phase 1: Σg(I₂)/Σg(I₃) in [{balance[:, 0].min():.3f}, {balance[:, 0].max():.3f}]",
+        *diverged(data.status),
     ]
 
 
@@ -185,7 +190,7 @@ def figure(study: TwoPhases, data):
     d.set_ylabel("Σg(I₂)/Σg(I₃)")
     d.axhline(1, color="black", linewidth=0.5)
     plot.line(e, step, data.loss[1:], colour=6, label="training loss")
-    scale = float(data.loss[-1]) * step[-1]
+    scale = float(data.loss[-1]) * data.step.values[-1]
     late = step[step > 10 * max(first, 1)]
     plot.line(e, late, scale / late, colour=1, label="∝ 1/t")
     e.set(ylabel="loss (nats)")

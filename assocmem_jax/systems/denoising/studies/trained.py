@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts
+from ....studies.kit import Parts, diverged
 from .. import theory
 from .schemas import Trained
 
@@ -42,17 +42,19 @@ def run(study: Trained, scratch: Path | None):
                 every=max(1, study.steps // 30),
                 key=data,
             )
-            return found.times, {name: found[name] for name in NAMES}
+            return {"time": found.times, "status": found.status, **{name: found[name] for name in NAMES}}
 
         keys = jax.random.split(jax.random.key(study.seed + 1), study.seeds)
-        times, found = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
-        return {"time": times[0], **found}
+        return jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
 
     with Parts(scratch, len(study.lengths)) as part:
         found = [part(f"{L}", lambda at=L: trained(at)) for L in study.lengths]
+    whole = {name: np.stack([each[name] for each in found]) for name in (*NAMES, "status", "time")}
+    times = whole.pop("time").max((0, 1))  # one that diverges repeats its last
+    axes = "length", "seed", "time"
     return xr.Dataset(
-        {name: (("length", "seed", "time"), np.stack([each[name] for each in found])) for name in NAMES},
-        {"length": list(study.lengths), "time": found[0]["time"]},
+        {name: (axes[: value.ndim], value) for name, value in whole.items()},
+        {"length": list(study.lengths), "time": times},
     )
 
 
@@ -70,7 +72,7 @@ def report(study: Trained, data):
             f"{float(theory.linear_bayes(*_said(study, L)[:3])):.3f}); diagonal {scale:.4f} (c* "
             f"{float(theory.attention_scale(*_said(study, L))):.4f}), the rest {off:.4f} (rms)"
         )
-    return lines
+    return lines + diverged(data.status)
 
 
 def figure(study: Trained, data):

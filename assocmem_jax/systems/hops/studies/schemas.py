@@ -50,4 +50,6 @@ class Training(Schema):
     @model_validator(mode="after")
     def _fits(self):
         check_hops(self.hops)
+        if self.steps < (levels := self.hops.bit_length()):
+            raise ValueError(f"steps must be at least {levels}, one for each k′, got {self.steps}")
         return self

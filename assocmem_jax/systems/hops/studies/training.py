@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts
+from ....studies.kit import Parts, diverged, looks
 from .schemas import Training
 
 WAYS = "k hops alone", "a mixture", "a curriculum"
@@ -26,7 +26,7 @@ def laws(levels: int) -> dict[str, np.ndarray]:
 
 
 def run(study: Training, scratch: Path | None):
-    levels = study.hops.bit_length()
+    levels, every = study.hops.bit_length(), max(1, study.steps // study.looks)
     knots = jnp.arange(levels) * (study.steps // levels)
 
     def trained(law):
@@ -42,9 +42,9 @@ def run(study: Training, scratch: Path | None):
             model = am.HopTransformer.gaussian(task, start, scale=study.scale)
             run = am.simulate(
                 task, model, descent, observe={"accuracy": am.hops.hop_accuracy},
-                every=max(1, study.steps // study.looks), key=data, throw=False,
+                every=every, key=data, throw=False,
             )  # fmt: skip
-            return {"step": run.steps, "accuracy": run.observed["accuracy"]}
+            return {"status": run.status, "accuracy": run.observed["accuracy"]}
 
         return jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
 
@@ -53,9 +53,10 @@ def run(study: Training, scratch: Path | None):
         found = [
             part(f"{row}", lambda law=law: trained(law)) for row, law in enumerate(laws(levels).values())
         ]
+    axes = {"accuracy": ("way", "seed", "step", "hops"), "status": ("way", "seed")}
     return xr.Dataset(
-        {"accuracy": (("way", "seed", "step", "hops"), np.stack([each["accuracy"] for each in found]))},
-        {"step": found[0]["step"][0], "hops": 2 ** np.arange(levels)},
+        {name: (dims, np.stack([each[name] for each in found])) for name, dims in axes.items()},
+        {"step": looks(study.steps, every), "hops": 2 ** np.arange(levels)},
         {"way": ", ".join(WAYS)},
     )
 
@@ -78,7 +79,7 @@ def report(study: Training, data):
             f"N = {study.values}, k = {study.hops}, {way}: accuracy after {study.steps} steps of k′ = {end}; "
             f"all k hops right from step {told} (one a seed)"
         )
-    return lines
+    return lines + diverged(data.status)
 
 
 def figure(study: Training, data):

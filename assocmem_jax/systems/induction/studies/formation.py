@@ -16,6 +16,7 @@ import assocmem_jax as am
 
 from .... import plot
 from ....progress import watched
+from ....studies.kit import looks
 from .schemas import NAMES, Case, Induction
 from .text import alphabet, bigram_task, letter, mathematics, matrix
 
@@ -63,9 +64,7 @@ def run(study: Induction, scratch: Path | None):
             name: (("seed", "step"), np.asarray(value)) for name, value in run.observed.items()
         }
         found["status"] = (("seed",), np.asarray(run.status))
-        # Planned steps: a run that ended early repeats its last state.
-        step = np.unique(np.append(np.arange(0, study.steps, study.every), study.steps))
-        parts.append(xr.Dataset(found, coords={"step": step}))
+        parts.append(xr.Dataset(found, coords={"step": looks(study.steps, study.every)}))
         model = jax.tree.map(lambda a: a[0], run.model)
         extra |= final(study, task, model, number)
     data = xr.concat(parts, dim="case", join="outer").assign_coords(case=[c.label for c in study.cases])
@@ -116,14 +115,17 @@ def train(study: Induction, case: Case, path: Path | None):
             optimizer, steps, study.batch, learning_rate=study.learning_rate, momentum=study.momentum,
             weight_decay=study.weight_decay, thaw=thaw,
         )  # fmt: skip
-        every = min(study.every, max(1, steps))
-        return _trained(task, others, descent, keys[2:], previous, every, make, watch)
+        return _trained(task, others, descent, keys[2:], previous, study.every, make, watch)
 
-    length = study.checkpoint_every or math.gcd(study.steps, 4 * study.every)
+    # Segments end where there are looks; what is left behind the last of them is one of its own.
+    looked = study.steps - study.steps % study.every
+    length = min(study.steps, study.checkpoint_every or math.gcd(looked, 4 * study.every))
+    rest = study.steps % length
     said = {"config": study.hash(), "case": case.label}
-    return task, am.in_segments(
-        segment, study.steps, length, path=path, about=said, progress=path is not None
+    run = am.in_segments(
+        segment, study.steps - rest, length, path=path, about=said, progress=path is not None
     )
+    return task, am.concat(run, segment(run, rest)) if rest else run
 
 
 def final(study: Induction, task, model, number: int) -> dict[str, Any]:

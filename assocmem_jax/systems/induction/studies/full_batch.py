@@ -10,7 +10,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts
+from ....studies.kit import Parts, diverged
 from .schemas import FullBatch
 from .text import alphabet, bigram_task, characters, letter, mathematics
 
@@ -67,7 +67,7 @@ def report(study: FullBatch, data):
                 f"at step {len(loss) - 1}{at}; rises on {rises} steps; highest {loss.max():.3f}; "
                 f"R(W_O²) {output2:.3f}, R(W_K²) {key2:.3f}"
             )
-    return lines
+    return lines + diverged(*(data[f"status{k}"] for k in range(len(study.groups))))
 
 
 def figure(study: FullBatch, data):

@@ -101,15 +101,19 @@ class Induction(Schema):
         "what is drawn below: attention of a sequence, or the memories", "none"
     )
     checkpoint_every: Count | None = about(
-        "steps between two checkpoints, a divisor of steps; none unless given", None
+        "steps between two checkpoints, a multiple of every and a divisor of steps; four looks unless given",
+        None,
     )
 
     @model_validator(mode="after")
     def _known(self):
         if unknown := set(self.show) - set(NAMES):
             raise ValueError(f"show: {sorted(unknown)[0]!r} is not one of {', '.join(NAMES)}")
-        if self.steps % (self.checkpoint_every or self.steps):
+        segment = self.checkpoint_every or self.steps
+        if self.steps % segment:
             raise ValueError("checkpoint_every must divide steps")
+        if segment < self.steps and segment % self.every:
+            raise ValueError(f"checkpoint_every must be a multiple of every = {self.every}, got {segment}")
         if len({case.label for case in self.cases}) < len(self.cases):
             raise ValueError("cases must have labels of their own")
         if self.maps == "memories" and any(c.model != "simplified" or c.layers < 2 for c in self.cases):

@@ -12,7 +12,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts
+from ....studies.kit import Parts, diverged, looks
 from .formation import optimizer
 from .schemas import Dimension
 from .text import bigram_task, mathematics
@@ -31,14 +31,14 @@ def run(study: Dimension, scratch: Path | None):
             task, model, descent, observe={"R": am.induction.recall_output2}, every=study.every, key=draws,
             trainable=lambda m: m.output2, throw=False,
         )  # fmt: skip
-        return run.observed["R"], run.steps, condition(model)
+        return run.observed["R"], run.status, condition(model)
 
     # Rates share all that is frozen: one pass for them together.
     over = jax.vmap(recall, in_axes=(None, 0, None))
 
     def path(d, key):
-        found, steps, spread = over(key, np.array(rates(study, d), task.dtype), d)
-        return {"recall": found, "step": steps[0], "condition": spread[0]}
+        found, status, spread = over(key, np.array(rates(study, d), task.dtype), d)
+        return {"recall": found, "status": status, "condition": spread[0]}
 
     with Parts(scratch, len(study.widths) * len(keys)) as part:
         found = [
@@ -49,9 +49,10 @@ def run(study: Dimension, scratch: Path | None):
     data: Any = {
         "recall": (("width", "seed", "rate", "step"), values),
         "learning_rate": (("width", "rate"), np.array([rates(study, d) for d in study.widths])),
+        "status": (("width", "seed", "rate"), np.array([[one["status"] for one in row] for row in found])),
         "condition": (("width", "seed"), np.array([[one["condition"] for one in row] for row in found])),
     }
-    return xr.Dataset(data, coords={"width": list(study.widths), "step": found[0][0]["step"]})
+    return xr.Dataset(data, {"width": list(study.widths), "step": looks(study.steps, study.every)})
 
 
 def rates(study: Dimension, d: int) -> list[float]:
@@ -96,7 +97,7 @@ def report(study: Dimension, data):
         spread = ", ".join(f"{c:.3g}" for c in data.condition.values[k])
         lines.append(f"d = {d}: R at step {study.steps} {', '.join(told)}; κ {spread}")
     heads = "; ".join(name for name, _ in shown(study, data))
-    return [f"R: {heads}", *lines, f"seeds: {study.seeds}"]
+    return [f"R: {heads}", *lines, f"seeds: {study.seeds}", *diverged(data.status)]
 
 
 def figure(study: Dimension, data):

@@ -13,7 +13,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, diverged, interval
 from .schemas import Optimizers, titled
 
 
@@ -103,8 +103,7 @@ def flatness(study: Optimizers, data, k: int):
 
 def report(study: Optimizers, data):
     # An ended run repeats its last finite state: its error is that of where it ended.
-    ended = int((data.status.values != 0).sum())
-    lines = [f"{ended} of {data.status.size} runs ended before their horizon (diverged)"] if ended else []
+    lines = diverged(data.status)
     if study.grid is not None:
         return tuned(study, data) + lines
     for k, case in enumerate(study.cases):

@@ -11,7 +11,7 @@ import xarray as xr
 import assocmem_jax as am
 
 from .... import plot
-from ....studies.kit import Parts, interval
+from ....studies.kit import Parts, diverged, interval
 from .stochastic_schemas import Runs
 
 _RULES = {"sgd": optax.sgd, "adam": optax.adam}
@@ -58,8 +58,7 @@ def run(study: Runs, scratch: Path | None):
 
 
 def report(study: Runs, data):
-    ended = int((data.status.values != 0).sum())
-    lines = [f"{ended} of {data.status.size} runs ended before their horizon (diverged)"] if ended else []
+    lines = diverged(data.status)
     for k, case in enumerate(study.cases):
         mean, half = (value[-1] for value in interval(data.error.values[k], 0))
         loss, slack = (value[-1] for value in interval(data.loss.values[k], 0))
