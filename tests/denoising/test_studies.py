@@ -121,7 +121,8 @@ def test_what_training_says():
     one = np.zeros((2, 2, 3))
     one[1, :, -1] = 0.5, 1.0
     data = xr.Dataset(
-        {name: (("length", "seed", "time"), one * k) for name, k in (("loss", 1), ("scale", 2), ("off_diagonal", 4))},
+        {name: (("length", "seed", "time"), one * k) for name, k in (("loss", 1), ("scale", 2), ("off_diagonal", 4))}
+        | {"status": (("length", "seed"), np.zeros((2, 2)))},
         {"length": [8, 32], "time": [0, 1, 2]},
     )  # fmt: skip
     lines = trained.report(study, data)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import helpers
+from assocmem_jax.plot import paper, save
 from assocmem_jax.studies import kit
 from assocmem_jax.studies.config import load
 from assocmem_jax.studies.registry import entries
@@ -53,13 +54,14 @@ def test_segments_of_any_steps_are_the_run_in_one_piece(steps, every):
         ],
     ),
 )
-def test_a_run_that_diverges_is_counted_and_leaves_the_steps_alone(config, words, said):
+def test_a_run_that_diverges_is_counted_and_leaves_the_steps_alone(config, words, said, tmp_path):
     """The first of them diverges: its steps end there, and are not those of the others."""
     study, data = run(config, *words)
     told = [line for line in study.report(data) if "before their horizon (diverged)" in line]
     assert len(told) == 1
     assert said in told[0]
-    study.figure(data)
+    with paper():
+        save(study.figure(data), tmp_path / "figure")
     assert not [line for line in study.report(run(config)[1]) if "diverged" in line]
     if "step" in data.coords:
         assert np.all(np.diff(data.step.values) > 0)
