@@ -69,6 +69,7 @@ def test_a_run_that_diverges_is_counted_and_leaves_the_steps_alone(config, words
             assert data.step.values[-1] == study.steps
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_study_that_needs_the_end_of_a_run_says_in_a_line_that_it_has_none(tmp_path, capsys):
     from assocmem_jax import cli
 
