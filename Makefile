@@ -83,12 +83,13 @@ engines: $(VENV)/all
 	  echo "make engines: not installed; tests of what is missing are skipped" >&2
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mpi]'
 
-# Faults planted by hand, then by chance: the tests must catch them.
+# Faults planted by hand, then by chance: the tests must catch them. SEED: of the mutants, else the date
+# (what was stopped yesterday goes on with its own).
 faults: $(VENV)/all
 	$(BIN)/python tests/faults.py
 
 mutants: $(VENV)/mutants
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/mutants.py $(if $(SEED),--seed $(SEED))
 
 $(VENV)/mutants: $(VENV)/all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'

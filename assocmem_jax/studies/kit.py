@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..dynamics import CheckpointError
+from ..dynamics.base import step_marks
 from ..files import checksum, put, read
 from ..progress import bar
 from ..sweeps import Capacity, power_law
@@ -87,7 +88,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def looks(steps: int, every: int) -> np.ndarray:
     """Steps at which a run is looked at, as planned: one that diverges repeats its last instead."""
-    return np.unique(np.append(np.arange(0, steps, every), steps))
+    return step_marks(steps, every, None)
 
 
 def diverged(*status) -> list[str]:

@@ -50,7 +50,7 @@ def test_segments_of_any_steps_are_the_run_in_one_piece(steps, every):
             ("birth_fig8", ["rates=[1e30, 0.2]", "seeds=1"], "2 of 6 runs ended"),
             ("gd_fig7", ["groups.0.rates=[1e30, 0.1, 1e29]"], "2 of 3 runs ended"),
             ("hops_training", ["scale=1e30"], "6 of 6 runs ended"),
-            ("denoising_trained", ["learning_rate=1e30"], "runs ended"),
+            ("denoising_trained", ["learning_rate=1e30"], "2 of 2 runs ended"),
         ],
     ),
 )

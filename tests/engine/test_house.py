@@ -131,6 +131,9 @@ def test_manifests_say_what_is_there():
     for name in entries():
         assert schema(name).title
     assert {s.source for s in am.statements.statements()} >= set(sources())
+    printed = [bool(source.printed) for source in sources().values()]
+    assert printed == sorted(printed, reverse=True)  # papers first
+    assert len(set(printed)) == 2
 
 
 def test_what_looks_at_a_task_and_a_model_says_its_axes_and_for_whom_it_is():

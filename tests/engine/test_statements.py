@@ -1,6 +1,7 @@
 """Executable statements: the machinery, the registry, and (soak, faults) every row."""
 
 import ast
+import dataclasses
 import json
 import os
 import re
@@ -152,6 +153,9 @@ def test_what_fails_is_red(own):
     assert report["mine.apart"].corrected.holds
     assert report["mine.apart"].second.holds
     assert report["mine.apart"].apart == pytest.approx(1000, rel=1e-6)
+    near, far = (dataclasses.replace(report["mine.apart"], apart=apart) for apart in (1.99, 2.01))
+    assert near.ok
+    assert not far.ok
     assert "DISAGREES" in str(report)
     assert not any(v.ok for v in report.verdicts)
     assert "CORRECTED FORM FAILS: mine.wrong, mine.apart, mine.broken" in report.summary()

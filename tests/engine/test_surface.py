@@ -31,16 +31,16 @@ def test_attributes_are_of_the_kind_that_they_were():
 
 # What has no first argument of its own to ask about, or is looked at where it is used.
 LATER = {
-    "kaiming(law)", "from_weights(model)", "gradient_norm(task)", "gradient_norm(model)", "capacity(key)",
+    "kaiming(law)", "gradient_norm(task)", "gradient_norm(model)", "capacity(key)",
     "lanczos_top(key)", "observable(task)", "observable(model)", "simulate(task)", "simulate(model)",
-    "simulate(key)", "threshold(key)", "time_to_perfect(task)", "truncated(model)", "ablated(model)",
-    "patched(model)", "scores_moved(model)", "name_of(task)",
+    "simulate(key)", "threshold(key)", "truncated(model)", "ablated(model)", "patched(model)",
+    "name_of(task)",
 }  # fmt: skip
 
 
 def calls():
-    """(call, argument) of every public function and method of a class that is given a task, a model, a law or
-    a key; observables are asked in test_house.py."""
+    """``short(argument)`` → (its whole name, the call, the argument) of every public function and method of a
+    class that is given a task, a model, a law or a key; observables are asked in test_house.py."""
     found = {}
     for cls in surface.classes().values():
         for name, method in inspect.getmembers(cls, inspect.ismethod):
@@ -54,14 +54,35 @@ def calls():
     for where, call in found.values():
         for argument in {"task", "model", "law", "key"} & set(inspect.signature(call).parameters):
             name = f"{where}({argument})"
-            if not where.rpartition(".")[2].startswith("_") and name.rpartition(".")[2] not in LATER:
-                yield pytest.param(call, argument, id=name)
+            if not where.rpartition(".")[2].startswith("_"):
+                yield name, call, argument
 
 
-@pytest.mark.parametrize(("call", "argument"), sorted(calls(), key=lambda p: p.id))
+def wanted(argument):
+    return f"{argument} must be {'a typed key, got 3' if argument == 'key' else 'of the class '}"
+
+
+ASKED = sorted(calls())
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [pytest.param(*given, id=name) for name, *given in ASKED if name.rpartition(".")[2] not in LATER],
+)
 def test_calls_ask_for_what_they_are_for(call, argument):
-    wanted = "a typed key, got 3" if argument == "key" else "of the class "
-    helpers.refused(lambda: call(**{argument: 3}), f"{argument} must be {wanted}")
+    helpers.refused(lambda: call(**{argument: 3}), wanted(argument))
+
+
+def test_no_other_call_asks_later():
+    """Each of ``LATER`` is there, and does not ask at once."""
+    later = {name.rpartition(".")[2]: given for name, *given in ASKED}
+    for name in LATER:
+        call, argument = later[name]
+        try:
+            said = str(call(**{argument: 3}))
+        except (TypeError, ValueError) as refusal:
+            said = str(refusal)
+        assert wanted(argument) not in said, name
 
 
 def test_widths_of_a_page():

@@ -2,6 +2,12 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "the last step of the training of hops": (
+        "systems/hops/studies/training.py",
+        '"step": looks(study.steps, every), ',
+        '"step": looks(study.steps - 1, every), ',
+        "engine/test_ended.py -k diverges",
+    ),
     "a stage of no step": (
         "systems/hops/studies/schemas.py",
         "if self.steps < (levels := self.hops.bit_length()):",

@@ -289,6 +289,9 @@ TASK = am.HopTask.random(3, 4, KEY)
         (lambda: am.HopTransformer(np.ones((6, 5)), np.ones((1, 8, 8))), "first must be square, got shape (6, 5)"),
         (lambda: am.HopTransformer(np.ones((6, 6)), np.ones((8, 8))), "later must be a matrix for each later layer"),
         (lambda: am.loss(TASK, am.HopTransformer.written(am.HopTask.random(4, 4, KEY), 1.0)), "contexts must be of the shape that the model is for (16 tokens), got (4, 3)"),
+        # The first matrix alone is of another task; the later ones alone.
+        (lambda: am.loss(TASK, am.HopTransformer(np.ones((8, 8)), np.ones((1, 10, 10)))), "contexts must be of the shape that the model is for (8 tokens), got (4, 3)"),
+        (lambda: am.loss(TASK, am.HopTransformer(np.ones((12, 12)), np.ones((1, 9, 9)))), "contexts must be of the shape that the model is for (12 tokens), got (4, 3)"),
     ],
 )  # fmt: skip
 def test_refused(call, message):

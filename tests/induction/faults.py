@@ -2,6 +2,7 @@
 
 # name: (file, the right code, the fault, tests that must catch it)
 FAULTS = {
+    "the last step of the recall over the width": ("systems/induction/studies/width.py", '"step": looks(study.steps, study.every)}', '"step": looks(study.steps - 1, study.every)}', "engine/test_ended.py -k diverges"),
     "what is left behind the last segment": ("systems/induction/studies/formation.py", "am.concat(run, segment(run, rest)) if rest else run", "am.concat(run, segment(run, 0)) if rest else run", "engine/test_ended.py -k any_steps"),
     "segments that end between looks": ("systems/induction/studies/formation.py", "math.gcd(looked, 4 * study.every)", "math.gcd(study.steps, 4 * study.every)", "engine/test_ended.py -k any_steps"),
     "a checkpoint between looks": ("systems/induction/studies/schemas.py", "if segment < self.steps and segment % self.every:", "if segment < self.steps and segment % 1:", "engine/test_schemas.py -k fit_each_other"),

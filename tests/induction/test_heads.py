@@ -241,6 +241,9 @@ def test_whom_predictions_follow():
     model = Says(jnp.asarray(said))
     assert float(am.induction.follows_head(TASK, model)) == pytest.approx(shares["head"] / total)
     assert float(am.induction.follows_bigram(TASK, model)) == pytest.approx(shares["bigram"] / total)
+    silent = Says(jnp.zeros((6, T, N)))  # a tie is neither
+    assert float(am.induction.follows_head(TASK, silent)) == 0
+    assert float(am.induction.follows_bigram(TASK, silent)) == 0
 
 
 def test_rates_and_condition_numbers_over_the_width():
